@@ -1,0 +1,49 @@
+# Which Debian packages what needs; sourced by build/quickstart, build/check and test/roots/run.
+# shellcheck shell=bash disable=SC2034
+
+# apache2-bin and not apache2, which would start a server of its own.
+PACKAGES_BUILD=(apache2-bin apache2-dev autoconf automake gcc libapr1-dev libaprutil1-dev
+    libjansson-dev libssl-dev libtool make pkg-config)
+
+# The CA, the client, and what the private servers are run with.
+PACKAGES_DEMO=(certbot pebble openssl python3 python3-cryptography python3-pip python3-setuptools
+    python3-wheel)
+
+# What `make check` and test/httpd need besides, on each Debian.
+PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto python3-pytest
+    python3-pytest-xdist python3-scapy uacme)
+
+# What is run on one Debian alone, with whose clang's version a name here ends.
+# python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.
+PACKAGES_CHECK=(clang clang-format libclang-rt-14-dev debootstrap mypy python3-certbot-apache
+    python3-pytest-rerunfailures python3-venv shellcheck strace valgrind)
+
+# Run a command during which Debian's packages start no services.
+without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    "$@"
+)
+
+# Install those of the named packages that are missing; as root.
+install_packages() {
+    local missing=() package
+    for package in "$@"; do
+        if [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null)" != "ii " ]; then
+            missing+=("$package")
+        fi
+    done
+    if [ ${#missing[@]} -eq 0 ]; then
+        return 0
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "These Debian packages are missing, and only root can install them: ${missing[*]}" >&2
+        return 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q && without_services apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
