@@ -1,0 +1,36 @@
+/*
+ * A bounded cache of minted challenge certificates, for one process and all its threads.
+ *
+ * The digest is part of the key, so whatever the cache holds, it cannot answer with a digest
+ * other than the one that the caller has just read.
+ */
+#ifndef ACME_CACHE_H
+#define ACME_CACHE_H
+
+#include <apr_pools.h>
+#include <apr_time.h>
+
+#include <openssl/x509.h>
+
+#include "acme_digest.h"
+#include "acme_identifier.h"
+#include "acme_key.h"
+
+/* How long a certificate is served again: well within ACME_CERTIFICATE_LIFETIME. */
+#define ACME_CACHE_LIFETIME apr_time_from_sec(24 * 60 * 60)
+
+typedef struct acme_cache_t acme_cache_t;
+
+/* An empty cache for at most `slots` certificates, or NULL; freed with the pool. */
+acme_cache_t *acme_cache_create(apr_pool_t *pool, apr_size_t slots);
+
+/* The cached certificate, which the caller frees with X509_free, or NULL. */
+X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
+                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t now);
+
+/* Keep a certificate; the cache takes a reference of its own, and drops what had the slot. */
+void acme_cache_put(acme_cache_t *cache, const acme_identifier_t *identifier,
+                    const acme_digest_t *digest, acme_key_type_e type, apr_time_t now,
+                    X509 *certificate);
+
+#endif

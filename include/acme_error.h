@@ -1,0 +1,77 @@
+/*
+ * The closed list of reasons why there is no challenge.
+ *
+ * Every function of the core that can fail returns one of these; nothing else does the
+ * explaining. A reason has a slug (stable; for logs, counters and scripts) and a text.
+ */
+#ifndef ACME_ERROR_H
+#define ACME_ERROR_H
+
+typedef enum {
+    ACME_OK = 0,
+
+    /* the name that the client asks for (RFC 8737 section 3, RFC 8738 section 6) */
+    ACME_NO_SNI,
+    ACME_NAME_INVALID,
+    ACME_NAME_NOT_ASCII,
+    ACME_NAME_WILDCARD,
+
+    /* the spool directory */
+    ACME_SPOOL_MISSING,
+    ACME_SPOOL_NOT_DIRECTORY,
+    ACME_SPOOL_UNREADABLE,
+    ACME_SPOOL_WRITABLE,
+    ACME_SPOOL_NOT_OURS,
+
+    /* the entry, a file in the spool */
+    ACME_NO_ENTRY,
+    ACME_ENTRY_UNREADABLE,
+    ACME_ENTRY_SYMLINK,
+    ACME_ENTRY_NOT_REGULAR,
+    ACME_ENTRY_OWNER,
+    ACME_ENTRY_WRITABLE,
+    ACME_ENTRY_TOO_LARGE,
+    ACME_ENTRY_TOO_OLD,
+    ACME_ENTRY_FUTURE,
+    ACME_ENTRY_OTHER_VALUE,
+
+    /* the line in the entry (RFC 8555 section 8.1) */
+    ACME_VALUE_EMPTY,
+    ACME_VALUE_LINES,
+    ACME_VALUE_MALFORMED,
+
+    /* the handshake */
+    ACME_SESSION_RESUMED,
+    ACME_NO_KEY_TYPE,
+
+    /* what a CA would see (RFC 8737 section 3) */
+    ACME_PROBE_NOBODY_LISTENS,
+    ACME_PROBE_UNREACHABLE,
+    ACME_PROBE_TIMEOUT,
+    ACME_PROBE_CLOSED,
+    ACME_PROBE_NOT_TLS,
+    ACME_PROBE_REFUSED,
+    ACME_PROBE_TLS_FAILED,
+    ACME_PROBE_OTHER_PROTOCOL,
+    ACME_PROBE_NO_CERTIFICATE,
+    ACME_CERTIFICATE_ORDINARY,
+    ACME_CERTIFICATE_NOT_SELF_SIGNED,
+    ACME_CERTIFICATE_REPEATED_EXTENSION,
+    ACME_CERTIFICATE_WRONG_NAME,
+    ACME_CERTIFICATE_NOT_CRITICAL,
+    ACME_CERTIFICATE_MALFORMED,
+    ACME_CERTIFICATE_WRONG_DIGEST,
+
+    /* the operating system or libcrypto failed; errno says more where it was the former */
+    ACME_SYSTEM_ERROR,
+
+    ACME_ERRORS
+} acme_error_e;
+
+/* The slug of a reason: lower case, digits and hyphens. Static, never NULL. */
+const char *acme_error_slug(acme_error_e error);
+
+/* A reason in words, without a full stop. Static, never NULL. */
+const char *acme_error_text(acme_error_e error);
+
+#endif

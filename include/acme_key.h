@@ -1,0 +1,24 @@
+/*
+ * The keys of challenge certificates. Nothing in the protocol depends on them (RFC 8737
+ * section 3: the certificate is self-signed and used for nothing else), so a server makes one
+ * of each type and uses it for all names.
+ */
+#ifndef ACME_KEY_H
+#define ACME_KEY_H
+
+#include <openssl/evp.h>
+
+/* In the order in which they are tried: the cheapest first. */
+typedef enum { ACME_KEY_P256, ACME_KEY_RSA2048, ACME_KEY_P384, ACME_KEY_TYPES } acme_key_type_e;
+
+/* The name for logs: "EC-P256", "RSA-2048", "EC-P384". Static, never NULL. */
+const char *acme_key_name(acme_key_type_e type);
+
+/* The hash that a key of this type signs its certificate with. Static. */
+const EVP_MD *acme_key_digest(acme_key_type_e type);
+
+/* A new key, which the caller frees with EVP_PKEY_free, or NULL (see OpenSSL's error queue).
+ * RSA takes some 100 ms. */
+EVP_PKEY *acme_key_generate(acme_key_type_e type);
+
+#endif

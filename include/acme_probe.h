@@ -1,0 +1,40 @@
+/*
+ * One acme-tls/1 handshake as a CA makes it (RFC 8737 section 3), and what a CA would think of
+ * it.
+ */
+#ifndef ACME_PROBE_H
+#define ACME_PROBE_H
+
+#include <apr_network_io.h>
+#include <apr_pools.h>
+
+#include <openssl/ssl.h>
+
+#include "acme_digest.h"
+#include "acme_error.h"
+#include "acme_identifier.h"
+
+typedef struct {
+    acme_error_e outcome; /* ACME_OK: a right certificate, for whatever key authorization */
+    acme_digest_t digest; /* with ACME_OK: what it carries */
+    const char *detail; /* OpenSSL's or the system's words, or NULL; static or from the pool */
+    const char *tls;    /* the TLS version, NULL before it was negotiated; static */
+} acme_probe_t;
+
+/* What the handshakes of a process share: TLS 1.2 or later, acme-tls/1 alone offered, no
+ * verification. The caller frees it with SSL_CTX_free; NULL: see OpenSSL's error queue. */
+SSL_CTX *acme_probe_context(void);
+
+/*
+ * Connect to the address, make the handshake with the identifier's server name, and look at the
+ * certificate. Ends at the deadline at the latest; the connection is closed in any case. The
+ * caller ignores SIGPIPE.
+ *
+ * Returns probe->outcome: ACME_OK, ACME_PROBE_*, ACME_CERTIFICATE_* but
+ * ACME_CERTIFICATE_WRONG_DIGEST (the caller knows the right one), or ACME_SYSTEM_ERROR.
+ */
+acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
+                        apr_sockaddr_t *address, const acme_identifier_t *identifier,
+                        apr_time_t deadline);
+
+#endif

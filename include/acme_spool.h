@@ -1,0 +1,83 @@
+/*
+ * The spool: a directory with one file for each identifier that has a live challenge, named by
+ * the identifier's canonical form, its content one value (see acme_digest.h). Whoever can
+ * write it can get certificates for every name on the server; hence the checks.
+ */
+#ifndef ACME_SPOOL_H
+#define ACME_SPOOL_H
+
+#include <sys/types.h>
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+
+#include "acme_digest.h"
+#include "acme_error.h"
+#include "acme_identifier.h"
+
+/* How far a file's mtime may be ahead of the clock; with more it might never expire. */
+#define ACME_SPOOL_FUTURE_MAX apr_time_from_sec(5 * 60)
+
+typedef struct {
+    const char *directory;         /* absolute path; may be a symlink to a directory */
+    apr_interval_time_t entry_age; /* entries older than this are ignored, in microseconds */
+} acme_spool_t;
+
+/*
+ * Look an identifier's challenge up. Opens and checks the directory anew each time, so that
+ * what is renamed into it, unlinked from it or mended counts at once; never blocks on a FIFO
+ * or device, and touches no file but the identifier's.
+ *
+ * Returns ACME_OK with *digest, or with *digest untouched one of ACME_SPOOL_*, ACME_NO_ENTRY,
+ * ACME_ENTRY_*, ACME_VALUE_* or ACME_SYSTEM_ERROR (with errno set).
+ */
+acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
+                             const acme_identifier_t *identifier, apr_time_t now);
+
+/* Whether challenges would be answered from this directory at all, by a process of this user
+ * and group (supplementary groups aside), whoever asks: ACME_OK, or one of ACME_SPOOL_* or
+ * ACME_SYSTEM_ERROR (with errno set). *owner is set with ACME_OK. */
+acme_error_e acme_spool_check(const char *directory, uid_t user, gid_t group, uid_t *owner);
+
+/* The first directory above the spool (above a symlink to it, too) that lets others than root
+ * and the spool's owner replace what lies under it, as sshd's StrictModes would see it, or
+ * NULL where all are safe. Allocated from `pool`. */
+const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory);
+
+/*
+ * Publish a value for an identifier in one step, in place of any that there is. `value` is
+ * written as it is, without the line end; the caller has parsed it (acme_digest_parse).
+ *
+ * Returns ACME_OK, or one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set); then the spool
+ * is as it was.
+ */
+acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
+                                const acme_identifier_t *identifier, const char *value);
+
+/*
+ * Withdraw what is published for an identifier; with a digest only if it is still that one's.
+ *
+ * Returns ACME_OK, ACME_NO_ENTRY, ACME_ENTRY_OTHER_VALUE, or one of ACME_SPOOL_*, ACME_ENTRY_*
+ * or ACME_SYSTEM_ERROR (with errno set).
+ */
+acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t *identifier,
+                                 const acme_digest_t *digest);
+
+typedef struct {
+    const char *name;     /* of the file */
+    apr_time_t written;   /* its mtime; 0 where it could not be looked at */
+    acme_error_e state;   /* ACME_OK: a handshake would be answered from it now */
+    acme_digest_t digest; /* with ACME_OK */
+} acme_spool_entry_t;
+
+/*
+ * All entries, in the order of their names; files whose names start with a dot are none.
+ * *entries is an array of acme_spool_entry_t from `pool`.
+ *
+ * Returns ACME_OK, or one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set).
+ */
+acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
+                             const acme_spool_t *spool, apr_time_t now);
+
+#endif

@@ -1,0 +1,117 @@
+#include "acme_cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+
+/* Direct-mapped: a certificate has one slot where it can be, and two that want the same slot
+ * take turns. That costs a minting now and then, and needs no list to keep in order. */
+typedef struct {
+    X509 *certificate;
+    apr_time_t until;
+    acme_digest_t digest;
+    acme_key_type_e type;
+    char name[ACME_IDENTIFIER_MAX + 1];
+} entry_t;
+
+struct acme_cache_t {
+    apr_thread_mutex_t *mutex;
+    apr_size_t slots;
+    entry_t **slot; /* an entry is made when the slot is first used, and then used again */
+};
+
+static apr_status_t cleanup(void *data)
+{
+    acme_cache_t *cache = data;
+    apr_size_t i;
+
+    for (i = 0; i < cache->slots; i++) {
+        if (cache->slot[i]) {
+            X509_free(cache->slot[i]->certificate);
+            free(cache->slot[i]);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+acme_cache_t *acme_cache_create(apr_pool_t *pool, apr_size_t slots)
+{
+    acme_cache_t *cache = apr_pcalloc(pool, sizeof(*cache));
+
+    if (apr_thread_mutex_create(&cache->mutex, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
+        return NULL;
+    }
+    cache->slots = slots;
+    cache->slot = apr_pcalloc(pool, slots * sizeof(*cache->slot));
+    apr_pool_cleanup_register(pool, cache, cleanup, apr_pool_cleanup_null);
+    return cache;
+}
+
+static entry_t **find(acme_cache_t *cache, const acme_identifier_t *identifier,
+                      acme_key_type_e type)
+{
+    apr_ssize_t length = APR_HASH_KEY_STRING;
+    unsigned int hash = apr_hashfunc_default(identifier->name, &length);
+
+    return &cache->slot[(hash * ACME_KEY_TYPES + type) % cache->slots];
+}
+
+static int is_for(const entry_t *entry, const acme_identifier_t *identifier,
+                  const acme_digest_t *digest, acme_key_type_e type)
+{
+    return entry && entry->type == type &&
+           memcmp(&entry->digest, digest, sizeof(*digest)) == 0 &&
+           strcmp(entry->name, identifier->name) == 0;
+}
+
+X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
+                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t now)
+{
+    entry_t **slot = find(cache, identifier, type);
+    X509 *certificate = NULL;
+
+    apr_thread_mutex_lock(cache->mutex);
+    if (is_for(*slot, identifier, digest, type) && now < (*slot)->until &&
+        X509_up_ref((*slot)->certificate)) {
+        certificate = (*slot)->certificate;
+    }
+    apr_thread_mutex_unlock(cache->mutex);
+    return certificate;
+}
+
+/* Returns the certificate that the entry held, or NULL. */
+static X509 *replace(entry_t *entry, const acme_identifier_t *identifier,
+                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t until,
+                     X509 *certificate)
+{
+    X509 *dropped = entry->certificate;
+
+    entry->certificate = certificate;
+    entry->until = until;
+    entry->digest = *digest;
+    entry->type = type;
+    apr_cpystrn(entry->name, identifier->name, sizeof(entry->name));
+    return dropped;
+}
+
+void acme_cache_put(acme_cache_t *cache, const acme_identifier_t *identifier,
+                    const acme_digest_t *digest, acme_key_type_e type, apr_time_t now,
+                    X509 *certificate)
+{
+    entry_t **slot = find(cache, identifier, type);
+    X509 *dropped = NULL;
+
+    apr_thread_mutex_lock(cache->mutex);
+    if (!*slot) {
+        *slot = calloc(1, sizeof(**slot));
+    }
+    if (*slot && X509_up_ref(certificate)) {
+        dropped =
+            replace(*slot, identifier, digest, type, now + ACME_CACHE_LIFETIME, certificate);
+    }
+    apr_thread_mutex_unlock(cache->mutex);
+    X509_free(dropped);
+}

@@ -1,0 +1,223 @@
+#include "acme_certificate.h"
+
+#include <string.h>
+
+#include <openssl/asn1.h>
+#include <openssl/bn.h>
+#include <openssl/x509v3.h>
+
+#define ACME_IDENTIFIER_OID  "1.3.6.1.5.5.7.1.31"
+#define SUBJECT_ALT_NAME_OID "2.5.29.17"
+
+/* Not the identifier: a common name ends at 64 bytes (RFC 5280 appendix A, ub-common-name). */
+#define COMMON_NAME "ACME challenge"
+
+/* Positive and of 127 bits, so 16 bytes in DER (RFC 5280 section 4.1.2.2 allows 20). */
+#define SERIAL_BITS 127
+
+static int set_serial(X509 *certificate)
+{
+    BIGNUM *number = BN_new();
+    int done = number && BN_rand(number, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) &&
+               BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
+
+    BN_free(number);
+    return done;
+}
+
+static int set_names(X509 *certificate)
+{
+    X509_NAME *name = X509_get_subject_name(certificate);
+
+    return X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
+                                      (const unsigned char *)COMMON_NAME, -1, -1, 0) &&
+           X509_set_issuer_name(certificate, name);
+}
+
+static int set_validity(X509 *certificate, apr_time_t now)
+{
+    time_t from = (time_t)apr_time_sec(now - ACME_CERTIFICATE_BACKDATE);
+    time_t until = (time_t)apr_time_sec(now + ACME_CERTIFICATE_LIFETIME);
+
+    return ASN1_TIME_set(X509_getm_notBefore(certificate), from) &&
+           ASN1_TIME_set(X509_getm_notAfter(certificate), until);
+}
+
+/* The caller frees it. */
+static GENERAL_NAME *general_name(const acme_identifier_t *identifier)
+{
+    int is_ip = identifier->type == ACME_IDENTIFIER_IP;
+    const void *bytes = is_ip ? (const void *)identifier->address : identifier->name;
+    size_t size = is_ip ? identifier->address_size : strlen(identifier->name);
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_STRING *value = ASN1_STRING_type_new(is_ip ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
+
+    if (!name || !value || !ASN1_STRING_set(value, bytes, (int)size)) {
+        GENERAL_NAME_free(name);
+        ASN1_STRING_free(value);
+        return NULL;
+    }
+    GENERAL_NAME_set0_value(name, is_ip ? GEN_IPADD : GEN_DNS, value);
+    return name;
+}
+
+/* The identifier alone; the caller frees it. */
+static GENERAL_NAMES *alternative_name(const acme_identifier_t *identifier)
+{
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    GENERAL_NAME *name = general_name(identifier);
+
+    if (!names || !name || !sk_GENERAL_NAME_push(names, name)) {
+        GENERAL_NAME_free(name);
+        GENERAL_NAMES_free(names);
+        return NULL;
+    }
+    return names;
+}
+
+static int add_alternative_name(X509 *certificate, const acme_identifier_t *identifier)
+{
+    GENERAL_NAMES *names = alternative_name(identifier);
+    int done = names && X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, 0,
+                                          X509V3_ADD_APPEND) == 1;
+
+    GENERAL_NAMES_free(names);
+    return done;
+}
+
+/* The OCTET STRING of an extension holds DER: here that of another OCTET STRING. */
+static ASN1_OCTET_STRING *acme_identifier_value(const acme_digest_t *digest)
+{
+    ASN1_OCTET_STRING *inner = ASN1_OCTET_STRING_new(), *value = NULL;
+    unsigned char *der = NULL;
+    int length = -1;
+
+    if (inner && ASN1_OCTET_STRING_set(inner, digest->bytes, ACME_DIGEST_SIZE)) {
+        length = i2d_ASN1_OCTET_STRING(inner, &der);
+    }
+    if (length > 0) {
+        value = ASN1_OCTET_STRING_new();
+    }
+    if (value && !ASN1_OCTET_STRING_set(value, der, length)) {
+        ASN1_OCTET_STRING_free(value);
+        value = NULL;
+    }
+    OPENSSL_free(der);
+    ASN1_OCTET_STRING_free(inner);
+    return value;
+}
+
+static int add_acme_identifier(X509 *certificate, const acme_digest_t *digest)
+{
+    ASN1_OBJECT *oid = OBJ_txt2obj(ACME_IDENTIFIER_OID, 1);
+    ASN1_OCTET_STRING *value = acme_identifier_value(digest);
+    X509_EXTENSION *extension =
+        oid && value ? X509_EXTENSION_create_by_OBJ(NULL, oid, 1, value) : NULL;
+    int done = extension && X509_add_ext(certificate, extension, -1);
+
+    X509_EXTENSION_free(extension);
+    ASN1_OCTET_STRING_free(value);
+    ASN1_OBJECT_free(oid);
+    return done;
+}
+
+acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *identifier,
+                                   const acme_digest_t *digest, acme_key_type_e type,
+                                   EVP_PKEY *key, apr_time_t now)
+{
+    X509 *made = X509_new();
+
+    if (!made || !X509_set_version(made, 2) || !set_serial(made) || !set_names(made) ||
+        !set_validity(made, now) || !X509_set_pubkey(made, key) ||
+        !add_alternative_name(made, identifier) || !add_acme_identifier(made, digest) ||
+        X509_sign(made, key, acme_key_digest(type)) <= 0) {
+        X509_free(made);
+        return ACME_SYSTEM_ERROR;
+    }
+    *certificate = made;
+    return ACME_OK;
+}
+
+static int is_self_signed(X509 *certificate)
+{
+    EVP_PKEY *key = X509_get0_pubkey(certificate);
+
+    return key && X509_verify(certificate, key) == 1 &&
+           X509_NAME_cmp(X509_get_subject_name(certificate),
+                         X509_get_issuer_name(certificate)) == 0;
+}
+
+static int has_repeated_extension(X509 *certificate)
+{
+    int i, count = X509_get_ext_count(certificate);
+
+    for (i = 0; i < count; i++) {
+        ASN1_OBJECT *oid = X509_EXTENSION_get_object(X509_get_ext(certificate, i));
+
+        if (X509_get_ext_by_OBJ(certificate, oid, i) >= 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static X509_EXTENSION *find_extension(X509 *certificate, const char *oid_text)
+{
+    ASN1_OBJECT *oid = OBJ_txt2obj(oid_text, 1);
+    int position = oid ? X509_get_ext_by_OBJ(certificate, oid, -1) : -1;
+
+    ASN1_OBJECT_free(oid);
+    return position < 0 ? NULL : X509_get_ext(certificate, position);
+}
+
+/* The DER, and not what it means, since that is what Boulder compares. */
+static int has_exactly(X509 *certificate, const acme_identifier_t *identifier)
+{
+    X509_EXTENSION *extension = find_extension(certificate, SUBJECT_ALT_NAME_OID);
+    const ASN1_OCTET_STRING *found = extension ? X509_EXTENSION_get_data(extension) : NULL;
+    GENERAL_NAMES *names = alternative_name(identifier);
+    unsigned char *expected = NULL;
+    int length = names ? i2d_GENERAL_NAMES(names, &expected) : -1;
+    int same = found && length > 0 && ASN1_STRING_length(found) == length &&
+               memcmp(ASN1_STRING_get0_data(found), expected, (size_t)length) == 0;
+
+    OPENSSL_free(expected);
+    GENERAL_NAMES_free(names);
+    return same;
+}
+
+static acme_error_e read_acme_identifier(acme_digest_t *digest, X509_EXTENSION *extension)
+{
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    const unsigned char *der = ASN1_STRING_get0_data(value);
+
+    if (!X509_EXTENSION_get_critical(extension)) {
+        return ACME_CERTIFICATE_NOT_CRITICAL;
+    }
+    if (ASN1_STRING_length(value) != 2 + ACME_DIGEST_SIZE || der[0] != V_ASN1_OCTET_STRING ||
+        der[1] != ACME_DIGEST_SIZE) {
+        return ACME_CERTIFICATE_MALFORMED;
+    }
+    memcpy(digest->bytes, der + 2, ACME_DIGEST_SIZE);
+    return ACME_OK;
+}
+
+acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
+                                      const acme_identifier_t *identifier)
+{
+    X509_EXTENSION *extension = find_extension(certificate, ACME_IDENTIFIER_OID);
+
+    if (!extension) {
+        return ACME_CERTIFICATE_ORDINARY;
+    }
+    if (!is_self_signed(certificate)) {
+        return ACME_CERTIFICATE_NOT_SELF_SIGNED;
+    }
+    if (has_repeated_extension(certificate)) {
+        return ACME_CERTIFICATE_REPEATED_EXTENSION;
+    }
+    if (!has_exactly(certificate, identifier)) {
+        return ACME_CERTIFICATE_WRONG_NAME;
+    }
+    return read_acme_identifier(digest, extension);
+}

@@ -1,0 +1,109 @@
+#include "acme_error.h"
+
+static const struct {
+    const char *slug;
+    const char *text;
+} errors[ACME_ERRORS] = {
+    [ACME_OK] = {"ok", "there is a challenge"},
+
+    [ACME_NO_SNI] = {"no-sni", "the client named no server"},
+    [ACME_NAME_INVALID] = {"name-invalid", "the name is neither a DNS name in A-labels nor the "
+                                           "reverse name of an IP address"},
+    [ACME_NAME_NOT_ASCII] = {"name-not-ascii",
+                             "the name has characters beyond ASCII; give it in "
+                             "A-labels (xn--...)"},
+    [ACME_NAME_WILDCARD] = {"name-wildcard",
+                            "tls-alpn-01 cannot validate wildcards; use dns-01 "
+                            "for them"},
+
+    [ACME_SPOOL_MISSING] = {"spool-missing", "the spool does not exist; make it, with mode "
+                                             "0755, for root or the ACME client's user"},
+    [ACME_SPOOL_NOT_DIRECTORY] = {"spool-not-directory", "the spool is not a directory"},
+    [ACME_SPOOL_UNREADABLE] = {"spool-unreadable",
+                               "httpd's User may not read the spool; give it "
+                               "mode 0755"},
+    [ACME_SPOOL_WRITABLE] = {"spool-writable",
+                             "others than the owner can write the spool; give "
+                             "it mode 0755"},
+    [ACME_SPOOL_NOT_OURS] =
+        {"spool-not-ours",
+         "this user is neither root nor the owner of the spool, so httpd would ignore its "
+         "entries; run this as one of them, or chown the spool"},
+
+    [ACME_NO_ENTRY] = {"no-entry", "the spool has no entry for this name"},
+    [ACME_ENTRY_UNREADABLE] = {"entry-unreadable",
+                               "httpd's User may not read the entry; give it "
+                               "mode 0644"},
+    [ACME_ENTRY_SYMLINK] = {"entry-symlink", "the entry is a symbolic link"},
+    [ACME_ENTRY_NOT_REGULAR] = {"entry-not-regular", "the entry is not a regular file"},
+    [ACME_ENTRY_OWNER] = {"entry-owner",
+                          "the entry belongs neither to root nor to the owner of "
+                          "the spool"},
+    [ACME_ENTRY_WRITABLE] = {"entry-writable",
+                             "others than the owner can write the entry; give "
+                             "it mode 0644"},
+    [ACME_ENTRY_TOO_LARGE] = {"entry-too-large", "the entry is larger than 1024 bytes"},
+    [ACME_ENTRY_TOO_OLD] = {"entry-too-old", "the entry is older than AcmeAlpnMaxAge"},
+    [ACME_ENTRY_FUTURE] = {"entry-future",
+                           "the entry's modification time is more than 5 minutes "
+                           "ahead of this machine's clock"},
+    [ACME_ENTRY_OTHER_VALUE] = {"entry-other-value", "the entry has another value, so it is "
+                                                     "another client's"},
+
+    [ACME_VALUE_EMPTY] = {"value-empty", "the entry is empty"},
+    [ACME_VALUE_LINES] = {"value-lines", "the entry has more than one line"},
+    [ACME_VALUE_MALFORMED] = {"value-malformed",
+                              "the entry is neither a key authorization nor its "
+                              "SHA-256 in base64url or hex"},
+
+    [ACME_SESSION_RESUMED] = {"session-resumed",
+                              "the client resumes a session, which would send "
+                              "no certificate"},
+    [ACME_NO_KEY_TYPE] = {"no-key-type", "the client accepts no challenge certificate with a "
+                                         "P-256, RSA-2048 or P-384 key"},
+    [ACME_PROBE_NOBODY_LISTENS] = {"nobody-listens", "nothing listens there"},
+    [ACME_PROBE_UNREACHABLE] = {"unreachable", "the address cannot be reached"},
+    [ACME_PROBE_TIMEOUT] = {"timeout", "there was no answer in time"},
+    [ACME_PROBE_CLOSED] = {"closed", "the connection was closed during the handshake"},
+    [ACME_PROBE_NOT_TLS] = {"not-tls", "what listens there does not speak TLS"},
+    [ACME_PROBE_REFUSED] = {"refused", "the server refused acme-tls/1 (TLS alert 120, "
+                                       "no_application_protocol)"},
+    [ACME_PROBE_TLS_FAILED] = {"tls-failed", "the TLS handshake failed"},
+    [ACME_PROBE_OTHER_PROTOCOL] = {"other-protocol", "the server did not negotiate acme-tls/1"},
+    [ACME_PROBE_NO_CERTIFICATE] = {"no-certificate", "the server sent no certificate"},
+    [ACME_CERTIFICATE_ORDINARY] = {"certificate-ordinary",
+                                   "the certificate has no acmeIdentifier: "
+                                   "it is an ordinary one"},
+    [ACME_CERTIFICATE_NOT_SELF_SIGNED] = {"certificate-not-self-signed",
+                                          "the certificate is not signed with its own key"},
+    [ACME_CERTIFICATE_REPEATED_EXTENSION] = {"certificate-repeated-extension",
+                                             "the certificate has an extension twice"},
+    [ACME_CERTIFICATE_WRONG_NAME] = {"certificate-wrong-name",
+                                     "the subjectAltName of the certificate is not this "
+                                     "identifier alone"},
+    [ACME_CERTIFICATE_NOT_CRITICAL] = {"certificate-not-critical",
+                                       "the acmeIdentifier of the certificate is not critical"},
+    [ACME_CERTIFICATE_MALFORMED] = {"certificate-malformed",
+                                    "the acmeIdentifier of the certificate is not an OCTET "
+                                    "STRING of 32 bytes"},
+    [ACME_CERTIFICATE_WRONG_DIGEST] =
+        {"certificate-wrong-digest", "the acmeIdentifier of the certificate is that of another "
+                                     "key authorization"},
+
+    [ACME_SYSTEM_ERROR] = {"system-error", "the operating system or libcrypto failed"},
+};
+
+static acme_error_e known(acme_error_e error)
+{
+    return (unsigned int)error < ACME_ERRORS ? error : ACME_SYSTEM_ERROR;
+}
+
+const char *acme_error_slug(acme_error_e error)
+{
+    return errors[known(error)].slug;
+}
+
+const char *acme_error_text(acme_error_e error)
+{
+    return errors[known(error)].text;
+}

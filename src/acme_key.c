@@ -1,0 +1,50 @@
+#include "acme_key.h"
+
+#include <openssl/ec.h>
+#include <openssl/objects.h>
+#include <openssl/rsa.h>
+
+static const struct {
+    const char *name;
+    int algorithm;
+    int curve;
+    int bits;
+} keys[ACME_KEY_TYPES] = {
+    [ACME_KEY_P256] = {"EC-P256", EVP_PKEY_EC, NID_X9_62_prime256v1, 0},
+    [ACME_KEY_RSA2048] = {"RSA-2048", EVP_PKEY_RSA, 0, 2048},
+    [ACME_KEY_P384] = {"EC-P384", EVP_PKEY_EC, NID_secp384r1, 0},
+};
+
+const char *acme_key_name(acme_key_type_e type)
+{
+    return keys[type].name;
+}
+
+/* OpenSSL's security level 4 wants 192 bits of the signature too, so P-384 goes with SHA-384.
+ */
+const EVP_MD *acme_key_digest(acme_key_type_e type)
+{
+    return type == ACME_KEY_P384 ? EVP_sha384() : EVP_sha256();
+}
+
+static int set_parameters(EVP_PKEY_CTX *context, acme_key_type_e type)
+{
+    if (keys[type].algorithm == EVP_PKEY_RSA) {
+        return EVP_PKEY_CTX_set_rsa_keygen_bits(context, keys[type].bits) > 0;
+    }
+    return EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, keys[type].curve) > 0 &&
+           EVP_PKEY_CTX_set_ec_param_enc(context, OPENSSL_EC_NAMED_CURVE) > 0;
+}
+
+EVP_PKEY *acme_key_generate(acme_key_type_e type)
+{
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(keys[type].algorithm, NULL);
+
+    if (!context || EVP_PKEY_keygen_init(context) <= 0 || !set_parameters(context, type) ||
+        EVP_PKEY_keygen(context, &key) <= 0) {
+        key = NULL;
+    }
+    EVP_PKEY_CTX_free(context);
+    return key;
+}

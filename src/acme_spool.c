@@ -1,0 +1,440 @@
+#include "acme_spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+#define ROOT_UID 0
+#define ROOT_GID 0
+
+/* The group of root may write, since its members could become root anyway. */
+static int others_can_write(const struct stat *status)
+{
+    return (status->st_mode & S_IWOTH) ||
+           ((status->st_mode & S_IWGRP) && status->st_gid != ROOT_GID);
+}
+
+static acme_error_e directory_error(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return ACME_SPOOL_MISSING;
+    case ENOTDIR:
+        return ACME_SPOOL_NOT_DIRECTORY;
+    case EACCES:
+        return ACME_SPOOL_UNREADABLE;
+    default:
+        return ACME_SYSTEM_ERROR;
+    }
+}
+
+static acme_error_e check_directory(int fd, struct stat *status)
+{
+    if (fstat(fd, status) != 0) {
+        return ACME_SYSTEM_ERROR;
+    }
+    return others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
+}
+
+/* With ACME_OK the caller closes *fd. */
+static acme_error_e open_directory(int *fd, struct stat *status, const char *directory)
+{
+    acme_error_e error;
+
+    *fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) {
+        return directory_error(errno);
+    }
+    error = check_directory(*fd, status);
+    if (error != ACME_OK) {
+        close(*fd);
+    }
+    return error;
+}
+
+static acme_error_e entry_error(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return ACME_NO_ENTRY;
+    case EACCES:
+        return ACME_ENTRY_UNREADABLE;
+    case ELOOP:
+    case EMLINK: /* the same on FreeBSD */
+        return ACME_ENTRY_SYMLINK;
+    case ENXIO: /* a socket */
+        return ACME_ENTRY_NOT_REGULAR;
+    default:
+        return ACME_SYSTEM_ERROR;
+    }
+}
+
+/* In seconds, and without a difference of times, since a file's mtime can be any number. */
+static acme_error_e check_age(time_t written, apr_interval_time_t age_max, apr_time_t now)
+{
+    if (written > apr_time_sec(now + ACME_SPOOL_FUTURE_MAX)) {
+        return ACME_ENTRY_FUTURE;
+    }
+    return written < apr_time_sec(now - age_max) ? ACME_ENTRY_TOO_OLD : ACME_OK;
+}
+
+static acme_error_e check_entry(const struct stat *entry, const struct stat *directory)
+{
+    if (!S_ISREG(entry->st_mode)) {
+        return ACME_ENTRY_NOT_REGULAR;
+    }
+    if (entry->st_uid != ROOT_UID && entry->st_uid != directory->st_uid) {
+        return ACME_ENTRY_OWNER;
+    }
+    if (others_can_write(entry)) {
+        return ACME_ENTRY_WRITABLE;
+    }
+    return entry->st_size > ACME_VALUE_MAX ? ACME_ENTRY_TOO_LARGE : ACME_OK;
+}
+
+/* With ACME_OK the caller closes *fd. */
+static acme_error_e open_entry(int *fd, struct stat *status, int directory_fd,
+                               const struct stat *directory, const char *name)
+{
+    acme_error_e error;
+
+    *fd = openat(directory_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (*fd < 0) {
+        return entry_error(errno);
+    }
+    error = fstat(*fd, status) == 0 ? check_entry(status, directory) : ACME_SYSTEM_ERROR;
+    if (error != ACME_OK) {
+        close(*fd);
+    }
+    return error;
+}
+
+/* Reads one byte more than is allowed, to notice a file that grew after the check. */
+static acme_error_e read_value(acme_digest_t *digest, int fd)
+{
+    char value[ACME_VALUE_MAX + 1];
+    size_t length = 0;
+    ssize_t got;
+
+    do {
+        got = read(fd, value + length, sizeof(value) - length);
+        if (got > 0) {
+            length += (size_t)got;
+        }
+    } while ((got > 0 && length < sizeof(value)) || (got < 0 && errno == EINTR));
+    return got < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, length);
+}
+
+static acme_error_e find_in(acme_digest_t *digest, int directory_fd,
+                            const struct stat *directory, const char *name,
+                            apr_interval_time_t age_max, apr_time_t now)
+{
+    struct stat status;
+    int fd;
+    acme_error_e error = open_entry(&fd, &status, directory_fd, directory, name);
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    error = check_age(status.st_mtime, age_max, now);
+    if (error == ACME_OK) {
+        error = read_value(digest, fd);
+    }
+    close(fd);
+    return error;
+}
+
+acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
+                             const acme_identifier_t *identifier, apr_time_t now)
+{
+    struct stat status;
+    int fd;
+    acme_error_e error = open_directory(&fd, &status, spool->directory);
+
+    if (error == ACME_OK) {
+        error = find_in(digest, fd, &status, identifier->name, spool->entry_age, now);
+        close(fd);
+    }
+    return error;
+}
+
+/* What the mode grants; root, who asks when httpd starts, is granted everything anyway. */
+static int user_can_read(const struct stat *directory, uid_t user, gid_t group)
+{
+    const mode_t wanted = S_IROTH | S_IXOTH;
+    mode_t granted = directory->st_mode;
+
+    if (user == ROOT_UID) {
+        return 1;
+    }
+    if (user == directory->st_uid) {
+        granted >>= 6;
+    } else if (group == directory->st_gid) {
+        granted >>= 3;
+    }
+    return (granted & wanted) == wanted;
+}
+
+acme_error_e acme_spool_check(const char *directory, uid_t user, gid_t group, uid_t *owner)
+{
+    struct stat status;
+    int fd;
+    acme_error_e error = open_directory(&fd, &status, directory);
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    close(fd);
+    *owner = status.st_uid;
+    return user_can_read(&status, user, group) ? ACME_OK : ACME_SPOOL_UNREADABLE;
+}
+
+static int is_safe_parent(const char *path, uid_t owner)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && (status.st_uid == ROOT_UID || status.st_uid == owner) &&
+           !others_can_write(&status);
+}
+
+/* `path` is absolute. */
+static const char *unsafe_above(apr_pool_t *pool, const char *path, uid_t owner)
+{
+    char *parent = apr_pstrdup(pool, path);
+    char *slash;
+
+    while ((slash = strrchr(parent, '/')) != NULL) {
+        int is_root = slash == parent;
+
+        slash[is_root ? 1 : 0] = '\0';
+        if (!is_safe_parent(parent, owner)) {
+            return parent;
+        }
+        if (is_root) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
+{
+    struct stat status;
+    char *real = realpath(directory, NULL);
+    const char *unsafe;
+
+    if (!real || stat(real, &status) != 0) {
+        free(real);
+        return NULL;
+    }
+    unsafe = unsafe_above(pool, real, status.st_uid);
+    if (!unsafe && strcmp(real, directory) != 0) {
+        unsafe = unsafe_above(pool, directory, status.st_uid);
+    }
+    free(real);
+    return unsafe;
+}
+
+/* An entry of anybody else would be refused when it is read. */
+static acme_error_e check_writer(const struct stat *directory)
+{
+    uid_t user = geteuid();
+
+    return user == ROOT_UID || user == directory->st_uid ? ACME_OK : ACME_SPOOL_NOT_OURS;
+}
+
+static int write_all(int fd, const char *text)
+{
+    size_t left = strlen(text);
+    ssize_t written = 0;
+
+    while (left > 0 && written >= 0) {
+        written = write(fd, text, left);
+        if (written > 0) {
+            text += written;
+            left -= (size_t)written;
+        } else if (written < 0 && errno == EINTR) {
+            written = 0;
+        }
+    }
+    return left == 0;
+}
+
+/* mkstemp leaves 0600, which httpd's User could not read. */
+static int fill(int fd, const char *line)
+{
+    int done = write_all(fd, line) && fchmod(fd, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) == 0;
+    int error = errno;
+
+    if (close(fd) != 0) {
+        return 0;
+    }
+    errno = error;
+    return done;
+}
+
+acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
+                                const acme_identifier_t *identifier, const char *value)
+{
+    /* Without the identifier, which may be as long as a file name can be. */
+    char *temporary = apr_pstrcat(pool, directory, "/.acme-alpn-XXXXXX", NULL);
+    const char *path = apr_pstrcat(pool, directory, "/", identifier->name, NULL);
+    struct stat status;
+    int fd;
+    acme_error_e error = open_directory(&fd, &status, directory);
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    close(fd);
+    error = check_writer(&status);
+    if (error != ACME_OK) {
+        return error;
+    }
+    fd = mkstemp(temporary);
+    if (fd < 0) {
+        return ACME_SYSTEM_ERROR;
+    }
+    if (!fill(fd, apr_pstrcat(pool, value, "\n", NULL)) || rename(temporary, path) != 0) {
+        int saved = errno;
+
+        unlink(temporary);
+        errno = saved;
+        return ACME_SYSTEM_ERROR;
+    }
+    return ACME_OK;
+}
+
+/* Whether the entry has this digest, however old it is. */
+static acme_error_e compare(int directory_fd, const struct stat *directory, const char *name,
+                            const acme_digest_t *digest)
+{
+    acme_digest_t found;
+    struct stat status;
+    int fd;
+    acme_error_e error = open_entry(&fd, &status, directory_fd, directory, name);
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    error = read_value(&found, fd);
+    close(fd);
+    if (error == ACME_SYSTEM_ERROR) {
+        return error;
+    }
+    return error == ACME_OK && memcmp(&found, digest, sizeof(found)) == 0
+               ? ACME_OK
+               : ACME_ENTRY_OTHER_VALUE;
+}
+
+static acme_error_e unlink_error(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return ACME_NO_ENTRY;
+    case EISDIR:
+        return ACME_ENTRY_NOT_REGULAR;
+    case EACCES:
+        return ACME_SPOOL_NOT_OURS;
+    default:
+        return ACME_SYSTEM_ERROR;
+    }
+}
+
+acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t *identifier,
+                                 const acme_digest_t *digest)
+{
+    struct stat status;
+    int fd;
+    acme_error_e error = open_directory(&fd, &status, directory);
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    if (digest) {
+        error = compare(fd, &status, identifier->name, digest);
+    }
+    if (error == ACME_OK && unlinkat(fd, identifier->name, 0) != 0) {
+        error = unlink_error(errno);
+    }
+    close(fd);
+    return error;
+}
+
+/* An mtime can be beyond what microseconds since 1970 can tell. */
+static apr_time_t time_of(time_t seconds)
+{
+    const apr_int64_t most = APR_INT64_MAX / APR_USEC_PER_SEC;
+
+    if (seconds > most) {
+        return apr_time_from_sec(most);
+    }
+    return apr_time_from_sec(seconds < -most ? -most : seconds);
+}
+
+static acme_spool_entry_t examine(int directory_fd, const struct stat *directory,
+                                  const char *name, apr_interval_time_t age_max, apr_time_t now)
+{
+    acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}}};
+    acme_identifier_t identifier;
+    struct stat status;
+
+    if (fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        entry.written = time_of(status.st_mtime);
+    }
+    entry.state = acme_identifier_from_text(&identifier, name);
+    if (entry.state == ACME_OK && strcmp(identifier.name, name) != 0) {
+        entry.state = ACME_NAME_INVALID;
+    }
+    if (entry.state == ACME_OK) {
+        entry.state = find_in(&entry.digest, directory_fd, directory, name, age_max, now);
+    }
+    return entry;
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(((const acme_spool_entry_t *)left)->name,
+                  ((const acme_spool_entry_t *)right)->name);
+}
+
+acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
+                             const acme_spool_t *spool, apr_time_t now)
+{
+    apr_array_header_t *found = apr_array_make(pool, 16, sizeof(acme_spool_entry_t));
+    struct stat status;
+    struct dirent *file;
+    DIR *stream;
+    int fd;
+    acme_error_e error = open_directory(&fd, &status, spool->directory);
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    stream = fdopendir(fd);
+    if (!stream) {
+        close(fd);
+        return ACME_SYSTEM_ERROR;
+    }
+    for (errno = 0; (file = readdir(stream)) != NULL; errno = 0) {
+        if (file->d_name[0] != '.') {
+            APR_ARRAY_PUSH(found, acme_spool_entry_t) =
+                examine(fd, &status, apr_pstrdup(pool, file->d_name), spool->entry_age, now);
+        }
+    }
+    error = errno ? ACME_SYSTEM_ERROR : ACME_OK;
+    closedir(stream);
+    if (error != ACME_OK) {
+        return error;
+    }
+    qsort(found->elts, (size_t)found->nelts, sizeof(acme_spool_entry_t), by_name);
+    *entries = found;
+    return ACME_OK;
+}
