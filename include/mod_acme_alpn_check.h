@@ -1,0 +1,17 @@
+/*
+ * What can be said of the spools before the first handshake. Nothing of it stops httpd: a
+ * post_config that fails would end a running server at a graceful restart.
+ */
+#ifndef MOD_ACME_ALPN_CHECK_H
+#define MOD_ACME_ALPN_CHECK_H
+
+#include <httpd.h>
+
+typedef enum { ACME_ALPN_AT_CONFIGTEST, ACME_ALPN_AT_START } acme_alpn_moment_e;
+
+/* Report each spool of these servers (an array of server_rec *) that is missing or unsafe,
+ * once. */
+void acme_alpn_check_spools(apr_pool_t *pool, const apr_array_header_t *servers,
+                            acme_alpn_moment_e moment);
+
+#endif

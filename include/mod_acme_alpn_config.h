@@ -1,0 +1,35 @@
+/*
+ * The directives, and what they make of each server: what a vhost does not say, the main
+ * server says.
+ */
+#ifndef MOD_ACME_ALPN_CONFIG_H
+#define MOD_ACME_ALPN_CONFIG_H
+
+#include <httpd.h>
+#include <http_config.h>
+
+#include "acme_spool.h"
+
+extern module AP_MODULE_DECLARE_DATA acme_alpn_module;
+
+typedef struct {
+    /* As written: NULL or -1 where the server does not say. */
+    int engine;
+    const char *spool_directory;
+    apr_interval_time_t entry_age;
+} acme_alpn_server_t;
+
+extern const command_rec acme_alpn_directives[];
+
+void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server);
+void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost);
+
+acme_alpn_server_t *acme_alpn_server_get(const server_rec *server);
+
+/* Whether acme-tls/1 is answered on this server (AcmeAlpnEngine). */
+int acme_alpn_server_answers(const server_rec *server);
+
+/* The spool of this server, with the defaults filled in. */
+acme_spool_t acme_alpn_server_spool(const server_rec *server);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * What the module knows of one TLS connection, from its first ClientHello to its end.
+ * Allocated from the connection's pool; used by one thread at a time, as the connection is.
+ */
+#ifndef MOD_ACME_ALPN_CONNECTION_H
+#define MOD_ACME_ALPN_CONNECTION_H
+
+#include <httpd.h>
+
+#include <openssl/ssl.h>
+
+#include "acme_digest.h"
+#include "acme_error.h"
+#include "acme_identifier.h"
+#include "acme_key.h"
+
+#define ACME_ALPN_PROTOCOL "acme-tls/1"
+
+/* The answer to "is there a challenge for this connection?", found once. */
+typedef struct {
+    const server_rec *server; /* the vhost whose configuration counted */
+    const char *tls;          /* the negotiated version, as OpenSSL calls it */
+    const char *sni;          /* as the client sent it; NULL if it sent none */
+    const char *file;         /* the entry that was looked for; NULL where no name was valid */
+    acme_error_e outcome;     /* ACME_OK: identifier and digest are set */
+    apr_status_t status;      /* errno, with ACME_SYSTEM_ERROR */
+    acme_identifier_t identifier;
+    acme_digest_t digest;
+    acme_key_type_e key_type; /* of the certificate, once one is installed */
+} acme_alpn_challenge_t;
+
+typedef struct {
+    SSL *ssl; /* mod_ssl's; only to be used while the first handshake goes on */
+    acme_alpn_challenge_t *challenge; /* NULL until looked up */
+    unsigned int widens : 1;          /* may choose groups that the vhost does not */
+    unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
+    unsigned int asking : 1;          /* our protocol_switch hook is asking the other modules */
+    unsigned int switched : 1;        /* we have taken the connection over */
+    unsigned int delegated : 1;       /* another module has */
+    unsigned int installed : 1;       /* the SSL has our challenge certificate */
+    unsigned int refused : 1;         /* there is no challenge, and the log says why */
+    unsigned int complete : 1;        /* the handshake that got our certificate has succeeded */
+    unsigned int over : 1;            /* the first handshake is over, well or badly */
+} acme_alpn_connection_t;
+
+acme_alpn_connection_t *acme_alpn_connection_create(conn_rec *c, SSL *ssl);
+
+/* The connection does not begin with TLS. Should it go over to it in a request (RFC 2817), that
+ * handshake is not for challenges, since application data would follow. */
+void acme_alpn_connection_forgo(conn_rec *c);
+
+/* NULL on a connection that is not ours to look at. */
+acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);
+
+/* Whether the vhost whose TLS settings the connection has answers acme-tls/1. */
+int acme_alpn_connection_answers(const acme_alpn_connection_t *connection);
+
+/* The challenge of this connection. The first call looks it up in that vhost's spool; TLS 1.2
+ * and 1.3 call in different orders, and a HelloRetryRequest once more. */
+acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
+                                                      acme_alpn_connection_t *connection);
+
+#endif

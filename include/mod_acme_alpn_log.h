@@ -1,0 +1,34 @@
+/*
+ * What the log says of acme-tls/1 handshakes: one line for each, with a stable tag and
+ * key=value fields (docs/messages.md). What strangers can cause is rate-limited over all
+ * children, and what they send is percent-encoded.
+ */
+#ifndef MOD_ACME_ALPN_LOG_H
+#define MOD_ACME_ALPN_LOG_H
+
+#include <httpd.h>
+
+#include "mod_acme_alpn_connection.h"
+
+/* In the parent, at each start and reload: the counters that all children share. */
+void acme_alpn_log_init(apr_pool_t *config_pool);
+
+/* The handshake with our challenge certificate has succeeded. */
+void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge);
+
+/* The handshake is refused for `reason`. */
+void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                           acme_error_e reason);
+
+/* The handshake ended before it was complete, with neither of the above. `challenge` may be
+ * NULL: it ended before one was looked for. */
+void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge);
+
+/* Another module has a challenge for this connection. */
+void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge);
+
+/* From here on httpd logs nothing about this connection: it has two lines at level error for
+ * each protocol switch that is refused, and a stranger could fill the log with them. */
+void acme_alpn_log_silence(conn_rec *c);
+
+#endif

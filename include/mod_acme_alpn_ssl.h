@@ -1,0 +1,33 @@
+/*
+ * The two optional hooks of mod_ssl that the module stands on. Debian's apache2-dev lacks
+ * mod_ssl_openssl.h, so they are declared here where it is missing; their signatures are the
+ * same in every httpd from 2.4.48 to trunk.
+ */
+#ifndef MOD_ACME_ALPN_SSL_H
+#define MOD_ACME_ALPN_SSL_H
+
+#include <ap_release.h>
+#include <httpd.h>
+
+#include <openssl/opensslv.h>
+#include <openssl/ssl.h>
+
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
+#error "mod_acme_alpn needs Apache httpd 2.4.48 or later"
+#endif
+
+#if OPENSSL_VERSION_NUMBER < 0x10101000L
+#error "mod_acme_alpn needs OpenSSL 1.1.1 or later"
+#endif
+
+#if __has_include(<mod_ssl_openssl.h>)
+#include <mod_ssl_openssl.h>
+#else
+#include <mod_ssl.h>
+
+APR_DECLARE_EXTERNAL_HOOK(ssl, SSL, int, init_server,
+                          (server_rec * s, apr_pool_t *p, int is_proxy, SSL_CTX *ctx))
+APR_DECLARE_EXTERNAL_HOOK(ssl, SSL, int, pre_handshake, (conn_rec * c, SSL *ssl, int is_proxy))
+#endif
+
+#endif

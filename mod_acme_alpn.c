@@ -1,0 +1,190 @@
+/*
+ * mod_acme_alpn: answers ACME's tls-alpn-01 challenges (RFC 8737, RFC 8738) from a spool
+ * directory, in the TLS vhosts of mod_ssl.
+ *
+ * This file only wires: the module record, the directives and the hooks. What a handshake goes
+ * through is told in src/mod_acme_alpn_handshake.c and src/mod_acme_alpn_protocol.c.
+ */
+#include "mod_acme_alpn_ssl.h"
+
+#include <http_config.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include <apr_optional_hooks.h>
+
+#include "mod_acme_alpn_certificates.h"
+#include "mod_acme_alpn_check.h"
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_handshake.h"
+#include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_protocol.h"
+#include "mod_acme_alpn_protocols.h"
+
+APLOG_USE_MODULE(acme_alpn);
+
+/* The TLS vhosts of this configuration that answer challenges: of server_rec *. */
+static apr_array_header_t *vhosts;
+
+/* Whether there are TLS vhosts that do not. */
+static int has_others;
+
+static int pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool)
+{
+    (void)log_pool;
+    (void)temp_pool;
+    vhosts = apr_array_make(config_pool, 8, sizeof(server_rec *));
+    has_others = 0;
+    return OK;
+}
+
+/* At configtest, when it is not known which of them have TLS. */
+static apr_array_header_t *all_that_answer(apr_pool_t *pool, server_rec *server)
+{
+    apr_array_header_t *found = apr_array_make(pool, 8, sizeof(server_rec *));
+
+    for (; server; server = server->next) {
+        if (acme_alpn_server_answers(server)) {
+            APR_ARRAY_PUSH(found, server_rec *) = server;
+        }
+    }
+    return found;
+}
+
+static int check_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
+                        server_rec *server)
+{
+    (void)config_pool;
+    (void)log_pool;
+    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
+        acme_alpn_check_spools(temp_pool, all_that_answer(temp_pool, server),
+                               ACME_ALPN_AT_CONFIGTEST);
+    }
+    return OK;
+}
+
+/* mod_ssl calls this for each TLS vhost, in its own post_config. */
+static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_CTX *context)
+{
+    (void)pool;
+    if (is_proxy) {
+        return DECLINED;
+    }
+    acme_alpn_handshake_prepare(context);
+    if (acme_alpn_server_answers(server)) {
+        APR_ARRAY_PUSH(vhosts, server_rec *) = server;
+    } else {
+        has_others = 1;
+    }
+    return OK;
+}
+
+static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
+                       server_rec *server)
+{
+    (void)log_pool;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    if (!ap_find_linked_module("mod_ssl.c")) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
+                     "AALPN0001: mod_ssl is not loaded, so there is no TLS handshake to answer "
+                     "challenges in");
+        return OK;
+    }
+    if (vhosts->nelts > 0) {
+        acme_alpn_certificates_init(config_pool, server);
+        acme_alpn_log_init(config_pool);
+        acme_alpn_protocols_allow(config_pool, server);
+        acme_alpn_check_spools(temp_pool, vhosts, ACME_ALPN_AT_START);
+    }
+    return OK;
+}
+
+static void child_init(apr_pool_t *pool, server_rec *server)
+{
+    if (vhosts->nelts > 0) {
+        acme_alpn_certificates_child_init(pool, server);
+    }
+}
+
+static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
+{
+    if (is_proxy || vhosts->nelts == 0) {
+        return DECLINED;
+    }
+    acme_alpn_handshake_watch(c, ssl, !has_others);
+    return OK;
+}
+
+static int protocol_propose(conn_rec *c, request_rec *r, server_rec *server,
+                            const apr_array_header_t *offers, apr_array_header_t *proposals)
+{
+    (void)offers;
+    return acme_alpn_protocol_propose(c, r, server, proposals);
+}
+
+static int protocol_withdraw(conn_rec *c, request_rec *r, server_rec *server,
+                             const apr_array_header_t *offers, apr_array_header_t *proposals)
+{
+    (void)offers;
+    return acme_alpn_protocol_withdraw(c, r, server, proposals);
+}
+
+static int hide_upgrade(request_rec *r)
+{
+    acme_alpn_protocols_hide(r);
+    return DECLINED;
+}
+
+static void register_hooks(apr_pool_t *pool)
+{
+    static const char *const after_ssl[] = {"mod_ssl.c", NULL};
+    static const char *const after_ssl_and_md[] = {"mod_ssl.c", "mod_md.c", NULL};
+
+    (void)pool;
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* Last, since mod_ssl calls init_server in its own, and since mod_md would change the
+     * challenge type of its domains if it saw acme-tls/1 in the Protocols. */
+    ap_hook_post_config(post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
+
+    APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
+    ap_hook_protocol_propose(protocol_propose, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_switch(acme_alpn_protocol_switch, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_get(acme_alpn_protocol_get, NULL, NULL, APR_HOOK_FIRST);
+
+    /* Last, when all proposals are there. */
+    ap_hook_protocol_propose(protocol_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
+
+    /* After mod_ssl's hook, in which the handshake takes place, and for the rest first: whoever
+     * comes before may take the connection and read from it. */
+    ap_hook_process_connection(acme_alpn_protocol_close, after_ssl, NULL, APR_HOOK_FIRST);
+
+    /* Right after core, which sets the header in these two at APR_HOOK_REALLY_FIRST, and before
+     * whatever writes the response. (Its name as a predecessor would not do: that means all of
+     * its hooks, and its last handler writes the response.) */
+    ap_hook_map_to_storage(hide_upgrade, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+    ap_hook_handler(hide_upgrade, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+}
+
+module AP_MODULE_DECLARE_DATA acme_alpn_module = {
+    STANDARD20_MODULE_STUFF,
+    NULL, /* per-directory configuration */
+    NULL,
+    acme_alpn_server_create,
+    acme_alpn_server_merge,
+    acme_alpn_directives,
+    register_hooks,
+#if defined(AP_MODULE_FLAG_NONE)
+    AP_MODULE_FLAG_NONE,
+#endif
+};

@@ -1,0 +1,102 @@
+#include "mod_acme_alpn_config.h"
+
+#include <apr_strings.h>
+
+#include "acme_interval.h"
+
+#ifndef ACME_ALPN_SPOOLDIR
+#define ACME_ALPN_SPOOLDIR "/var/spool/acme-alpn"
+#endif
+
+#define UNSET           (-1)
+#define MAX_AGE_DEFAULT apr_time_from_sec(24 * 60 * 60)
+
+void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server)
+{
+    acme_alpn_server_t *made = apr_pcalloc(pool, sizeof(*made));
+
+    (void)server;
+    made->engine = UNSET;
+    made->entry_age = UNSET;
+    return made;
+}
+
+void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
+{
+    const acme_alpn_server_t *from = base, *over = vhost;
+    acme_alpn_server_t *made = apr_pcalloc(pool, sizeof(*made));
+
+    made->engine = over->engine != UNSET ? over->engine : from->engine;
+    made->entry_age = over->entry_age != UNSET ? over->entry_age : from->entry_age;
+    made->spool_directory =
+        over->spool_directory ? over->spool_directory : from->spool_directory;
+    return made;
+}
+
+acme_alpn_server_t *acme_alpn_server_get(const server_rec *server)
+{
+    return ap_get_module_config(server->module_config, &acme_alpn_module);
+}
+
+int acme_alpn_server_answers(const server_rec *server)
+{
+    return acme_alpn_server_get(server)->engine != 0;
+}
+
+acme_spool_t acme_alpn_server_spool(const server_rec *server)
+{
+    const acme_alpn_server_t *config = acme_alpn_server_get(server);
+    acme_spool_t spool = {
+        config->spool_directory ? config->spool_directory : ACME_ALPN_SPOOLDIR,
+        config->entry_age != UNSET ? config->entry_age : MAX_AGE_DEFAULT,
+    };
+
+    return spool;
+}
+
+static const char *set_engine(cmd_parms *command, void *directory, int on)
+{
+    (void)directory;
+    acme_alpn_server_get(command->server)->engine = on;
+    return NULL;
+}
+
+static const char *set_spool(cmd_parms *command, void *directory, const char *path)
+{
+    char *absolute = *path ? ap_server_root_relative(command->pool, path) : NULL;
+
+    (void)directory;
+    if (!absolute) {
+        return apr_psprintf(command->pool,
+                            "%s: '%s' is not a path; give a directory, absolute or relative "
+                            "to ServerRoot",
+                            command->cmd->name, path);
+    }
+    acme_alpn_server_get(command->server)->spool_directory = absolute;
+    return NULL;
+}
+
+static const char *set_max_age(cmd_parms *command, void *directory, const char *text)
+{
+    apr_interval_time_t age;
+
+    (void)directory;
+    if (!acme_interval_parse(&age, text) || age < apr_time_from_sec(1)) {
+        return apr_psprintf(command->pool,
+                            "%s: '%s' is not a time; give " ACME_INTERVAL_ALLOWED
+                            ", from 1s to 3650d",
+                            command->cmd->name, text);
+    }
+    acme_alpn_server_get(command->server)->entry_age = age;
+    return NULL;
+}
+
+const command_rec acme_alpn_directives[] = {
+    AP_INIT_FLAG("AcmeAlpnEngine", set_engine, NULL, RSRC_CONF,
+                 "On (default) or Off: whether acme-tls/1 handshakes are answered"),
+    AP_INIT_TAKE1("AcmeAlpnSpool", set_spool, NULL, RSRC_CONF,
+                  "the directory where ACME clients put key authorizations"),
+    AP_INIT_TAKE1("AcmeAlpnMaxAge", set_max_age, NULL, RSRC_CONF,
+                  "how old a key authorization may be, such as 30s, 10min, 12h or 7d"),
+    {NULL},
+};

@@ -1,0 +1,265 @@
+/*
+ * mod_ssl owns OpenSSL's ClientHello and ALPN callbacks, and they cannot be chained. What can
+ * be had beside them:
+ *
+ * - the extension debug callback of the SSL, which OpenSSL calls with each extension of the
+ *   ClientHello before it has chosen anything: it marks the connection;
+ * - the certificate callback of the SSL_CTX, when the vhost is known and the certificate is to
+ *   be chosen: on a marked connection with a challenge it puts ours in the vhost's place.
+ *
+ * OpenSSL may call both more than once: after a HelloRetryRequest, and in a renegotiation,
+ * where they must do nothing: a certificate request that is waived here would then stand in
+ * for the client authentication that a directory asked for.
+ *
+ * SSL_get_app_data is mod_ssl's conn_rec; its own modules rely on it in the same hooks.
+ */
+#include "mod_acme_alpn_handshake.h"
+
+#include <string.h>
+
+#include <openssl/err.h>
+
+#include "mod_acme_alpn_certificates.h"
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_connection.h"
+#include "mod_acme_alpn_log.h"
+
+/* What a certificate callback tells OpenSSL. */
+#define GO_ON          1
+#define FAIL_HANDSHAKE 0
+
+/* Whoever validates must find a group and a cipher, whatever the vhost is restricted to: there
+ * is nothing to protect in this handshake. RFC 8737 section 3 wants TLS 1.2 or later. */
+#define GROUPS          "X25519:P-256:P-384:P-521"
+#define GROUPS_FIPS     "P-256:P-384:P-521"
+#define TLS_1_2_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+static int is_first_handshake(const acme_alpn_connection_t *connection)
+{
+    return !connection->over && SSL_num_renegotiations(connection->ssl) == 0;
+}
+
+/* RFC 8737 section 3: the list MUST contain the single value "acme-tls/1". */
+static int offers_acme_alone(const unsigned char *extension, int length)
+{
+    static const unsigned char offer[] = "\x00\x0b\x0a" ACME_ALPN_PROTOCOL;
+
+    return length == (int)sizeof(offer) - 1 && memcmp(extension, offer, sizeof(offer) - 1) == 0;
+}
+
+/* The list is set as a whole or not at all, and not everybody has X25519. */
+static void widen_groups(SSL *ssl)
+{
+    ERR_set_mark();
+    if (!SSL_set1_groups_list(ssl, GROUPS)) {
+        SSL_set1_groups_list(ssl, GROUPS_FIPS);
+    }
+    ERR_pop_to_mark();
+}
+
+static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
+                         int length, void *argument)
+{
+    acme_alpn_connection_t *connection = argument;
+
+    (void)from_server;
+    if (type != TLSEXT_TYPE_application_layer_protocol_negotiation ||
+        !is_first_handshake(connection)) {
+        return;
+    }
+    connection->offered = offers_acme_alone(data, length) ? 1 : 0;
+    if (connection->offered && connection->widens) {
+        widen_groups(ssl);
+    }
+}
+
+void acme_alpn_handshake_watch(conn_rec *c, SSL *ssl, int widens)
+{
+    acme_alpn_connection_t *connection;
+
+    if (acme_alpn_connection_get(c)) {
+        return;
+    }
+    connection = acme_alpn_connection_create(c, ssl);
+    connection->widens = widens ? 1 : 0;
+    SSL_set_tlsext_debug_callback(ssl, on_extension);
+    SSL_set_tlsext_debug_arg(ssl, connection);
+}
+
+/* Whether the client takes it, and it is installed. SSL_check_chain alone does not see the
+ * security level, and installing alone does not see the client's signature algorithms. */
+static int install_certificate(SSL *ssl, X509 *certificate, EVP_PKEY *key)
+{
+    const int right = CERT_PKEY_VALID | CERT_PKEY_SIGN;
+    /* Without a chain of its own the vhost's would be sent along. */
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    int installed = chain && (SSL_check_chain(ssl, certificate, key, chain) & right) == right &&
+                    SSL_use_cert_and_key(ssl, certificate, key, chain, 1) == 1;
+
+    sk_X509_free(chain);
+    return installed;
+}
+
+/* The ciphers of TLS 1.2, unlike those of 1.3, say which type of key signs; SSL_check_chain
+ * does not look at the client's. */
+static int has_cipher(const SSL *ssl, acme_key_type_e type)
+{
+    const int signer = type == ACME_KEY_RSA2048 ? NID_auth_rsa : NID_auth_ecdsa;
+    const STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl);
+    int i, count = offered ? sk_SSL_CIPHER_num(offered) : 0;
+
+    for (i = 0; i < count; i++) {
+        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(offered, i);
+
+        if (SSL_CIPHER_get_auth_nid(cipher) == signer &&
+            SSL_CIPHER_get_kx_nid(cipher) == NID_kx_ecdhe && SSL_CIPHER_is_aead(cipher)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static acme_error_e install_type(SSL *ssl, const acme_alpn_challenge_t *challenge,
+                                 acme_key_type_e type)
+{
+    EVP_PKEY *key = acme_alpn_certificates_key(type);
+    acme_error_e error = ACME_SYSTEM_ERROR;
+    X509 *certificate;
+
+    if (SSL_version(ssl) == TLS1_2_VERSION && !has_cipher(ssl, type)) {
+        return ACME_NO_KEY_TYPE;
+    }
+    certificate =
+        key ? acme_alpn_certificates_get(&challenge->identifier, &challenge->digest, type)
+            : NULL;
+    if (certificate) {
+        error = install_certificate(ssl, certificate, key) ? ACME_OK : ACME_NO_KEY_TYPE;
+    }
+    X509_free(certificate);
+    return error;
+}
+
+/* ACME_NO_KEY_TYPE: the client takes none; ACME_SYSTEM_ERROR: libcrypto made none that it would
+ * take. */
+static acme_error_e install(SSL *ssl, acme_alpn_challenge_t *challenge)
+{
+    acme_error_e result = ACME_NO_KEY_TYPE;
+    int i;
+
+    SSL_certs_clear(ssl);
+    if (SSL_version(ssl) == TLS1_2_VERSION && !SSL_set_cipher_list(ssl, TLS_1_2_CIPHERS)) {
+        return ACME_SYSTEM_ERROR;
+    }
+    for (i = 0; i < ACME_KEY_TYPES; i++) {
+        acme_error_e error = install_type(ssl, challenge, (acme_key_type_e)i);
+
+        if (error == ACME_OK) {
+            challenge->key_type = (acme_key_type_e)i;
+            return ACME_OK;
+        }
+        if (error == ACME_SYSTEM_ERROR) {
+            result = error;
+        }
+    }
+    return result;
+}
+
+static int never_resumable(SSL *ssl, int is_forward_secure)
+{
+    (void)ssl;
+    (void)is_forward_secure;
+    return 1;
+}
+
+/* Takes the place of mod_ssl's, which guards against renegotiation; this connection has none.
+ */
+static void on_progress(const SSL *ssl, int where, int result)
+{
+    const conn_rec *c = SSL_get_app_data(ssl);
+
+    (void)result;
+    if (where & SSL_CB_HANDSHAKE_DONE) {
+        acme_alpn_connection_get(c)->complete = 1;
+    }
+}
+
+/* The handshake proves something to the CA and serves nothing else: no client certificate, and
+ * nothing left to resume it with. */
+static void seal(SSL *ssl)
+{
+    SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    SSL_set_num_tickets(ssl, 0);
+    SSL_set_not_resumable_session_callback(ssl, never_resumable);
+    SSL_set_info_callback(ssl, on_progress);
+}
+
+static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
+{
+    acme_alpn_challenge_t *challenge = acme_alpn_connection_challenge(c, connection);
+    acme_error_e error;
+
+    /* The ALPN callback will refuse, or find that another module has a challenge. */
+    if (challenge->outcome != ACME_OK) {
+        return GO_ON;
+    }
+    error = install(ssl, challenge);
+    if (error != ACME_OK) {
+        connection->refused = 1;
+        acme_alpn_log_refused(c, challenge, error);
+        return FAIL_HANDSHAKE;
+    }
+    connection->installed = 1;
+    seal(ssl);
+    return GO_ON;
+}
+
+static int is_negotiated(const SSL *ssl)
+{
+    const unsigned char *selected;
+    unsigned int length;
+
+    SSL_get0_alpn_selected(ssl, &selected, &length);
+    return length == sizeof(ACME_ALPN_PROTOCOL) - 1 &&
+           memcmp(selected, ACME_ALPN_PROTOCOL, length) == 0;
+}
+
+/* TLS 1.3 has negotiated the protocol by now; TLS 1.2 will. The offer alone would not do: a
+ * second ClientHello without ALPN reaches neither on_extension nor the ALPN callback. */
+static int is_for_challenge(const SSL *ssl, const acme_alpn_connection_t *connection)
+{
+    return connection->offered && (SSL_version(ssl) < TLS1_3_VERSION || is_negotiated(ssl));
+}
+
+static int on_certificate(SSL *ssl, void *argument)
+{
+    conn_rec *c = SSL_get_app_data(ssl);
+    acme_alpn_connection_t *connection = c ? acme_alpn_connection_get(c) : NULL;
+    int result = GO_ON;
+
+    (void)argument;
+    if (!connection || !is_first_handshake(connection)) {
+        return GO_ON;
+    }
+    if (connection->installed) {
+        /* The second ClientHello after a HelloRetryRequest has to offer what the first did
+         * (RFC 8446 section 4.1.2). */
+        return is_for_challenge(ssl, connection) ? GO_ON : FAIL_HANDSHAKE;
+    }
+    if (!acme_alpn_connection_answers(connection)) {
+        /* AcmeAlpnEngine Off: as if the offer had not been seen. */
+        connection->offered = 0;
+    }
+    if (is_for_challenge(ssl, connection)) {
+        /* An error that is left in the queue would make mod_ssl fail a later call. */
+        ERR_set_mark();
+        result = answer(ssl, c, connection);
+        ERR_pop_to_mark();
+    }
+    return result;
+}
+
+void acme_alpn_handshake_prepare(SSL_CTX *context)
+{
+    SSL_CTX_set_cert_cb(context, on_certificate, NULL);
+}

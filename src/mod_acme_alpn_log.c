@@ -1,0 +1,154 @@
+#include "mod_acme_alpn_log.h"
+
+#include <string.h>
+
+#include <apr_atomic.h>
+#include <apr_shm.h>
+#include <apr_strings.h>
+
+#include <http_log.h>
+
+#include "mod_acme_alpn_config.h"
+
+APLOG_USE_MODULE(acme_alpn);
+
+/* Lines a second in the whole server, for each kind of line. */
+#define LINES_PER_SECOND 10
+
+/* What a stranger can cause at will must not crowd out what only the spool's state causes. */
+typedef enum { LIMIT_STRANGERS, LIMIT_SPOOL, LIMITS } limit_e;
+
+typedef struct {
+    apr_uint32_t second;     /* the second that `lines` counts, or one that is over */
+    apr_uint32_t lines;      /* asked for in that second */
+    apr_uint32_t suppressed; /* since the last line that was let through */
+} limiter_t;
+
+static limiter_t *limiters;
+
+void acme_alpn_log_init(apr_pool_t *config_pool)
+{
+    apr_size_t size = LIMITS * sizeof(limiter_t);
+    apr_shm_t *shared;
+
+    /* Where there is no anonymous shared memory each child limits itself. */
+    if (apr_shm_create(&shared, size, NULL, config_pool) == APR_SUCCESS) {
+        limiters = apr_shm_baseaddr_get(shared);
+        memset(limiters, 0, size);
+    } else {
+        limiters = apr_pcalloc(config_pool, size);
+    }
+}
+
+/* Whether a line may be written now; *note then says how many could not since the last. */
+static int let_through(const char **note, limit_e limit, apr_pool_t *pool)
+{
+    limiter_t *limiter = &limiters[limit];
+    apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
+    apr_uint32_t second = apr_atomic_read32(&limiter->second), suppressed;
+
+    /* One of the children starts the new second. */
+    if (second != now && apr_atomic_cas32(&limiter->second, now, second) == second) {
+        apr_atomic_set32(&limiter->lines, 0);
+    }
+    if (apr_atomic_inc32(&limiter->lines) >= LINES_PER_SECOND) {
+        apr_atomic_inc32(&limiter->suppressed);
+        return 0;
+    }
+    suppressed = apr_atomic_xchg32(&limiter->suppressed, 0);
+    *note = suppressed ? apr_psprintf(pool, " suppressed=%u", suppressed) : "";
+    return 1;
+}
+
+static limit_e limit_of(acme_error_e reason)
+{
+    switch (reason) {
+    case ACME_NO_SNI:
+    case ACME_NAME_INVALID:
+    case ACME_NO_ENTRY:
+    case ACME_SESSION_RESUMED:
+    case ACME_NO_KEY_TYPE:
+        return LIMIT_STRANGERS;
+    default:
+        return LIMIT_SPOOL;
+    }
+}
+
+static const char *peer(const conn_rec *c)
+{
+    int is_ipv6 = strchr(c->client_ip, ':') != NULL;
+
+    return apr_psprintf(c->pool, is_ipv6 ? "[%s]:%d" : "%s:%d", c->client_ip,
+                        (int)c->client_addr->port);
+}
+
+/* The fields that every line starts with: whom it was about, with whom, and on which vhost. */
+static const char *fields(conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    const char *key = "sni", *name = "-";
+
+    if (challenge->identifier.name[0]) {
+        key = "identifier";
+        name = challenge->identifier.name;
+    } else if (challenge->sni) {
+        name = ap_escape_urlencoded(c->pool, challenge->sni);
+    }
+    return apr_psprintf(c->pool, "%s=%s peer=%s vhost=%s tls=%s", key, name, peer(c),
+                        challenge->server->server_hostname ? challenge->server->server_hostname
+                                                           : "-",
+                        challenge->tls);
+}
+
+void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
+        ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
+                       "AALPN0101: answered: %s key=%s", fields(c, challenge),
+                       acme_key_name(challenge->key_type));
+    }
+}
+
+void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                           acme_error_e reason)
+{
+    const char *note;
+
+    if (let_through(&note, limit_of(reason), c->pool)) {
+        ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
+                       "AALPN0102: refused: %s reason=%s file=%s%s: %s", fields(c, challenge),
+                       acme_error_slug(reason), challenge->file ? challenge->file : "-", note,
+                       acme_error_text(reason));
+    }
+}
+
+void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    static const char text[] = "the handshake ended before it was complete; LogLevel ssl:info "
+                               "shows what mod_ssl knows of it";
+    const char *note;
+
+    if (!let_through(&note, LIMIT_STRANGERS, c->pool)) {
+        return;
+    }
+    if (challenge) {
+        ap_log_cserror(APLOG_MARK, APLOG_WARNING, 0, c, challenge->server,
+                       "AALPN0103: incomplete: %s%s: %s", fields(c, challenge), note, text);
+    } else {
+        ap_log_cerror(APLOG_MARK, APLOG_WARNING, 0, c, "AALPN0103: incomplete: peer=%s%s: %s",
+                      peer(c), note, text);
+    }
+}
+
+void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
+                   "AALPN0104: left to another module that has a challenge: %s",
+                   fields(c, challenge));
+}
+
+void acme_alpn_log_silence(conn_rec *c)
+{
+    static const struct ap_logconf silent = {NULL, APLOG_EMERG};
+
+    c->log = &silent;
+}

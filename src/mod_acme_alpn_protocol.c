@@ -1,0 +1,172 @@
+#include "mod_acme_alpn_protocol.h"
+
+#include <string.h>
+
+#include <openssl/ssl.h>
+
+#include <http_connection.h>
+#include <http_protocol.h>
+#include <http_ssl.h>
+
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_connection.h"
+#include "mod_acme_alpn_log.h"
+
+/* mod_ssl turns whatever is not OK, DONE or DECLINED into the alert no_application_protocol. */
+#define REFUSED HTTP_MISDIRECTED_REQUEST
+
+/* NULL where the module has no say: in an HTTP Upgrade, on a connection without TLS, and with
+ * AcmeAlpnEngine Off, be it for the vhost that the SNI names or for the one whose TLS that
+ * gets. */
+static acme_alpn_connection_t *concerned(const conn_rec *c, const request_rec *r,
+                                         const server_rec *server)
+{
+    acme_alpn_connection_t *connection = r ? NULL : acme_alpn_connection_get(c);
+
+    return connection && !connection->over && acme_alpn_server_answers(server) &&
+                   acme_alpn_connection_answers(connection)
+               ? connection
+               : NULL;
+}
+
+int acme_alpn_protocol_propose(conn_rec *c, request_rec *r, server_rec *server,
+                               apr_array_header_t *proposals)
+{
+    const acme_alpn_connection_t *connection = concerned(c, r, server);
+
+    if (!connection || !connection->offered) {
+        return DECLINED;
+    }
+    APR_ARRAY_PUSH(proposals, const char *) = ACME_ALPN_PROTOCOL;
+    return OK;
+}
+
+int acme_alpn_protocol_withdraw(conn_rec *c, request_rec *r, server_rec *server,
+                                apr_array_header_t *proposals)
+{
+    const acme_alpn_connection_t *connection = concerned(c, r, server);
+    int from, to = 0;
+
+    if (!connection || connection->offered) {
+        return DECLINED;
+    }
+    for (from = 0; from < proposals->nelts; from++) {
+        const char *proposal = APR_ARRAY_IDX(proposals, from, const char *);
+
+        if (strcmp(proposal, ACME_ALPN_PROTOCOL) != 0) {
+            APR_ARRAY_IDX(proposals, to++, const char *) = proposal;
+        }
+    }
+    proposals->nelts = to;
+    return OK;
+}
+
+/* mod_md takes acme-tls/1 for any name, and serves the vhost's certificate and even pages over
+ * it where it has no challenge. So it is believed only if it has. */
+static int another_answers(conn_rec *c, acme_alpn_connection_t *connection, server_rec *server,
+                           const char *sni)
+{
+    const char *certificate = NULL, *key = NULL;
+    int result;
+
+    if (!sni) {
+        return 0;
+    }
+    connection->asking = 1;
+    result = ap_run_protocol_switch(c, NULL, server, ACME_ALPN_PROTOCOL);
+    connection->asking = 0;
+    return (result == OK || result == DONE) &&
+           ap_ssl_answer_challenge(c, sni, &certificate, &key);
+}
+
+static int refuse(conn_rec *c, acme_alpn_connection_t *connection,
+                  const acme_alpn_challenge_t *challenge, acme_error_e reason)
+{
+    connection->refused = 1;
+    acme_alpn_log_refused(c, challenge, reason);
+    acme_alpn_log_silence(c);
+    return REFUSED;
+}
+
+int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
+                              const char *protocol)
+{
+    acme_alpn_connection_t *connection = concerned(c, r, server);
+    const acme_alpn_challenge_t *challenge;
+
+    if (!connection || connection->asking || strcmp(protocol, ACME_ALPN_PROTOCOL) != 0) {
+        return DECLINED;
+    }
+    challenge = acme_alpn_connection_challenge(c, connection);
+    /* A session that is resumed sends no certificate, so it would prove nothing. */
+    if (SSL_session_reused(connection->ssl)) {
+        return refuse(c, connection, challenge, ACME_SESSION_RESUMED);
+    }
+    c->keepalive = AP_CONN_CLOSE;
+    if (connection->offered && challenge->outcome == ACME_OK) {
+        connection->switched = 1;
+        return OK;
+    }
+    if (another_answers(c, connection, server, challenge->sni)) {
+        connection->delegated = 1;
+        /* mod_ssl puts the other module's certificate beside the vhost's, and a client that
+         * prefers the type of key of the vhost's would get that. */
+        SSL_certs_clear(connection->ssl);
+        acme_alpn_log_delegated(c, challenge);
+        return OK;
+    }
+    return refuse(c, connection, challenge, challenge->outcome);
+}
+
+const char *acme_alpn_protocol_get(const conn_rec *c)
+{
+    const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
+
+    return connection && connection->switched ? ACME_ALPN_PROTOCOL : NULL;
+}
+
+/* Say what became of a handshake that was neither refused nor left to another module. */
+static void log_end(conn_rec *c, const acme_alpn_connection_t *connection)
+{
+    if (connection->complete && connection->switched) {
+        acme_alpn_log_answered(c, connection->challenge);
+    } else if (!connection->refused && !connection->delegated) {
+        acme_alpn_log_incomplete(c, connection->challenge);
+    }
+}
+
+/* mod_ssl has freed the SSL of a handshake that failed. One that failed before a vhost was
+ * chosen is the first vhost's. */
+static int failed_offer(conn_rec *c, const acme_alpn_connection_t *connection)
+{
+    return connection->offered && !ap_ssl_conn_is_ssl(c) &&
+           (connection->challenge || acme_alpn_server_answers(c->base_server));
+}
+
+/* Whether the client came for a challenge, whoever answered it. */
+static int is_about_challenge(conn_rec *c, const acme_alpn_connection_t *connection)
+{
+    return connection->installed || connection->refused || connection->delegated ||
+           failed_offer(c, connection);
+}
+
+int acme_alpn_protocol_close(conn_rec *c)
+{
+    acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
+
+    if (!connection) {
+        acme_alpn_connection_forgo(c);
+        return DECLINED;
+    }
+    connection->over = 1;
+    if (!is_about_challenge(c, connection)) {
+        return DECLINED;
+    }
+    log_end(c, connection);
+    c->keepalive = AP_CONN_CLOSE;
+    apr_table_setn(c->notes, "short-lingering-close", "1");
+    if (c->cs) {
+        c->cs->state = CONN_STATE_LINGER;
+    }
+    return DONE;
+}
