@@ -1,0 +1,349 @@
+/*
+ * acme-alpn(1): look after the spool of mod_acme_alpn, and see what a CA would see.
+ */
+#include "acme-alpn.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "acme_interval.h"
+
+#ifndef ACME_ALPN_SPOOLDIR
+#define ACME_ALPN_SPOOLDIR "/var/spool/acme-alpn"
+#endif
+
+#ifndef ACME_ALPN_VERSION
+#define ACME_ALPN_VERSION "unknown"
+#endif
+
+/* What getopt_long returns for an operand, when it is told to return operands. */
+#define OPERAND 1
+
+#define SPOOL_VARIABLE  "ACME_ALPN_SPOOL"
+#define DEFAULT_CONNECT "127.0.0.1:443"
+#define DEFAULT_WAIT    apr_time_from_sec(10)
+#define DEFAULT_MAX_AGE apr_time_from_sec(24 * 60 * 60)
+
+static const char usage[] =
+    "usage: acme-alpn [--spool DIR] add IDENTIFIER VALUE\n"
+    "       acme-alpn [--spool DIR] remove IDENTIFIER [VALUE]\n"
+    "       acme-alpn [--spool DIR] list [--json]\n"
+    "       acme-alpn [--spool DIR] check IDENTIFIER [VALUE] [--connect HOST:PORT]...\n"
+    "                               [--wait TIME] [--json]\n"
+    "       acme-alpn --help | --version\n"
+    "\n"
+    "IDENTIFIER is a DNS name in A-labels or an IP address. VALUE is the key authorization, "
+    "or\n"
+    "its SHA-256 in base64url or hex, or - to read it from standard input.\n"
+    "The spool is DIR, else $" SPOOL_VARIABLE ", else " ACME_ALPN_SPOOLDIR ".\n"
+    "Exit codes: 0 done or passed, 1 failed, 2 wrong usage, 3 a problem with the spool.\n";
+
+typedef exit_e (*command_f)(acme_alpn_options_t *options, int count, char **arguments);
+
+void acme_alpn_complain(const char *format, ...)
+{
+    va_list values;
+
+    fputs("acme-alpn: ", stderr);
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputc('\n', stderr);
+}
+
+static exit_e wrong_usage(void)
+{
+    fputs("acme-alpn --help shows how it is used\n", stderr);
+    return EXIT_USAGE;
+}
+
+exit_e acme_alpn_complain_spool(const char *path, acme_error_e error)
+{
+    if (error == ACME_SYSTEM_ERROR) {
+        acme_alpn_complain("%s: %s", path, strerror(errno));
+    } else {
+        acme_alpn_complain("%s: %s", path, acme_error_text(error));
+    }
+    return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
+}
+
+acme_spool_t acme_alpn_spool(const acme_alpn_options_t *options)
+{
+    acme_spool_t spool = {options->spool, DEFAULT_MAX_AGE};
+
+    return spool;
+}
+
+static int read_identifier(acme_identifier_t *identifier, const char *text)
+{
+    acme_error_e error = acme_identifier_from_text(identifier, text);
+
+    if (error != ACME_OK) {
+        acme_alpn_complain("identifier '%s': %s", text, acme_error_text(error));
+    }
+    return error == ACME_OK;
+}
+
+/* The whole of standard input, up to what the contract allows and one byte more. */
+static const char *from_standard_input(apr_pool_t *pool)
+{
+    char text[ACME_VALUE_MAX + 2];
+    size_t length = fread(text, 1, sizeof(text) - 1, stdin);
+
+    return apr_pstrmemdup(pool, text, length);
+}
+
+/* The value without its line end, checked; NULL after a complaint. */
+static const char *read_value(acme_digest_t *digest, apr_pool_t *pool, const char *argument)
+{
+    const char *value = strcmp(argument, "-") == 0 ? from_standard_input(pool) : argument;
+    acme_error_e error = acme_digest_parse(digest, value, strlen(value));
+
+    if (error != ACME_OK) {
+        acme_alpn_complain("value: %s", acme_error_text(error));
+        return NULL;
+    }
+    return apr_pstrmemdup(pool, value, strcspn(value, "\r\n"));
+}
+
+static exit_e command_add(acme_alpn_options_t *options, int count, char **arguments)
+{
+    acme_identifier_t identifier;
+    acme_digest_t digest;
+    const char *value;
+    acme_error_e error;
+
+    (void)count;
+    if (!read_identifier(&identifier, arguments[0])) {
+        return EXIT_USAGE;
+    }
+    value = read_value(&digest, options->pool, arguments[1]);
+    if (!value) {
+        return EXIT_USAGE;
+    }
+    error = acme_spool_publish(options->pool, options->spool, &identifier, value);
+    return error == ACME_OK ? EXIT_PASS : acme_alpn_complain_spool(options->spool, error);
+}
+
+static exit_e command_remove(acme_alpn_options_t *options, int count, char **arguments)
+{
+    acme_identifier_t identifier;
+    acme_digest_t digest;
+    acme_error_e error;
+
+    if (!read_identifier(&identifier, arguments[0]) ||
+        (count > 1 && !read_value(&digest, options->pool, arguments[1]))) {
+        return EXIT_USAGE;
+    }
+    error = acme_spool_withdraw(options->spool, &identifier, count > 1 ? &digest : NULL);
+    /* Clients clean up more than once; what is gone is gone. */
+    if (error == ACME_OK || error == ACME_NO_ENTRY) {
+        return EXIT_PASS;
+    }
+    return acme_alpn_complain_spool(
+        apr_pstrcat(options->pool, options->spool, "/", identifier.name, NULL), error);
+}
+
+static exit_e command_list(acme_alpn_options_t *options, int count, char **arguments)
+{
+    (void)count;
+    (void)arguments;
+    return acme_alpn_list(options);
+}
+
+static exit_e command_check(acme_alpn_options_t *options, int count, char **arguments)
+{
+    acme_spool_t spool = acme_alpn_spool(options);
+    acme_identifier_t identifier;
+    acme_digest_t digest;
+    acme_error_e error;
+
+    if (!read_identifier(&identifier, arguments[0])) {
+        return EXIT_USAGE;
+    }
+    if (count > 1) {
+        if (!read_value(&digest, options->pool, arguments[1])) {
+            return EXIT_USAGE;
+        }
+    } else {
+        error = acme_spool_find(&digest, &spool, &identifier, apr_time_now());
+        if (error != ACME_OK) {
+            return acme_alpn_complain_spool(
+                apr_pstrcat(options->pool, spool.directory, "/", identifier.name, NULL), error);
+        }
+    }
+    if (options->connect->nelts == 0) {
+        APR_ARRAY_PUSH(options->connect, const char *) = DEFAULT_CONNECT;
+    }
+    return acme_alpn_check(options, &identifier, &digest);
+}
+
+static const struct {
+    const char *name;
+    command_f run;
+    int arguments_min, arguments_max;
+    const char *options; /* the letters of those that it takes besides --spool */
+    const char *allowed; /* the same in words */
+} commands[] = {
+    {"add", command_add, 2, 2, "", " and no other option"},
+    {"remove", command_remove, 1, 2, "", " and no other option"},
+    {"list", command_list, 0, 0, "j", " and --json, and no other option"},
+    {"check", command_check, 1, 2, "jcw", ", --connect, --wait and --json"},
+};
+
+static exit_e run(acme_alpn_options_t *options, const char *given, int count, char **arguments)
+{
+    apr_size_t i;
+    int wanted;
+
+    for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(arguments[0], commands[i].name) != 0) {
+            continue;
+        }
+        wanted = count - 1;
+        if (wanted < commands[i].arguments_min || wanted > commands[i].arguments_max) {
+            acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
+            return wrong_usage();
+        }
+        if (strspn(given, commands[i].options) != strlen(given)) {
+            acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
+            return wrong_usage();
+        }
+        return commands[i].run(options, wanted, arguments + 1);
+    }
+    acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
+    return wrong_usage();
+}
+
+static void set_defaults(acme_alpn_options_t *options, apr_pool_t *pool)
+{
+    const char *from_environment = getenv(SPOOL_VARIABLE);
+
+    options->pool = pool;
+    options->spool =
+        from_environment && *from_environment ? from_environment : ACME_ALPN_SPOOLDIR;
+    options->connect = apr_array_make(pool, 1, sizeof(const char *));
+    options->wait = DEFAULT_WAIT;
+    options->json = 0;
+}
+
+/* Takes one option; whether it is right. */
+static int take_option(acme_alpn_options_t *options, int option, const char *value)
+{
+    switch (option) {
+    case 's':
+        options->spool = value;
+        return *value != '\0';
+    case 'j':
+        options->json = 1;
+        return 1;
+    case 'c':
+        APR_ARRAY_PUSH(options->connect, const char *) = value;
+        return 1;
+    case 'w':
+        if (!acme_interval_parse(&options->wait, value)) {
+            acme_alpn_complain("--wait: '%s' is not a time; give " ACME_INTERVAL_ALLOWED,
+                               value);
+            return 0;
+        }
+        return 1;
+    default: /* getopt_long has complained */
+        return 0;
+    }
+}
+
+/* A value may start with one hyphen or more, as base64url may; no option looks like one. */
+static int is_value(const char *argument)
+{
+    acme_digest_t digest;
+
+    return *argument == '-' &&
+           acme_digest_parse(&digest, argument, strlen(argument)) == ACME_OK;
+}
+
+/* What getopt_long returns for the next argument. An operand is OPERAND, and is in optarg. */
+static int next_argument(int count, char **arguments, const struct option *known)
+{
+    if (optind < count && is_value(arguments[optind])) {
+        optarg = arguments[optind++];
+        return OPERAND;
+    }
+    /* The hyphen makes it return operands in their order, and move none. */
+    return getopt_long(count, arguments, "-", known, NULL);
+}
+
+static exit_e parse_and_run(apr_pool_t *pool, int count, char **arguments)
+{
+    static const struct option known[] = {
+        {"spool", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {"connect", required_argument, NULL, 'c'},
+        {"wait", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    acme_alpn_options_t options;
+    apr_array_header_t *operands = apr_array_make(pool, 3, sizeof(char *));
+    char given[4] = ""; /* each of j, c and w once */
+    int option;
+
+    set_defaults(&options, pool);
+    while ((option = next_argument(count, arguments, known)) != -1) {
+        if (option == OPERAND) {
+            APR_ARRAY_PUSH(operands, char *) = optarg;
+            continue;
+        }
+        if (option == 'h') {
+            fputs(usage, stdout);
+            return EXIT_PASS;
+        }
+        if (option == 'V') {
+            puts("acme-alpn " ACME_ALPN_VERSION);
+            return EXIT_PASS;
+        }
+        if (!take_option(&options, option, optarg)) {
+            return wrong_usage();
+        }
+        if (option != 's' && !strchr(given, option)) {
+            given[strlen(given)] = (char)option;
+        }
+    }
+    while (optind < count) { /* after "--" */
+        APR_ARRAY_PUSH(operands, char *) = arguments[optind++];
+    }
+    if (operands->nelts == 0) {
+        fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+    return run(&options, given, operands->nelts, (char **)operands->elts);
+}
+
+int main(int count, char **arguments)
+{
+    apr_pool_t *pool;
+    exit_e code;
+
+    if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        acme_alpn_complain("APR cannot be initialized");
+        return EXIT_FAIL;
+    }
+    /* A peer that goes away is an outcome, not the end of the tool. */
+    signal(SIGPIPE, SIG_IGN);
+    code = parse_and_run(pool, count, arguments);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        acme_alpn_complain("standard output: %s", strerror(errno));
+        code = EXIT_FAIL;
+    }
+    apr_pool_destroy(pool);
+    apr_terminate();
+    return (int)code;
+}
