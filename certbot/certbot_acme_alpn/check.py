@@ -1,0 +1,72 @@
+"""Handshakes made before the CA is told, whose failed validations count against rate limits."""
+import itertools
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from certbot import errors
+
+from certbot_acme_alpn import certificate, error_log, handshake
+from certbot_acme_alpn.addresses import Address
+from certbot_acme_alpn.spool import Entry
+
+logger = logging.getLogger(__name__)
+
+# Seconds for all handshakes together: a spool on NFS, or one that rsync feeds, needs a moment.
+WAIT = 10.0
+INTERVAL = 0.25
+WORKERS = 32
+
+# How many names to show of those that failed in the same way.
+SHOWN = 5
+
+Pair = Tuple[Address, Entry]
+
+
+def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) -> None:
+    """Wait until every address answers rightly for every entry, or raise PluginError."""
+    deadline = time.monotonic() + wait
+    pairs = list(itertools.product(addresses, entries))
+    interrupted = threading.Event()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            problems = list(pool.map(lambda pair: _problem(pair, deadline, interrupted), pairs))
+        except BaseException:  # certbot turns signals into exceptions, Python does with Ctrl-C
+            interrupted.set()
+            raise
+    failed = [(pair, problem) for pair, problem in zip(pairs, problems) if problem is not None]
+    if failed:
+        raise errors.PluginError(
+            "The CA was not asked to validate, because this would have made it fail (tried for "
+            f"{wait:g} seconds):\n" + "\n".join(_report(failed))
+            + f"\nWhat httpd logged about it: {error_log.search_command()}")
+
+
+def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optional[str]:
+    """What is still wrong at the deadline, or None as soon as the answer is right."""
+    address, entry = pair
+    while True:
+        try:
+            der = handshake.served_certificate(address, entry.identifier.server_name, deadline)
+            certificate.verify(der, entry)
+            return None
+        except errors.PluginError as error:
+            logger.debug("%s at %s: %s", entry.identifier.text, address, error)
+            if time.monotonic() + INTERVAL >= deadline or interrupted.wait(INTERVAL):
+                return str(error)
+
+
+def _report(failed: Sequence[Tuple[Pair, str]]) -> List[str]:
+    """One line for all the names that fail at an address for the same reason."""
+    names: Dict[Tuple[Address, str], List[str]] = {}
+    for (address, entry), problem in failed:
+        names.setdefault((address, problem), []).append(entry.identifier.text)
+    return [f"- {_some(group)} at {address}: {problem}."
+            for (address, problem), group in names.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    hidden = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {hidden} more" if hidden > 0 else "")

@@ -1,0 +1,100 @@
+"""One acme-tls/1 handshake as a CA makes it, and the certificate that was served."""
+import socket
+import ssl
+import time
+
+from certbot import errors
+
+from certbot_acme_alpn import addresses
+from certbot_acme_alpn.addresses import Address
+
+PROTOCOL = "acme-tls/1"
+
+# What an attempt gets at least: the last one is to fail for its reason, not for lack of time.
+SHORTEST = 0.5
+
+REFUSED = (
+    "httpd refused acme-tls/1 (TLS alert no_application_protocol). Either mod_acme_alpn is not "
+    "loaded or is off for this vhost (apachectl -M lists the modules), or it has no valid entry "
+    "for the name in the spool that it reads. AALPN0102 in httpd's error log says which file it "
+    "looked for, and what is wrong with it")
+OTHER_PROTOCOL = (
+    "the server did not choose acme-tls/1, so a CA would see the vhost's own certificate: "
+    "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M lists the modules), or "
+    "something in front of httpd terminates TLS there")
+NO_TLS = "what listens there does not speak TLS: name the port of the TLS vhosts"
+CLOSED = "the connection was closed in the middle of the TLS handshake: httpd's error log says why"
+
+# OpenSSL's words. A server that chooses a protocol which was not offered, as httpd without the
+# module does, is a "bad extension" to newer releases of OpenSSL; older ones report the choice.
+_REASONS = {
+    "no application protocol": REFUSED,
+    "bad extension": OTHER_PROTOCOL,
+    "wrong version number": NO_TLS,
+}
+
+
+def served_certificate(address: Address, server_name: str, deadline: float) -> bytes:
+    """The DER of the certificate served to a CA that asks for server_name at the address."""
+    with _connect(address, deadline) as connection:
+        connection.settimeout(_left(deadline))
+        try:
+            with _context().wrap_socket(connection, server_hostname=server_name) as tls:
+                return _challenge_certificate(tls)
+        except socket.timeout as error:
+            raise errors.PluginError(
+                "the connection was accepted, but the TLS handshake did not end in time: is "
+                "httpd overloaded, or is it something else that listens there?") from error
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise errors.PluginError(CLOSED) from error
+        except ssl.SSLError as error:
+            raise errors.PluginError(_tls_failure(error)) from error
+        except OSError as error:
+            raise errors.PluginError(f"{CLOSED} ({error.strerror})") from error
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), SHORTEST)
+
+
+def _connect(address: Address, deadline: float) -> socket.socket:
+    try:
+        return socket.create_connection((address.host, address.port), _left(deadline))
+    except socket.gaierror as error:
+        text = f"the host name cannot be resolved ({error.strerror}): correct it"
+    except ConnectionRefusedError:
+        text = "nothing listens there (connection refused): start httpd"
+    except socket.timeout:
+        text = "no connection in time, as if a firewall dropped it: let it through"
+    except OSError as error:
+        text = f"no connection ({error.strerror}): make the address reachable"
+    raise errors.PluginError(
+        f"{text}, or name the address of its TLS vhosts with {addresses.OPTION} HOST:PORT")
+
+
+def _context() -> ssl.SSLContext:
+    """RFC 8737 §3: TLS 1.2 or later, only acme-tls/1 offered, a self-signed certificate expected."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([PROTOCOL])
+    return context
+
+
+def _challenge_certificate(tls: ssl.SSLSocket) -> bytes:
+    if tls.selected_alpn_protocol() != PROTOCOL:
+        raise errors.PluginError(OTHER_PROTOCOL)
+    der = tls.getpeercert(binary_form=True)
+    if der is None:
+        raise errors.PluginError("the server sent no certificate")
+    return der
+
+
+def _tls_failure(error: ssl.SSLError) -> str:
+    # Not error.reason: Python has no name for the alert no_application_protocol.
+    words = str(error).lower().replace("_", " ")
+    for reason, text in _REASONS.items():
+        if reason in words:
+            return text
+    return f"the TLS handshake failed ({error.reason or error}): httpd's error log says why"

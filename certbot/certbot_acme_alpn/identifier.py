@@ -1,0 +1,57 @@
+"""An ACME identifier: how the spool names it, and which SNI a CA sends for it."""
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from certbot import errors
+
+IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+MAX_NAME = 253
+_LABEL = re.compile(r"[a-z0-9-]{1,63}")
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """`text` is the canonical form; `address` is set for an IP identifier only."""
+
+    text: str
+    address: Optional[IPAddress] = None
+
+    @property
+    def server_name(self) -> str:
+        """The SNI of a validation: RFC 8737 §3 for names, RFC 8738 §6 for addresses."""
+        return self.text if self.address is None else self.address.reverse_pointer
+
+
+def parse(text: str) -> Identifier:
+    """The identifier as certbot hands it over. It becomes a file name, so nothing odd passes."""
+    address = _address(text)
+    if address is not None:
+        return Identifier(_address_text(address), address)
+    name = text.lower()
+    if name.endswith("."):
+        name = name[:-1]
+    if not (text.isascii() and len(name) <= MAX_NAME
+            and all(_LABEL.fullmatch(label) for label in name.split("."))):
+        raise errors.PluginError(
+            f"{text!r} is neither a DNS name in A-labels (letters, digits and hyphens) nor an "
+            "IP address, so there can be no entry in the spool for it")
+    return Identifier(name)
+
+
+def _address(text: str) -> Optional[IPAddress]:
+    if "%" in text:  # a zone is no part of an identifier
+        return None
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _address_text(address: IPAddress) -> str:
+    # Not str(): Python writes an IPv4-mapped address in hex, RFC 5952 §5 and the C library do not.
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, address.packed)

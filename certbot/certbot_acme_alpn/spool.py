@@ -1,0 +1,128 @@
+"""The spool: one file for each identifier, which mod_acme_alpn reads at each handshake."""
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+
+from certbot import errors
+
+from certbot_acme_alpn.identifier import Identifier
+
+OPTION = "--acme-alpn-spool"
+DEFAULT = "/var/spool/acme-alpn"
+
+# httpd reads the file as a user of its own. The mode is set with chmod: no umask may hide it.
+FILE_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a CA is to see for one identifier."""
+
+    identifier: Identifier
+    key_authorization: str
+
+    @property
+    def content(self) -> bytes:
+        """The file: one line."""
+        return self.key_authorization.encode("ascii") + b"\n"
+
+    @property
+    def digest(self) -> bytes:
+        """What the challenge certificate carries (RFC 8737 §3)."""
+        return hashlib.sha256(self.key_authorization.encode("ascii")).digest()
+
+
+class Spool:
+    """A directory that mod_acme_alpn reads."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def check(self) -> None:
+        """Refuse a directory in which httpd would not find, or not trust, what we write."""
+        try:
+            status = os.stat(self.directory)
+        except FileNotFoundError as error:
+            raise errors.NoInstallationError(
+                f"the spool {self.directory} does not exist: install mod_acme_alpn, which makes "
+                f"it, or name the directory of its AcmeAlpnSpool with {OPTION} DIR") from error
+        except OSError as error:
+            raise errors.MisconfigurationError(
+                f"the spool {self.directory} cannot be looked at: {error.strerror}") from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise errors.MisconfigurationError(
+                f"the spool {self.directory} is not a directory: {OPTION} takes the directory of "
+                "mod_acme_alpn's AcmeAlpnSpool")
+        self._check_mode(status)
+        self._check_owner(status)
+
+    def _check_mode(self, status: os.stat_result) -> None:
+        by_group = status.st_mode & stat.S_IWGRP and status.st_gid != 0
+        if by_group or status.st_mode & stat.S_IWOTH:
+            raise errors.MisconfigurationError(
+                f"the spool {self.directory} has mode {stat.S_IMODE(status.st_mode):04o}: who can "
+                "write to it can get certificates for every name of this server, so httpd ignores "
+                f"it while group or others can. Mend it with: chmod go-w {self.directory}")
+
+    def _check_owner(self, status: os.stat_result) -> None:
+        user = os.geteuid()
+        if not os.access(self.directory, os.W_OK | os.X_OK, effective_ids=True):
+            raise errors.MisconfigurationError(
+                f"the spool {self.directory} is not writable by the user that certbot runs as "
+                f"(uid {user}): run certbot as its owner (uid {status.st_uid}), or make the "
+                "directory over to this user with chown")
+        if user not in (0, status.st_uid):
+            raise errors.MisconfigurationError(
+                f"the spool {self.directory} belongs to uid {status.st_uid}, and certbot runs as "
+                f"uid {user}: httpd ignores files that belong neither to root nor to the owner of "
+                "the directory. Run certbot as that owner, or chown the directory")
+
+    def publish(self, entry: Entry) -> None:
+        """Put the entry there in one step: httpd sees all of it or nothing."""
+        path = self._path(entry)
+        try:
+            temporary = self._write_aside(entry.content)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise errors.PluginError(f"cannot write {path}: {error.strerror}") from error
+
+    def _write_aside(self, content: bytes) -> str:
+        # A leading dot: httpd ignores it. No identifier in it: 253 bytes and a suffix are too long.
+        descriptor, temporary = tempfile.mkstemp(prefix=".certbot-", dir=self.directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), FILE_MODE)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return temporary
+
+    def withdraw(self, entry: Entry) -> None:
+        """Remove the entry, unless it is gone already or another client's has taken its place."""
+        path = self._path(entry)
+        try:
+            if _holds(path, entry.content):
+                os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise errors.PluginError(f"cannot remove {path}: {error.strerror}") from error
+
+    def _path(self, entry: Entry) -> str:
+        return os.path.join(self.directory, entry.identifier.text)
+
+
+def _holds(path: str, content: bytes) -> bool:
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return False
+    # Should the file be replaced just now: follow no link, and wait for no FIFO's writer.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        return file.read(len(content) + 1) == content

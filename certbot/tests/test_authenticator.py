@@ -1,0 +1,174 @@
+"""The plugin through certbot's interfaces, with real challenges of acme and a real server."""
+import argparse
+import os
+import pathlib
+import ssl
+from typing import List, Optional
+
+import josepy
+import pytest
+from acme import challenges, messages
+from certbot import achallenges, errors
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from certbot_acme_alpn import check, error_log, identifier
+from certbot_acme_alpn.authenticator import Authenticator
+from challenge_certificates import OTHER_KEY_AUTHORIZATION, context, issue, value_for
+from loopback_servers import NO_APPLICATION_PROTOCOL, refusing, sending, serving, tls
+
+ACCOUNT_KEY = josepy.JWKRSA(key=rsa.generate_private_key(65537, 2048))
+
+
+def make(*arguments: str, domains: Optional[List[str]] = None) -> Authenticator:
+    """The plugin with options as argparse reads them."""
+    parser = argparse.ArgumentParser()
+    Authenticator.inject_parser_options(parser, "acme-alpn")
+    config = parser.parse_args(arguments)
+    config.domains = domains or []
+    return Authenticator(config, "acme-alpn")
+
+
+def offer(name: str) -> achallenges.AnnotatedChallenge:
+    """What certbot makes of a CA's offer of tls-alpn-01."""
+    body = messages.ChallengeBody.from_json({
+        "type": "tls-alpn-01", "url": "https://ca.example/1", "status": "pending",
+        "token": josepy.b64encode(os.urandom(32)).decode()})
+    if "identifier" not in achallenges.KeyAuthorizationAnnotatedChallenge.__slots__:
+        return achallenges.KeyAuthorizationAnnotatedChallenge(
+            challb=body, domain=name, account_key=ACCOUNT_KEY)
+    kind = (messages.IDENTIFIER_FQDN if identifier.parse(name).address is None
+            else messages.IdentifierType("ip"))
+    return achallenges.KeyAuthorizationAnnotatedChallenge(
+        challb=body, account_key=ACCOUNT_KEY,
+        identifier=messages.Identifier(typ=kind, value=name))
+
+
+def reading(directory: str):
+    """A responder that reads the spool at each handshake, as the module does."""
+
+    def context_for(server_name: str) -> Optional[ssl.SSLContext]:
+        for path in pathlib.Path(directory).glob("[!.]*"):
+            if identifier.parse(path.name).server_name == server_name:
+                return context(issue([path.name], value_for(path.read_text().rstrip("\n"))))
+        return None
+    return tls(context_for)
+
+
+def test_the_type_is_known_to_acme() -> None:
+    chall = offer("a.example").challb.chall
+    assert chall.typ == "tls-alpn-01"
+    assert isinstance(chall, challenges.KeyAuthorizationChallenge)
+    assert list(make().get_chall_pref("a.example")) == [type(chall)]
+
+
+def test_perform_and_cleanup(spool_directory: str) -> None:
+    offers = [offer(name) for name in ("a.example", "b.example", "192.0.2.1", "2001:db8::1")]
+    with serving(reading(spool_directory)) as address:
+        plugin = make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", str(address))
+        plugin.prepare()
+        responses = plugin.perform(offers)
+    assert sorted(os.listdir(spool_directory)) == [
+        "192.0.2.1", "2001:db8::1", "a.example", "b.example"]
+    assert [response.key_authorization for response in responses] == [
+        offered.key_authorization(ACCOUNT_KEY) for offered in offers]
+    assert all(response.to_partial_json() == {} for response in responses)
+    plugin.cleanup(offers)
+    assert os.listdir(spool_directory) == []
+
+
+def test_the_entry_is_the_key_authorization(spool_directory: str) -> None:
+    offered = offer("a.example")
+    make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", "none").perform([offered])
+    assert pathlib.Path(spool_directory, "a.example").read_text() == (
+        offered.key_authorization(ACCOUNT_KEY) + "\n")
+
+
+def test_a_failed_check(spool_directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "WAIT", 1.0)
+    offers = [offer("a.example"), offer("b.example")]
+    with serving(sending(NO_APPLICATION_PROTOCOL)) as address:
+        plugin = make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", str(address))
+        with pytest.raises(errors.PluginError) as raised:
+            plugin.perform(offers)
+    assert f"- a.example, b.example at {address}: httpd refused acme-tls/1" in str(raised.value)
+    plugin.cleanup(offers)
+    assert os.listdir(spool_directory) == []
+
+
+def test_every_address_is_checked(spool_directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "WAIT", 1.0)
+    with serving(reading(spool_directory)) as right, refusing() as wrong:
+        plugin = make("--acme-alpn-spool", spool_directory,
+                      "--acme-alpn-check", str(right), "--acme-alpn-check", str(wrong))
+        with pytest.raises(errors.PluginError, match=f"a.example at {wrong}: nothing listens"):
+            plugin.perform([offer("a.example")])
+
+
+def test_cleanup_leaves_other_clients_entries(spool_directory: str) -> None:
+    plugin = make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", "none")
+    offers = [offer("a.example"), offer("b.example")]
+    plugin.perform(offers)
+    pathlib.Path(spool_directory, "a.example").write_text(OTHER_KEY_AUTHORIZATION)
+    plugin.cleanup(offers)
+    assert os.listdir(spool_directory) == ["a.example"]
+
+
+def test_cleanup_goes_on_after_a_failure(spool_directory: str, as_nobody) -> None:
+    plugin = make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", "none")
+    offers = [offer("a.example"), offer("b.example")]
+    plugin.perform(offers)
+    with as_nobody(), pytest.raises(errors.PluginError) as raised:
+        plugin.cleanup(offers)
+    assert all(f"cannot remove {spool_directory}/{name}: Permission denied" in str(raised.value)
+               for name in ("a.example", "b.example"))
+
+
+@pytest.mark.parametrize("domains, shown", [
+    (["*.a.example"], "*.a.example"),
+    (["a.example", "*.a.example", "*.b.example"], "*.a.example, *.b.example"),
+])
+def test_wildcards_are_refused(spool_directory: str, domains: List[str], shown: str) -> None:
+    with pytest.raises(errors.PluginError) as raised:
+        make("--acme-alpn-spool", spool_directory, domains=domains).prepare()
+    assert str(raised.value).startswith(f"acme-alpn cannot get a certificate for {shown}: tls-al")
+    assert "cannot validate wildcards" in str(raised.value) and "dns-01" in str(raised.value)
+    make("--acme-alpn-spool", spool_directory, domains=["a.example"]).prepare()
+
+
+def test_prepare_looks_at_the_options(spool_directory: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(errors.NoInstallationError, match="/no does not exist"):
+        make("--acme-alpn-spool", f"{tmp_path}/no").prepare()
+    with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-check none turns"):
+        make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", "none",
+             "--acme-alpn-check", "127.0.0.1:443").prepare()
+
+
+def test_a_relative_spool_is_made_absolute(
+        spool_directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pathlib.Path(spool_directory).parent)
+    plugin = make("--acme-alpn-spool", os.path.basename(spool_directory))
+    assert plugin.conf("spool") == spool_directory
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["--acme-alpn-spool", ""], "--acme-alpn-spool takes the path of a directory"),
+    (["--acme-alpn-check", "443"], "'443' is not allowed: --acme-alpn-check takes HOST:PORT"),
+])
+def test_bad_values(arguments: List[str], expected: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as raised:
+        make(*arguments)
+    assert raised.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_the_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(error_log, "DIRECTORIES", (f"{tmp_path}/no", str(tmp_path)))
+    hint = make("--acme-alpn-check", "a.example:8443").auth_hint([offer("a.example")])
+    assert "rightly at a.example:8443 before the CA was asked" in hint
+    assert f"grep -r AALPN {tmp_path} (AALPN0102" in hint
+    assert "into /var/spool/acme-alpn," in hint
+    assert "no handshake was tried" in make("--acme-alpn-check", "none").auth_hint([])
+
+
+def test_more_info_names_the_spool() -> None:
+    assert "(/var/spool/acme-alpn)" in make().more_info()
