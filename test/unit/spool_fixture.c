@@ -1,0 +1,155 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* nftw, setgroups, MAP_ANONYMOUS */
+#endif
+#include "spool_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Far more than any test takes, so that a look-up that blocks ends the run. */
+#define DEADLINE_SECONDS 60
+
+fixture_t here;
+
+const char *path_of(const char *name)
+{
+    static char paths[2][PATH_MAX];
+    static int next;
+    char *path = paths[next++ % 2];
+
+    assert_true(snprintf(path, PATH_MAX, "%s/%s", here.base, name) < PATH_MAX);
+    return path;
+}
+
+void use_longest_name(void)
+{
+    char longest[ACME_IDENTIFIER_MAX];
+    size_t i;
+
+    for (i = 0; i < sizeof(longest); i++) {
+        longest[i] = i % 2 ? '.' : 'a';
+    }
+    assert_reason(acme_identifier_from_sni(&here.identifier, longest, sizeof(longest)),
+                  ACME_OK);
+}
+
+void write_file(const char *path, const void *content, size_t length)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+    assert_return_code(fd, errno);
+    assert_int_equal(write(fd, content, length), length);
+    assert_return_code(close(fd), errno);
+}
+
+void set_mtime(const char *path, time_t seconds)
+{
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds}};
+
+    assert_return_code(utimensat(AT_FDCWD, path, times, 0), errno);
+}
+
+void need_root(void)
+{
+    if (geteuid() != 0) {
+        skip_because("needs root");
+    }
+}
+
+void give(const char *path, uid_t user, gid_t group)
+{
+    need_root();
+    assert_return_code(chown(path, user, group), errno);
+}
+
+void become_nobody(void)
+{
+    if (setgroups(0, NULL) != 0 || setgid(NOGROUP) != 0 || setuid(NOBODY) != 0) {
+        _exit(1);
+    }
+}
+
+void *shared(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    return memory;
+}
+
+void in_child(void (*body)(void))
+{
+    int status;
+    pid_t child = fork();
+
+    assert_return_code(child, errno);
+    if (child == 0) {
+        alarm(DEADLINE_SECONDS);
+        body();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static int set_up_in(const char *parent)
+{
+    alarm(DEADLINE_SECONDS);
+    umask(022);
+    snprintf(here.base, sizeof(here.base), "%s/acme-spool-XXXXXX", parent);
+    if (!mkdtemp(here.base)) {
+        return -1;
+    }
+    strcpy(here.directory, path_of("spool"));
+    strcpy(here.entry, path_of("spool/" SPOOL_NAME));
+    assert_return_code(chmod(here.base, 0755), errno);
+    assert_return_code(mkdir(here.directory, 0755), errno);
+    write_file(here.entry, SPOOL_VALUE, strlen(SPOOL_VALUE));
+
+    here.now = apr_time_now();
+    here.spool = (acme_spool_t){here.directory, apr_time_from_sec(24 * 60 * 60)};
+    assert_reason(acme_identifier_from_sni(&here.identifier, BYTES(SPOOL_NAME)), ACME_OK);
+    return 0;
+}
+
+int fixture_setup(void **state)
+{
+    const char *parent = getenv("TMPDIR");
+
+    (void)state;
+    return set_up_in(parent ? parent : "/tmp");
+}
+
+int fixture_setup_on_tmpfs(void **state)
+{
+    return access("/dev/shm", W_OK) == 0 ? set_up_in("/dev/shm") : fixture_setup(state);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+int fixture_teardown(void **state)
+{
+    (void)state;
+    alarm(0);
+    /* a test may have locked even us out, or have removed or replaced the spool */
+    if (chmod(here.base, 0755) == 0 && chmod(here.directory, 0755) != 0 && errno != ENOENT &&
+        errno != ELOOP) {
+        return -1;
+    }
+    return nftw(here.base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}

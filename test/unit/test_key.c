@@ -1,0 +1,102 @@
+#include "unit.h"
+
+#include <string.h>
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "acme_key.h"
+
+typedef struct {
+    const char *name;
+    acme_key_type_e type;
+    int bits;
+    int hash;
+    const char *start; /* of the SubjectPublicKeyInfo, up to the key's own bytes */
+    size_t start_length;
+} key_row_t;
+
+#define EC_KEY_OID     "\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
+#define P256_OID       "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+#define P384_OID       "\x06\x05\x2b\x81\x04\x00\x22"
+#define RSA_OID        "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"
+#define RSA_BIT_STRING "\x03\x82\x01\x0f\x00\x30\x82\x01\x0a\x02\x82\x01\x01\x00"
+
+/* RFC 8737 section 3 leaves the key to the server; these are what clients accept. The bytes are
+ * RFC 5480 section 2 (a named curve, an uncompressed point) and RFC 3279 section 2.3.1. */
+static const key_row_t rows[] = {
+    {"EC-P256", ACME_KEY_P256, 256, NID_sha256,
+     BYTES("\x30\x59\x30\x13" EC_KEY_OID P256_OID "\x03\x42\x00\x04")},
+    {"RSA-2048", ACME_KEY_RSA2048, 2048, NID_sha256,
+     BYTES("\x30\x82\x01\x22\x30\x0d" RSA_OID RSA_BIT_STRING)},
+    {"EC-P384", ACME_KEY_P384, 384, NID_sha384,
+     BYTES("\x30\x76\x30\x10" EC_KEY_OID P384_OID "\x03\x62\x00\x04")},
+};
+
+static void assert_public_key(EVP_PKEY *key, const char *start, size_t length)
+{
+    unsigned char *encoded = NULL;
+
+    assert_true(i2d_PUBKEY(key, &encoded) > (int)length);
+    assert_memory_equal(encoded, start, length);
+    OPENSSL_free(encoded);
+}
+
+/* Whether `verifier` accepts what `signer` signed. */
+static int verifies(EVP_PKEY *signer, EVP_PKEY *verifier, const EVP_MD *hash)
+{
+    const unsigned char text[] = "signed";
+    unsigned char signature[512];
+    size_t size = sizeof(signature);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int accepted;
+
+    assert_int_equal(EVP_DigestSignInit(context, NULL, hash, NULL, signer), 1);
+    assert_int_equal(EVP_DigestSign(context, signature, &size, text, sizeof(text)), 1);
+    EVP_MD_CTX_reset(context);
+    assert_int_equal(EVP_DigestVerifyInit(context, NULL, hash, NULL, verifier), 1);
+    accepted = EVP_DigestVerify(context, signature, size, text, sizeof(text)) == 1;
+    EVP_MD_CTX_free(context);
+    return accepted;
+}
+
+static void test_key(void **state)
+{
+    const key_row_t *row = *state;
+    EVP_PKEY *key = acme_key_generate(row->type), *other = acme_key_generate(row->type);
+
+    assert_non_null(key);
+    assert_non_null(other);
+    assert_string_equal(acme_key_name(row->type), row->name);
+    assert_int_equal(EVP_PKEY_bits(key), row->bits);
+    assert_public_key(key, row->start, row->start_length);
+    assert_int_equal(EVP_MD_type(acme_key_digest(row->type)), row->hash);
+
+    assert_true(verifies(key, key, acme_key_digest(row->type)));
+    assert_false(verifies(key, other, acme_key_digest(row->type)));
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
+}
+
+static void test_every_type_has_a_row(void **state)
+{
+    size_t i;
+
+    (void)state;
+    assert_int_equal(COUNT(rows), ACME_KEY_TYPES);
+    for (i = 0; i < COUNT(rows); i++) {
+        assert_int_equal(rows[i].type, i);
+    }
+}
+
+int main(void)
+{
+    struct CMUnitTest tests[COUNT(rows) + 1];
+    size_t i;
+
+    for (i = 0; i < COUNT(rows); i++) {
+        tests[i] = unit_case(rows[i].name, test_key, &rows[i]);
+    }
+    tests[i] = unit_case("every type has a row", test_every_type_has_a_row, NULL);
+    return cmocka_run_group_tests_name("key", tests, NULL, NULL);
+}
