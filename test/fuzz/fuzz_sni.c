@@ -1,0 +1,164 @@
+/*
+ * Any bytes as the server name of a ClientHello. What the parser says is compared with the
+ * grammar of host names and reverse names as regular expressions, and an address with the
+ * reverse name made from it.
+ */
+#include "fuzz.h"
+
+#include <ctype.h>
+#include <regex.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+
+#include "acme_identifier.h"
+
+#define LABEL "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+#define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+
+typedef enum { NOTHING, HOST, ADDRESS } kind_t;
+
+typedef struct {
+    const char *grammar;
+    regex_t compiled;
+    int is_compiled;
+} expression_t;
+
+static int matches(expression_t *expression, const char *name)
+{
+    if (!expression->is_compiled) {
+        REQUIRE(regcomp(&expression->compiled, expression->grammar, REG_EXTENDED | REG_NOSUB) ==
+                0);
+        expression->is_compiled = 1;
+    }
+    return regexec(&expression->compiled, name, 0, NULL, 0) == 0;
+}
+
+/* What a server name in lower case stands for. */
+static kind_t kind_of(const char *name, size_t size)
+{
+    static expression_t host = {.grammar = "^(" LABEL "[.])*" LABEL "$"};
+    static expression_t number = {.grammar = "(^|[.])[0-9]+$"};
+    static expression_t reverse = {.grammar = "[.](in-addr|ip6)[.]arpa$"};
+    static expression_t ipv4 = {.grammar = "^(" OCTET "[.]){4}in-addr[.]arpa$"};
+    static expression_t ipv6 = {.grammar = "^([0-9a-f][.]){32}ip6[.]arpa$"};
+
+    if (size > 253 || strlen(name) != size) {
+        return NOTHING;
+    }
+    if (matches(&ipv4, name) || matches(&ipv6, name)) {
+        return ADDRESS;
+    }
+    return matches(&host, name) && !matches(&number, name) && !matches(&reverse, name)
+               ? HOST
+               : NOTHING;
+}
+
+/* RFC 1035 section 3.5, RFC 3596 section 2.5 */
+static void reverse_name(char *name, size_t size, const acme_identifier_t *identifier)
+{
+    const unsigned char *bytes = identifier->address;
+    size_t i, length = 0;
+
+    if (identifier->address_size == 4) {
+        snprintf(name, size, "%d.%d.%d.%d.in-addr.arpa", bytes[3], bytes[2], bytes[1],
+                 bytes[0]);
+        return;
+    }
+    for (i = 16; i-- > 0;) {
+        length += (size_t)snprintf(name + length, size - length, "%x.%x.", bytes[i] & 15,
+                                   bytes[i] >> 4);
+    }
+    snprintf(name + length, size - length, "ip6.arpa");
+}
+
+static void require_address(const acme_identifier_t *identifier, const char *lower)
+{
+    int family = identifier->address_size == 4 ? AF_INET : AF_INET6;
+    unsigned char address[16];
+    char name[128];
+
+    REQUIRE(identifier->address_size == 4 || identifier->address_size == 16);
+    REQUIRE(inet_pton(family, identifier->name, address) == 1);
+    REQUIRE(memcmp(address, identifier->address, identifier->address_size) == 0);
+    REQUIRE(inet_ntop(family, address, name, sizeof(name)));
+    REQUIRE(strcmp(name, identifier->name) == 0);
+    reverse_name(name, sizeof(name), identifier);
+    REQUIRE(strcmp(name, lower) == 0);
+}
+
+static void require_host_name(const acme_identifier_t *identifier, const char *lower)
+{
+    acme_identifier_t again;
+    unsigned char address[16];
+
+    REQUIRE(strcmp(identifier->name, lower) == 0);
+    REQUIRE(identifier->address_size == 0);
+    REQUIRE(inet_pton(AF_INET, identifier->name, address) == 0);
+    REQUIRE(inet_pton(AF_INET6, identifier->name, address) == 0);
+
+    REQUIRE(acme_identifier_from_sni(&again, lower, strlen(lower)) == ACME_OK);
+    REQUIRE(again.type == ACME_IDENTIFIER_DNS);
+    REQUIRE(strcmp(again.name, identifier->name) == 0);
+}
+
+/* The canonical form as text, and the server name that a CA sends, mean the same identifier. */
+static void require_round_trip(const acme_identifier_t *identifier, const char *lower)
+{
+    acme_identifier_t again;
+    char sni[ACME_SNI_SIZE];
+
+    acme_identifier_sni(sni, identifier);
+    REQUIRE(strcmp(sni, lower) == 0);
+    REQUIRE(acme_identifier_from_text(&again, identifier->name) == ACME_OK);
+    REQUIRE(again.type == identifier->type);
+    REQUIRE(strcmp(again.name, identifier->name) == 0);
+    REQUIRE(again.address_size == identifier->address_size);
+    REQUIRE(memcmp(again.address, identifier->address, again.address_size) == 0);
+}
+
+static void require_identifier(const acme_identifier_t *identifier, kind_t kind,
+                               const char *lower)
+{
+    size_t length = strlen(identifier->name);
+
+    REQUIRE(length >= 1 && length <= 253);
+    REQUIRE(identifier->name[0] != '.');
+    require_round_trip(identifier, lower);
+    REQUIRE(strspn(identifier->name, "abcdefghijklmnopqrstuvwxyz0123456789-.:") == length);
+    if (kind == ADDRESS) {
+        REQUIRE(identifier->type == ACME_IDENTIFIER_IP);
+        require_address(identifier, lower);
+    } else {
+        REQUIRE(kind == HOST);
+        REQUIRE(identifier->type == ACME_IDENTIFIER_DNS);
+        require_host_name(identifier, lower);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    acme_identifier_t identifier, untouched;
+    acme_error_e reason;
+    char *lower = malloc(size + 1);
+    size_t i;
+
+    REQUIRE(lower);
+    for (i = 0; i < size; i++) {
+        lower[i] = (char)tolower(data[i]);
+    }
+    lower[size] = '\0';
+    memset(&untouched, 0xa5, sizeof(untouched));
+    identifier = untouched;
+
+    reason = acme_identifier_from_sni(&identifier, (const char *)data, size);
+    if (reason == ACME_OK) {
+        require_identifier(&identifier, kind_of(lower, size), lower);
+    } else {
+        REQUIRE(reason == ACME_NAME_INVALID);
+        REQUIRE(memcmp(&identifier, &untouched, sizeof(identifier)) == 0);
+        REQUIRE(kind_of(lower, size) == NOTHING);
+    }
+    free(lower);
+    return 0;
+}
