@@ -1,0 +1,92 @@
+"""Fixtures: a CA for the whole run, and private servers that are checked when a test is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from harness.acme import Pebble
+from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, OFF, OWNED, SITE, STRANGER
+from harness.pki import Authority
+from harness.server import Httpd
+from harness.spool import Spool
+
+StartHttpd = Callable[..., Httpd]
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+def _servers() -> Iterator[StartHttpd]:
+    made: list[Httpd] = []
+
+    def make(**arguments: object) -> Httpd:
+        httpd = Httpd(**arguments)  # type: ignore[arg-type]
+        made.append(httpd)
+        return httpd
+
+    yield make
+    failures = []
+    for httpd in made:
+        try:
+            httpd.close()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def make_httpd() -> Iterator[StartHttpd]:
+    """Make servers (not started) with the arguments of Httpd; all are stopped and checked at the end."""
+    yield from _servers()
+
+
+@pytest.fixture(scope="module")
+def make_shared_httpd() -> Iterator[StartHttpd]:
+    """The same for servers that the tests of one file share; each test gives them to `checked`."""
+    yield from _servers()
+
+
+@contextmanager
+def checked(httpd: Httpd) -> Iterator[Httpd]:
+    """Use a shared server for one test: it lives on, and what the test left in the log fails this test."""
+    yield httpd
+    httpd.assert_alive()
+    httpd.log.check()
+
+
+# For the tests that issue certificates: a server and a CA that the tests of one file share.
+
+
+@pytest.fixture(scope="module")
+def issuing_httpd(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    httpd = make_shared_httpd()
+    httpd.listen("second")
+    for listener in httpd.listeners:
+        for name in (SITE, *NAMES):
+            httpd.vhost(name, credentials=[authority.issue(name)], listener=listener)
+    owned = Spool(httpd.root / "owned").create()
+    os.chown(owned.path, STRANGER, STRANGER)
+    httpd.vhost(OWNED, credentials=[authority.issue(OWNED)], lines=[f"AcmeAlpnSpool {owned.path}"])
+    httpd.vhost(OFF, credentials=[authority.issue(OFF)], lines=["AcmeAlpnEngine Off"])
+    return httpd.start()
+
+
+@pytest.fixture(scope="module")
+def pebble(issuing_httpd: Httpd, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), authority, issuing_httpd.address()[1]) as running:
+        running.set_address(ASTRAY, NOBODY_THERE)
+        yield running
+
+
+@pytest.fixture
+def httpd(issuing_httpd: Httpd) -> Iterator[Httpd]:
+    """For files that have no fixture of this name themselves; each test claims its own log."""
+    for record in issuing_httpd.log.refresh():
+        record.claimed = True  # by an earlier test
+    with checked(issuing_httpd) as server:
+        yield server

@@ -1,0 +1,70 @@
+"""Servers with mod_md, and the challenges that it has put into its store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+from .acme import Pebble
+from .pki import Authority, Credential
+from .server import MODULES, Httpd
+
+# mod_md before or after this module in the configuration: hooks of one place run in the order of loading.
+ORDERS = ("before", "after")
+
+# What mod_md calls the two files of a challenge for an RSA key (md_acme_authz.c, md_crypt.c).
+CERTIFICATE, KEY = "acme-tls-alpn-01-pubcert.pem", "acme-tls-alpn-01-privkey.pem"
+
+
+class DualPebble(Pebble):
+    """A Pebble that validates http-01 too."""
+
+    def __init__(self, directory: Path, authority: Authority, tls_port: int, http_port: int) -> None:
+        self._http_port = http_port
+        super().__init__(directory, authority, tls_port)
+
+    def _settings(self, authority: Authority, tls_port: int) -> dict[str, object]:
+        return {**super()._settings(authority, tls_port), "httpPort": self._http_port}
+
+
+@dataclass(frozen=True)
+class Store:
+    """mod_md's store of one server."""
+
+    path: Path
+
+    def put_challenge(self, name: str, credential: Credential) -> bytes:
+        """A live challenge for the name, answered with this certificate (DER)."""
+        directory = self.path / "challenges" / name
+        directory.mkdir(mode=0o755)
+        for file, source in ((CERTIFICATE, credential.certificate), (KEY, credential.key)):
+            (directory / file).write_bytes(source.read_bytes())
+            (directory / file).chmod(0o644)
+        return credential.der
+
+    def remove_challenge(self, name: str) -> None:
+        directory = self.path / "challenges" / name
+        for file in (CERTIFICATE, KEY):
+            (directory / file).unlink()
+        directory.rmdir()
+
+
+def load_mod_md(httpd: Httpd, order: str, names: Iterable[str], ca: str, *, renew: str) -> Store:
+    """Load it and give it these domains. `ca` is the directory's URL, and `renew` its MDRenewMode."""
+    store = Store(httpd.root / "md")
+    load = f"LoadModule md_module {MODULES}/mod_md.so"
+    if order == "before":
+        httpd.modules.append("md")
+    else:
+        httpd.server_lines.append(load)
+    httpd.server_lines += [
+        f"MDStoreDir {store.path}",
+        f"MDCertificateAuthority {ca}",
+        "MDCertificateAgreement accepted",
+        "MDContactEmail admin@example.test",
+        f"MDRenewMode {renew}",
+        *(f"MDomain {name}" for name in names),
+    ]
+    return store

@@ -1,0 +1,28 @@
+"""The one place that waits: everything else polls a condition with a deadline."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+INTERVAL = 0.01
+
+# Instrumented servers (valgrind, sanitizers) are slower by a known factor.
+FACTOR = float(os.environ.get("ACME_ALPN_TIMEOUT_FACTOR", "1"))
+
+
+def until(condition: Callable[[], T], timeout: float, what: str) -> T:
+    """Return the first true value of `condition`; TimeoutError naming `what` after `timeout` seconds."""
+    limit = timeout * FACTOR
+    deadline = time.monotonic() + limit
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"{what}: not within {limit:g} s")
+        time.sleep(INTERVAL)

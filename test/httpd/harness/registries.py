@@ -1,0 +1,93 @@
+"""What is not in Debian: other certbots and the newest Pebble, from their registries, kept for the next run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .acme import skip_where_missing
+
+CACHE = Path(os.environ.get("ACME_ALPN_VENVS", "/var/cache/acme-alpn-venvs"))
+INSTALL_TIMEOUT = 400
+
+# certbot 2 has no upper bounds on what it uses: 2.11 with what was there when it came out.
+CERTBOTS = {
+    "2.11": ("certbot==2.11.0", "acme==2.11.0", "josepy==1.14.0", "pyOpenSSL==24.1.0", "cryptography<43", "setuptools<80"),
+    "4": ("certbot>=4,<5", "acme>=4,<5"),
+    "5": ("certbot>=5.3,<6", "acme>=5.3,<6"),
+}
+# What ACME_ALPN_WITHOUT calls it.
+PYPI = "pypi"
+
+PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@latest"
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Tests run side by side, and each thing is made once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: Sequence[str | Path], **environment: str) -> None:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=INSTALL_TIMEOUT,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    if done.returncode != 0:
+        raise OSError(done.stdout.strip()[-500:])
+
+
+def _made(name: str, make: list[tuple[Sequence[str | Path], dict[str, str]]], target: Path, last: Path) -> Path:
+    """`target`, made by these commands unless it is there; skips the test where they fail."""
+    with _locked(name):
+        if last.exists():
+            return target
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            for command, environment in make:
+                _run(command, **environment)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            shutil.rmtree(target, ignore_errors=True)
+            pytest.skip(f"{name} could not be installed: {error}")
+        last.touch()
+    return target
+
+
+def certbot(version: str) -> Path:
+    """The program of the newest certbot of this version, in a virtual environment of its own."""
+    skip_where_missing(PYPI)
+    target = CACHE / f"certbot-{version}"
+    python = target / "bin" / "python"
+    make: list[tuple[Sequence[str | Path], dict[str, str]]] = [
+        (["/usr/bin/python3", "-m", "venv", target], {}),
+        ([python, "-m", "pip", "install", "--quiet", "--retries=1", "--disable-pip-version-check", *CERTBOTS[version]], {}),
+    ]
+    return _made(f"certbot-{version}", make, target, target / "complete") / "bin" / "certbot"
+
+
+def newest_pebble() -> Path:
+    """The program of the newest Pebble, built with go where that is installed."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("the newest pebble could not be built: go is not installed")
+    target = CACHE / "pebble"
+    with tempfile.TemporaryDirectory() as work:
+        environment = {"GOBIN": str(target), "GOPATH": work, "GOFLAGS": "-modcacherw -buildvcs=false"}
+        return _made("pebble", [([go, "install", PEBBLE], environment)], target, target / "complete") / "pebble"

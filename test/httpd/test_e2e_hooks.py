@@ -1,0 +1,284 @@
+"""dehydrated and uacme get real certificates through their hooks, while httpd goes on serving."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from harness.acme import Pebble, skip_where_missing
+from harness.challenge import ANSWERED
+from harness.hooks import HOOKS, TOOL, Dehydrated, HookClient, Uacme, path_with
+from harness.issuance import (
+    ASTRAY,
+    NAMES,
+    NOBODY_THERE,
+    OFF,
+    OWNED,
+    SITE,
+    STRANGER,
+    assert_validated,
+    load,
+    names_of,
+    undisturbed,
+)
+from harness.pki import Authority
+from harness.server import Httpd
+from harness.spool import KeyAuthorization, Spool
+
+TOKEN = "token"
+
+CHAINED = {"chain": True}
+CLIENTS = [
+    pytest.param(Dehydrated, {}, id="dehydrated"),
+    pytest.param(Dehydrated, CHAINED, id="dehydrated-chain"),
+    pytest.param(Uacme, {}, id="uacme"),
+]
+UNCHAINED = [CLIENTS[0], CLIENTS[2]]
+
+MakeClient = Callable[..., HookClient]
+
+
+@pytest.fixture
+def make_client(httpd: Httpd, pebble: Pebble) -> MakeClient:
+    """Make clients that have an account. They live beside httpd's files, which every user can reach."""
+    homes = (path for number in count() if not (path := httpd.root / f"client-{number}").exists())
+
+    def make(kind: type[HookClient], **arguments: object) -> HookClient:
+        skip_where_missing(f"/usr/bin/{kind.__name__.lower()}")
+        given = {"spool": httpd.spool.path, "check": str(httpd.listeners["main"]), **arguments}
+        client = kind(next(homes), pebble, **given)  # type: ignore[arg-type]
+        client.register()
+        return client
+
+    return make
+
+
+def assert_issued(client: HookClient, done: subprocess.CompletedProcess[str], *names: str) -> None:
+    assert done.returncode == 0, done.stdout
+    assert names_of(load(client.certificate(names[0]))) == set(names)
+
+
+@pytest.mark.parametrize("kind, options", CLIENTS)
+def test_three_names(
+    kind: type[HookClient], options: dict[str, object], httpd: Httpd, make_client: MakeClient, authority: Authority
+) -> None:
+    client = make_client(kind, **options)
+    with undisturbed(httpd, authority):
+        done = client.issue(NAMES)
+    assert_issued(client, done, *NAMES)
+    assert_validated(httpd, NAMES, checks=1)
+
+
+@pytest.mark.parametrize("kind, options", CLIENTS)
+def test_ca_that_fails_one_name(
+    kind: type[HookClient],
+    options: dict[str, object],
+    httpd: Httpd,
+    make_client: MakeClient,
+    pebble: Pebble,
+    authority: Authority,
+) -> None:
+    client = make_client(kind, **options)
+    before = pebble.validations()
+    with undisturbed(httpd, authority):
+        done = client.issue((ASTRAY, NAMES[0]))
+    assert done.returncode != 0
+    assert f"Failed to connect to {NOBODY_THERE}:{httpd.address()[1]} for the tls-alpn-01" in done.stdout
+    assert pebble.validations() > before
+    assert not client.certificate(ASTRAY).exists()
+
+
+@pytest.mark.parametrize("kind, options", CLIENTS)
+def test_wrong_check_address_fails_before_the_ca_is_asked(
+    kind: type[HookClient],
+    options: dict[str, object],
+    httpd: Httpd,
+    make_client: MakeClient,
+    pebble: Pebble,
+    authority: Authority,
+) -> None:
+    client = make_client(kind, **options, check=f"{NOBODY_THERE}:{httpd.address()[1]}")
+    before = pebble.validations()
+    with undisturbed(httpd, authority):
+        done = client.issue(NAMES[:2])
+    assert done.returncode != 0
+    # A CA gives the names in any order. One that fails is the end, if the hook is called for each.
+    failed = {name for name in NAMES if f"FAIL {name} at {client.check}: nobody-listens: " in done.stdout}
+    assert len(failed) == (2 if options == CHAINED else 1), done.stdout
+    assert "start httpd, or name the address" in done.stdout
+    assert f"the CA was not asked (ACME_ALPN_CHECK, where httpd must answer: {client.check})" in done.stdout
+    assert pebble.validations() == before
+
+
+@pytest.mark.parametrize("kind, options", UNCHAINED)
+def test_user_who_owns_the_spool(
+    kind: type[HookClient], options: dict[str, object], httpd: Httpd, make_client: MakeClient, authority: Authority
+) -> None:
+    owned = Spool(httpd.root / "owned")
+    client = make_client(kind, **options, uid=STRANGER, spool=owned.path)
+    with undisturbed(httpd, authority):
+        done = client.issue([OWNED])
+    assert_issued(client, done, OWNED)
+    assert client.certificate(OWNED).stat().st_uid == STRANGER
+    assert_validated(httpd, [OWNED], checks=1)
+    assert owned.entries() == []
+
+
+@pytest.mark.parametrize("kind, options", UNCHAINED)
+def test_user_who_does_not_own_the_spool(
+    kind: type[HookClient], options: dict[str, object], httpd: Httpd, make_client: MakeClient, pebble: Pebble
+) -> None:
+    client = make_client(kind, **options, uid=STRANGER)
+    before = pebble.validations()
+    done = client.issue([SITE])
+    assert done.returncode != 0
+    assert f"acme-alpn: {httpd.spool.path}: this user is neither root nor the owner" in done.stdout
+    assert pebble.validations() == before
+
+
+def test_chain_takes_back_every_name_when_one_fails(
+    httpd: Httpd, make_client: MakeClient, pebble: Pebble, authority: Authority
+) -> None:
+    client = make_client(Dehydrated, chain=True)
+    before = pebble.validations()
+    with undisturbed(httpd, authority):
+        done = client.issue((NAMES[0], OFF))
+    assert done.returncode != 0
+    assert f"FAIL {OFF} at {client.check}: other-protocol: " in done.stdout and "is off for this vhost" in done.stdout
+    assert pebble.validations() == before
+    httpd.log.expect(ANSWERED, f"identifier={NAMES[0]} ")
+
+
+# The hooks by themselves
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool").create()
+
+
+def call(name: str, spool: Spool, *arguments: str, check: str = "none") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HOOKS / name, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": path_with(TOOL.parent), "ACME_ALPN_SPOOL": str(spool.path), "ACME_ALPN_CHECK": check},
+    )
+
+
+def colons(value: KeyAuthorization) -> str:
+    """As `openssl dgst -c` writes it."""
+    return value.digest.hex(":")
+
+
+@pytest.mark.parametrize(
+    "given, file",
+    [
+        ("7.2.0.192.in-addr.arpa", "192.0.2.7"),
+        ("7.0.0.0." + "0." * 20 + "8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::7"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:DB8::7", "2001:db8::7"),
+        ("Example.TEST", "example.test"),
+    ],
+)
+def test_dehydrated_identifiers(spool: Spool, given: str, file: str) -> None:
+    value = KeyAuthorization.new()
+    assert call("dehydrated", spool, "deploy_challenge", given, TOKEN, colons(value)).returncode == 0
+    assert spool.entries() == [file]
+    assert (spool.path / file).read_text() == f"{colons(value)}\n"
+    assert call("dehydrated", spool, "clean_challenge", given, TOKEN, colons(value)).returncode == 0
+    assert spool.entries() == []
+
+
+@pytest.mark.parametrize(
+    "event", [[], ["startup_hook"], ["exit_hook", "an error"], ["deploy_cert", "a", "b", "c", "d", "e", "1"], ["new"]]
+)
+def test_dehydrated_events_that_are_none_of_our_business(spool: Spool, event: list[str]) -> None:
+    done = call("dehydrated", spool, *event)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert spool.entries() == []
+
+
+def test_dehydrated_takes_back_what_it_published_when_one_is_refused(spool: Spool) -> None:
+    good = ["good.test", TOKEN, colons(KeyAuthorization.new())]
+    done = call("dehydrated", spool, "deploy_challenge", *good, "a_b.test", TOKEN, "0" * 64)
+    assert done.returncode == 1 and "identifier 'a_b.test'" in done.stdout
+    assert spool.entries() == []
+    assert call("dehydrated", spool, "deploy_challenge", *good).returncode == 0
+    assert spool.entries() == ["good.test"]
+
+
+def test_hooks_leave_what_another_client_published(spool: Spool) -> None:
+    own, other = KeyAuthorization.new(), KeyAuthorization.new()
+    spool.publish(SITE, other)
+    for name, arguments in (
+        ("dehydrated", ["clean_challenge", SITE, TOKEN, colons(own)]),
+        ("uacme", ["done", "tls-alpn-01", SITE, TOKEN, own.digest_base64url]),
+    ):
+        done = call(name, spool, *arguments)
+        assert done.returncode == 1 and "another value" in done.stdout
+        assert spool.entries() == [SITE]
+
+
+@pytest.mark.parametrize("ending", ["done", "failed"])
+@pytest.mark.parametrize("value", ["A" * 43, "-" * 42 + "A", "-iGWN4LT4DoSH4DtsCUruwXvZ3SOHM7xT39zX07VE7w"])
+def test_uacme_begins_and_ends(spool: Spool, value: str, ending: str) -> None:
+    assert call("uacme", spool, "begin", "tls-alpn-01", SITE, TOKEN, value).returncode == 0
+    assert (spool.path / SITE).read_text() == f"{value}\n"
+    assert call("uacme", spool, ending, "tls-alpn-01", SITE, TOKEN, value).returncode == 0
+    assert spool.entries() == []
+
+
+def hyphened() -> KeyAuthorization:
+    """One whose digest starts with a hyphen in base64url, as one in 64 does."""
+    return next(value for value in iter(KeyAuthorization.new, None) if value.digest_base64url.startswith("-"))
+
+
+def test_uacme_checks_a_value_that_starts_with_a_hyphen(httpd: Httpd) -> None:
+    challenge = ["tls-alpn-01", SITE, TOKEN, hyphened().digest_base64url]
+    done = call("uacme", httpd.spool, "begin", *challenge, check=str(httpd.listeners["main"]))
+    assert done.returncode == 0 and f"PASS {SITE}" in done.stdout
+    assert call("uacme", httpd.spool, "done", *challenge).returncode == 0
+    assert httpd.spool.entries() == []
+
+
+@pytest.mark.parametrize("kind", ["http-01", "dns-01"])
+def test_uacme_declines_other_challenges(spool: Spool, kind: str) -> None:
+    value = KeyAuthorization.new()
+    done = call("uacme", spool, "begin", kind, SITE, TOKEN, value.digest_base64url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert spool.entries() == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["begin"], ["begin", "tls-alpn-01", SITE, TOKEN], ["x"] * 6])
+def test_uacme_hook_called_by_hand_shows_its_usage(spool: Spool, arguments: list[str]) -> None:
+    done = call("uacme", spool, *arguments)
+    assert done.returncode == 2 and "begin|done|failed TYPE IDENTIFIER TOKEN VALUE" in done.stdout
+
+
+def test_uacme_method_that_does_not_exist(spool: Spool) -> None:
+    done = call("uacme", spool, "start", "tls-alpn-01", SITE, TOKEN, "0" * 64)
+    assert done.returncode == 2 and "none of begin, done and failed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["dehydrated", "uacme"])
+def test_several_addresses_are_all_checked(spool: Spool, httpd: Httpd, name: str) -> None:
+    value = KeyAuthorization.new()
+    arguments = {
+        "dehydrated": ["deploy_challenge", SITE, TOKEN, colons(value)],
+        "uacme": ["begin", "tls-alpn-01", SITE, TOKEN, value.digest_base64url],
+    }[name]
+    good, bad = str(httpd.listeners["main"]), f"{NOBODY_THERE}:{httpd.address()[1]}"
+    done = call(name, httpd.spool, *arguments, check=f"{good} {bad}")
+    assert done.returncode == 1
+    assert f"PASS {SITE} at {good}" in done.stdout and f"FAIL {SITE} at {bad}: nobody-listens" in done.stdout
+    assert httpd.spool.entries() == []
+    assert call(name, httpd.spool, *arguments, check=good).returncode == 0
+    httpd.spool.withdraw(SITE)

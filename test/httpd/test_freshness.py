@@ -1,0 +1,64 @@
+"""What is in the spool counts at the very next handshake, in every child."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import StartHttpd
+from harness import client
+from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused
+from harness.checker import check_answer
+from harness.pki import Authority
+from harness.server import Httpd
+
+NAME = "fresh.test"
+ROUNDS = 1000
+
+
+def start(httpd: Httpd, authority: Authority) -> Httpd:
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    return httpd.start()
+
+
+@pytest.fixture
+def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
+    return start(make_httpd(), authority)
+
+
+def test_thousand_rounds_of_drop_and_remove(httpd: Httpd) -> None:
+    httpd.log.allow(REFUSED, f"identifier={NAME} .* reason=no-entry ")
+    tls_context = client.context()
+    for _ in range(ROUNDS):
+        key_authorization = httpd.spool.publish(NAME)
+        check_answer(client.handshake(httpd.address(), NAME, using=tls_context), NAME, key_authorization.digest)
+        httpd.spool.withdraw(NAME)
+        gone = client.handshake(httpd.address(), NAME, using=tls_context)
+        assert (gone.alert, gone.chain) == (client.NO_APPLICATION_PROTOCOL, ())
+    assert len(httpd.log.expect(ANSWERED, NAME, count=ROUNDS)) == ROUNDS
+
+
+def test_rewritten_entry_is_answered_with_the_new_value(httpd: Httpd) -> None:
+    for _ in range(50):
+        key_authorization = httpd.spool.publish(NAME)
+        check_answer(client.handshake(httpd.address(), NAME), NAME, key_authorization.digest)
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_every_child_sees_each_change(mpm: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = start(make_httpd(mpm=mpm), authority)
+    children = httpd.children()
+    assert len(children) > 1
+    for _ in range(2):
+        for child in children:
+            with httpd.only_child(child):
+                key_authorization = httpd.spool.publish(NAME)
+                assert_answered(httpd, NAME, key_authorization)
+                httpd.spool.withdraw(NAME)
+                assert assert_refused(httpd, NAME, "no-entry").pid == child
+        assert {record.pid for record in httpd.log.find(ANSWERED)} == children
+
+
+def test_child_mints_a_certificate_once(httpd: Httpd) -> None:
+    key_authorization = httpd.spool.publish(NAME)
+    with httpd.only_child(min(httpd.children())):
+        answers = [assert_answered(httpd, NAME, key_authorization) for _ in range(5)]
+    assert len({answer.leaf for answer in answers}) == 1

@@ -1,0 +1,156 @@
+"""The harness itself: a test that should fail does fail, and clients report what servers do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import StartHttpd
+from harness import client, poll
+from harness.acme import Pebble
+from harness.errorlog import ErrorLog, UnexpectedLog, parse
+from harness.pki import Authority
+from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
+
+NAME = "harness.test"
+LINE = "[Mon Nov 23 18:18:45.112800 2026] [{}] [pid 8578:tid 8578] {}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.format("core:error", "[client 127.0.0.1:1] AH00126: Invalid URI"),
+        LINE.format("acme_alpn:warn", "AALPN0102: refused"),
+        LINE.format("acme_alpn:crit", "no tag"),
+        LINE.format("core:notice", "AH00052: child pid 7 exit signal Segmentation fault (11)"),
+        "==7==ERROR: AddressSanitizer: heap-use-after-free",
+    ],
+)
+def test_unclaimed_line_fails_and_claimed_one_does_not(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    path.write_text(line + "\n")
+    with pytest.raises(UnexpectedLog):
+        ErrorLog([path]).check()
+    claiming = ErrorLog([path])
+    claiming.expect(pattern=r"Invalid|AALPN0102|no tag|AH00052|Sanitizer")
+    claiming.check()
+
+
+def test_ordinary_lines_and_half_a_line_are_not_unexpected(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    ordinary = [LINE.format("acme_alpn:info", "AALPN0101: answered"), LINE.format("ssl:warn", "AH01909: no match")]
+    path.write_text("\n".join(ordinary) + "\n" + LINE.format("core:err", "")[:-3])
+    log = ErrorLog([path])
+    log.check()
+    assert [record.tag for record in log.records] == ["AALPN0101", ""]
+
+
+def test_a_record_is_claimed_once(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    path.write_text(LINE.format("acme_alpn:warn", "AALPN0102: refused") + "\n")
+    log = ErrorLog([path])
+    log.expect("AALPN0102")
+    with pytest.raises(AssertionError):
+        log.expect("AALPN0102", timeout=0)
+
+
+def test_record_fields() -> None:
+    record = parse(LINE.format("acme_alpn:warn", "[client 127.0.0.1:9] AALPN0102: refused"))
+    assert (record.module, record.level, record.pid, record.tag) == ("acme_alpn", "warn", 8578, "AALPN0102")
+    assert parse(LINE.format("core:trace3", "x")).level == "trace"
+
+
+def plain(make_httpd: StartHttpd, authority: Authority, **arguments: object) -> Httpd:
+    httpd = make_httpd(with_module=False, **arguments)
+    httpd.vhost(NAME, credentials=[authority.issue(NAME, kind="rsa")])
+    return httpd.start()
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_server_serves_reloads_and_stops(mpm: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = plain(make_httpd, authority, mpm=mpm)
+    before = httpd.children()
+    assert client.https_get(httpd.address(), NAME, authority.root).body.decode() == PAGE
+    httpd.reload()
+    assert client.https_get(httpd.address(), NAME, authority.root).body.decode() == PAGE
+    assert httpd.children() and not httpd.children() & before
+
+
+def test_death_is_noticed(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = plain(make_httpd, authority)
+    children = httpd.children()
+    os.kill(httpd.pid, signal.SIGKILL)
+    with pytest.raises(HttpdFailed):
+        poll.until(lambda: _ended(httpd), 5, "httpd is gone")
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+
+
+def _ended(httpd: Httpd) -> bool:
+    try:
+        httpd.assert_alive()
+    except ChildProcessError:
+        httpd.stop()
+    return False
+
+
+def test_bad_configuration_is_shown(make_httpd: StartHttpd) -> None:
+    httpd = make_httpd(with_module=False)
+    httpd.server_lines.append("NoSuchDirective on")
+    code, output = httpd.configtest()
+    assert code == 1 and "Invalid command 'NoSuchDirective'" in output
+    with pytest.raises(HttpdFailed, match="NoSuchDirective"):
+        httpd.start()
+    httpd.log.expect(pattern="Syntax error")
+    httpd.log.expect(pattern="Invalid command")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_both_clients_report_the_same(version: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = plain(make_httpd, authority)
+    python = client.handshake(httpd.address(), NAME, alpn=["http/1.1"], version=version)
+    option = "-tls" + version.replace(".", "_")
+    openssl = client.s_client(httpd.address(), NAME, option, "-groups", "P-384", alpn=["http/1.1"])
+    assert python.chain == openssl.chain == (authority.issue(NAME, kind="rsa").der,)
+    assert python.version == openssl.version == f"TLSv{version}"
+    assert python.cipher == openssl.cipher != ""
+    assert python.alpn == openssl.alpn == "http/1.1"
+    assert "384 bits" in openssl.group
+
+
+def test_both_clients_report_an_alert(make_httpd: StartHttpd, authority: Authority) -> None:
+    handshake_failure = 40
+    httpd = plain(make_httpd, authority)
+    suite = "ECDHE-ECDSA-AES128-GCM-SHA256"
+    for answer in (
+        client.handshake(httpd.address(), NAME, using=client.context(version="1.2", ciphers=suite)),
+        client.s_client(httpd.address(), NAME, "-tls1_2", "-cipher", suite),
+    ):
+        assert answer.alert == handshake_failure and answer.error and not answer.chain
+
+
+def test_ordinary_request_verifies_the_certificate(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = plain(make_httpd, authority)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.https_get(httpd.address(), "other.test", authority.root)
+
+
+def test_pebble_starts_and_has_a_root_of_its_own(tmp_path: Path, authority: Authority) -> None:
+    with Pebble(tmp_path, authority, tls_port=1) as pebble:
+        assert b"BEGIN CERTIFICATE" in pebble.root()
+
+
+def test_quickstart_needs_no_pytest() -> None:
+    """It runs on this harness, where only its own packages are installed."""
+    script = (
+        "import sys; sys.modules['pytest'] = None; "
+        f"sys.path.insert(0, {str(REPOSITORY / 'build')!r}); import quickstart; print(quickstart.NAMES)"
+    )
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+    assert "example.test" in done.stdout

@@ -1,0 +1,138 @@
+"""Strangers cannot fill the error log, nor drown in it what an admin has to see."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+
+import pytest
+from conftest import StartHttpd
+from harness import client, load, poll
+from harness.challenge import REFUSED
+from harness.errorlog import Record
+from harness.load import Load
+from harness.pki import Authority
+from harness.server import Httpd
+
+NAME = "site.test"
+BROKEN = "broken.test"
+INCOMPLETE = "AALPN0103"
+STRANGERS: list[tuple[str, None]] = [("absent.test", None), ("under_score.test", None)]
+LINES_PER_SECOND = 10
+COUNT = 2000
+GET = f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode()
+
+
+@pytest.fixture
+def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
+    httpd = make_httpd()
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    return httpd.start()
+
+
+def told(record: Record) -> int:
+    """How many handshakes a line stands for: its own, and those that had none before it."""
+    found = re.search(r" suppressed=(\d+)\b", record.text)
+    return 1 + (int(found[1]) if found else 0)
+
+
+def assert_log_is_short_and_complete(httpd: Httpd, before: int, handshakes: int, seconds: float) -> None:
+    """Nothing but the module's own lines, few in each second, and none of the handshakes untold."""
+    next_second(httpd)
+    # Its line says how many had none.
+    assert client.handshake(httpd.address(), "last.test").alert == client.NO_APPLICATION_PROTOCOL
+    last = httpd.log.expect(REFUSED, "identifier=last.test .* reason=no-entry ")[0]
+    assert told(last) > 1
+    lines = httpd.log.refresh()[before:]
+    assert {line.tag for line in lines} <= {REFUSED, INCOMPLETE}
+    # The clock's second can change at either end.
+    assert len(lines) - 1 <= LINES_PER_SECOND * (int(seconds) + 2)
+    assert sum(map(told, lines)) == handshakes + 1
+    for line in lines:
+        line.claimed = True
+
+
+def next_second(httpd: Httpd) -> None:
+    last = httpd.log.refresh()[-1].time
+    poll.until(lambda: int(time.time()) > int(last), 5, "the second of the last line is over")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_refused_handshakes_cannot_flood_the_log(httpd: Httpd, version: str) -> None:
+    before = len(httpd.log.refresh())
+    flood = load.run(httpd.address(), STRANGERS, COUNT, threads=16, version=version)
+    assert flood.refused == COUNT
+    assert_log_is_short_and_complete(httpd, before, COUNT, flood.seconds)
+
+
+def client_hello(name: str) -> bytes:
+    outgoing = ssl.MemoryBIO()
+    tls = client.context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def test_clients_that_go_away_cannot_flood_the_log(httpd: Httpd) -> None:
+    httpd.spool.publish(NAME)
+    hello = client_hello(NAME)
+    before, begin, count = len(httpd.log.refresh()), time.monotonic(), 300
+    for _ in range(count):
+        with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
+            connection.sendall(hello)
+            assert connection.recv(1)
+    seconds = time.monotonic() - begin
+    assert httpd.log.find(INCOMPLETE)
+    assert_log_is_short_and_complete(httpd, before, count, seconds)
+
+
+def break_entry(httpd: Httpd) -> None:
+    httpd.spool.publish(BROKEN)
+    (httpd.spool.path / BROKEN).chmod(0o666)
+
+
+def assert_told(httpd: Httpd) -> None:
+    """A handshake for the broken entry has its line, whatever else goes on."""
+    assert client.handshake(httpd.address(), BROKEN).alert == client.NO_APPLICATION_PROTOCOL
+    httpd.log.expect(REFUSED, f"identifier={BROKEN} .* reason=entry-writable ", timeout=1)
+
+
+def is_suppressing(httpd: Httpd) -> bool:
+    """Whether strangers have used up the lines of this second."""
+    now = int(time.time())
+    return sum(int(record.time) == now for record in httpd.log.find(REFUSED)) >= LINES_PER_SECOND
+
+
+def test_problem_with_the_spool_is_told_during_a_flood_of_unknown_names(httpd: Httpd) -> None:
+    httpd.log.allow(REFUSED, r"reason=(no-entry|name-invalid) ")
+    break_entry(httpd)
+    with Load(httpd.address(), STRANGERS, count=COUNT, threads=8) as flood:
+        for _ in range(3):
+            poll.until(lambda: is_suppressing(httpd), 10, "the flood has used up its lines")
+            assert_told(httpd)
+        assert flood.running
+        assert flood.wait().refused == COUNT
+
+
+def test_problem_with_the_spool_is_told_during_a_flood_of_resumed_sessions(httpd: Httpd) -> None:
+    """Any client that has been here can make those, so they share the strangers' lines."""
+    httpd.log.allow(REFUSED, "reason=session-resumed ")
+    break_entry(httpd)
+    using = client.context(["http/1.1"], "1.2")
+    session = client.handshake(httpd.address(), NAME, using=using, send=GET).session
+    using.set_alpn_protocols(list(client.ACME))
+
+    def resume() -> None:
+        answer = client.handshake(httpd.address(), NAME, using=using, session=session)
+        assert answer.alert == client.NO_APPLICATION_PROTOCOL
+
+    def used_up() -> bool:
+        resume()
+        return is_suppressing(httpd)
+
+    poll.until(used_up, 10, "resumed sessions have used up their lines")
+    for _ in range(2 * LINES_PER_SECOND):
+        resume()
+    assert_told(httpd)

@@ -1,0 +1,275 @@
+"""Beside mod_md, loaded before or after: each answers its own challenges, and mod_md does what it did without us."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import StartHttpd, checked
+from cryptography import x509
+from harness import client
+from harness.acme import Pebble
+from harness.challenge import assert_refused, publish_and_check
+from harness.client import Answer
+from harness.md import ORDERS, DualPebble, Store, load_mod_md
+from harness.pki import Authority, Credential
+from harness.server import PAGE, Httpd
+from harness.twins import Twins
+from harness.wire import get
+
+MANAGED, OTHER, LISTED = "managed.test", "other.test", "listed.test"
+VERSIONS = ("1.2", "1.3")
+DELEGATED = "AALPN0104"
+
+# Nobody listens there, and mod_md does not try: its domains are renewed by hand.
+NOWHERE = "https://127.0.0.1:1/directory"
+
+# What mod_md needs in Protocols to answer at all, when it is alone.
+LISTING = ["Protocols http/1.1 acme-tls/1"]
+LISTING_FIRST = ["Protocols acme-tls/1 http/1.1"]
+
+
+@pytest.fixture(scope="module", params=ORDERS)
+def order(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def configure(httpd: Httpd, authority: Authority, order: str, own: dict[str, list[str]]) -> Store:
+    """A managed vhost, one that mod_md does not know, and one whose Protocols have acme-tls/1."""
+    store = load_mod_md(httpd, order, (MANAGED, LISTED), NOWHERE, renew="manual")
+    httpd.server_lines.append("LogLevel acme_alpn:debug")
+    for name in (MANAGED, OTHER, LISTED):
+        httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=own.get(name, []))
+    return store
+
+
+@pytest.fixture(scope="module")
+def both(make_shared_httpd: StartHttpd, authority: Authority, order: str) -> tuple[Httpd, Store]:
+    httpd = make_shared_httpd()
+    store = configure(httpd, authority, order, {LISTED: LISTING_FIRST})
+    return httpd.start(), store
+
+
+@pytest.fixture
+def httpd(both: tuple[Httpd, Store]) -> Iterator[Httpd]:
+    with checked(both[0]):
+        yield both[0]
+
+
+@pytest.fixture
+def store(both: tuple[Httpd, Store]) -> Store:
+    return both[1]
+
+
+def theirs(authority: Authority, name: str) -> Credential:
+    """What mod_md serves as its challenge certificate: whatever its store holds."""
+    return authority.issue(name, "theirs.test", kind="rsa")
+
+
+def shake(httpd: Httpd, name: str, version: str) -> Answer:
+    return client.handshake(httpd.address(), name, version=version, send=get(name))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", [MANAGED, OTHER, LISTED])
+def test_each_answers_its_own(httpd: Httpd, store: Store, authority: Authority, name: str, version: str) -> None:
+    def handshake() -> Answer:
+        return shake(httpd, name, version)
+
+    assert publish_and_check(httpd, name, handshake).data == b""
+
+    certificate = store.put_challenge(name, theirs(authority, name))
+    answer = handshake()
+    assert (answer.alpn, answer.chain, answer.data) == ("acme-tls/1", (certificate,), b"")
+    httpd.log.expect(DELEGATED, f"identifier={name} ", level="debug")
+
+    # Ours goes first where both have one: it is what somebody has just put there.
+    publish_and_check(httpd, name, handshake)
+    store.remove_challenge(name)
+    assert_refused(httpd, name, "no-entry", handshake)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", [MANAGED, LISTED])
+def test_name_without_challenge_is_refused(httpd: Httpd, name: str, version: str) -> None:
+    def handshake() -> Answer:
+        answer = shake(httpd, name, version)
+        assert not answer.data
+        return answer
+
+    assert_refused(httpd, name, "no-entry", handshake)
+    publish_and_check(httpd, name, handshake)
+
+
+def test_without_a_name_nobody_answers(httpd: Httpd, store: Store) -> None:
+    assert_refused(httpd, None, "no-sni", lambda: client.handshake(httpd.address(), None))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", [MANAGED, LISTED])
+@pytest.mark.parametrize("offer", [("acme-tls/1", "http/1.1"), ("http/1.1", "acme-tls/1")])
+def test_beside_another_protocol_it_is_an_ordinary_handshake(
+    httpd: Httpd, store: Store, authority: Authority, name: str, offer: tuple[str, ...], version: str
+) -> None:
+    """Although mod_md has a challenge, and would take acme-tls/1 from any list."""
+    store.put_challenge(name, theirs(authority, name))
+    httpd.spool.publish(name)
+    answer = client.handshake(httpd.address(), name, alpn=offer, version=version, send=get(name))
+    httpd.spool.withdraw(name)
+    store.remove_challenge(name)
+    assert (answer.alpn, answer.leaf) == ("http/1.1", authority.issue(name, kind="rsa").der)
+    assert answer.data.endswith(PAGE.encode())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_resumed_session_is_refused(httpd: Httpd, store: Store, authority: Authority, version: str) -> None:
+    """mod_md would say yes, and no certificate would be sent."""
+    certificate = store.put_challenge(MANAGED, theirs(authority, MANAGED))
+    using = client.context(["http/1.1"], version)
+    ordinary = client.handshake(httpd.address(), MANAGED, using=using, send=get(MANAGED))
+    again = client.handshake(httpd.address(), MANAGED, using=using, session=ordinary.session, send=get(MANAGED))
+    assert again.resumed
+    using.set_alpn_protocols(["acme-tls/1"])
+    resume = lambda: client.handshake(httpd.address(), MANAGED, using=using, session=again.session)
+    assert_refused(httpd, MANAGED, "session-resumed", resume)
+    assert shake(httpd, MANAGED, version).chain == (certificate,)
+    httpd.log.expect(DELEGATED)
+    store.remove_challenge(MANAGED)
+
+
+def test_mod_md_alone_answers_what_it_should_not(make_httpd: StartHttpd, authority: Authority) -> None:
+    """The reason for refusing: this is what a name without a challenge gets without this module."""
+    httpd = make_httpd(with_module=False)
+    load_mod_md(httpd, "before", [LISTED], NOWHERE, renew="manual")
+    httpd.vhost(LISTED, credentials=[authority.issue(LISTED, kind="rsa")], lines=LISTING)
+    httpd.start()
+    answer = shake(httpd, LISTED, "1.3")
+    assert (answer.alpn, answer.leaf) == ("acme-tls/1", authority.issue(LISTED, kind="rsa").der)
+    assert answer.data.endswith(PAGE.encode())
+
+
+# AcmeAlpnEngine Off
+
+
+@pytest.fixture(scope="module")
+def off(make_shared_httpd: StartHttpd, authority: Authority, order: str) -> tuple[Twins, list[Store]]:
+    """The engine is off for mod_md's vhosts; beside them is one that it is on for."""
+    twins = Twins(make_shared_httpd(), make_shared_httpd(with_module=False))
+    stores = []
+    for httpd in twins:
+        own: dict[str, list[str]] = {MANAGED: [], LISTED: LISTING_FIRST}
+        stores.append(load_mod_md(httpd, order, own, NOWHERE, renew="manual"))
+        for name in (OTHER, *own):
+            engine = ["AcmeAlpnEngine Off"] if httpd.with_module and name in own else []
+            httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=own.get(name, []) + engine)
+    return twins.start(), stores
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("offer", [("acme-tls/1",), ("acme-tls/1", "http/1.1"), ("http/1.1",), ()])
+@pytest.mark.parametrize("live", [True, False], ids=["live", "none"])
+@pytest.mark.parametrize("name", [MANAGED, LISTED])
+def test_engine_off_leaves_all_to_mod_md(
+    off: tuple[Twins, list[Store]], authority: Authority, name: str, live: bool, offer: tuple[str, ...], version: str
+) -> None:
+    twins, stores = off
+    twins.with_module.spool.publish(name)
+    if live:
+        for store in stores:
+            store.put_challenge(name, theirs(authority, name))
+
+    def observe(httpd: Httpd) -> tuple[object, ...]:
+        answer = client.handshake(httpd.address(), name, alpn=offer, version=version, send=get(name))
+        return answer.chain, answer.alpn, answer.alert, answer.error, answer.data.rpartition(b"\r\n\r\n")[2]
+
+    with_module, without = twins.ask(observe)
+    if live:
+        for store in stores:
+            store.remove_challenge(name)
+    twins.with_module.spool.withdraw(name)
+    assert with_module == without
+    taken = name == LISTED and "acme-tls/1" in offer
+    expected = theirs(authority, name) if live and taken else authority.issue(name, kind="rsa")
+    refused = name == MANAGED and offer == ("acme-tls/1",)
+    assert without[0] == (() if refused else (expected.der,))
+    twins.settle()
+    publish_and_check(twins.with_module, OTHER)
+    twins.settle()
+
+
+# The challenge type
+
+
+def test_mod_md_chooses_its_challenge_type_and_gets_its_certificates(
+    make_httpd: StartHttpd, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """From a real CA: http-01 where acme-tls/1 is not in Protocols, tls-alpn-01 where it is."""
+
+    def choose(who: str) -> dict[str, str]:
+        httpd = make_httpd(with_module=who != "alone")
+        return get_certificates(httpd, who, authority, tmp_path_factory.mktemp(who))
+
+    with ThreadPoolExecutor() as pool:
+        chosen = dict(zip(WHO, pool.map(choose, WHO)))
+    assert chosen == dict.fromkeys(WHO, {MANAGED: "http-01", LISTED: "tls-alpn-01"})
+
+
+WHO = (*ORDERS, "alone")
+
+
+def get_certificates(httpd: Httpd, who: str, authority: Authority, directory: Path) -> dict[str, str]:
+    """How mod_md got one for each name, after making sure that it serves them."""
+    httpd.listen("plain")
+    for listener in httpd.listeners.values():
+        listener.choose_port()
+    ports = {name: listener.port for name, listener in httpd.listeners.items()}
+    with DualPebble(directory, authority, ports["main"], ports["plain"]) as pebble:
+        store = drive(httpd, who, pebble, authority, ports)
+        chosen = {name: wait_for_choice(httpd, store, name) for name in (MANAGED, LISTED)}
+        httpd.reload()
+        for name in (MANAGED, LISTED):
+            assert_serves_what_mod_md_got(httpd, name)
+        # mod_md talks to its CA to the end.
+        httpd.stop()
+    return chosen
+
+
+def assert_serves_what_mod_md_got(httpd: Httpd, name: str) -> None:
+    answer = client.handshake(httpd.address(), name, alpn=["http/1.1"])
+    assert "Pebble" in x509.load_der_x509_certificate(answer.leaf).issuer.rfc4514_string()
+    if httpd.with_module:
+        publish_and_check(httpd, name)
+
+
+def drive(httpd: Httpd, who: str, pebble: Pebble, authority: Authority, ports: dict[str, int]) -> Store:
+    # mod_md asks the CA as httpd's User, who may not look into pytest's directories.
+    trust = httpd.root / "ca.pem"
+    trust.write_bytes(authority.root.read_bytes())
+    store = load_mod_md(httpd, who, (MANAGED, LISTED), pebble.url, renew="auto")
+    httpd.server_lines += [
+        f"MDCACertificateFile {trust}",
+        f"MDPortMap http:{ports['plain']} https:{ports['main']}",
+        "MDPrivateKeys secp256r1",
+    ]
+    httpd.vhost(MANAGED)
+    httpd.vhost(LISTED, lines=LISTING)
+    httpd.vhost(MANAGED, LISTED, tls=False, listener="plain")
+    httpd.start()
+    httpd.log.allow(pattern="AH01909|AH10085|AH10059")
+    # A child that exits while mod_md's thread is in libcurl pulls OpenSSL from under it: the thread
+    # was in RAND_status, called by libcurl, and the process in its exit handlers.
+    httpd.log.allow(pattern=r"AH00052: child pid \d+ exit signal Segmentation fault")
+    return store
+
+
+def wait_for_choice(httpd: Httpd, store: Store, name: str) -> str:
+    """The type of the challenge that mod_md has set up for the certificate that it now has."""
+    httpd.log.expect(pattern=f"AH10059: The Managed Domain {name} has been setup", timeout=60)
+    job = json.loads((store.path / "staging" / name / "job.json").read_text())
+    events = [entry["type"] for entry in job["log"]["entries"]]
+    prefix, suffix = "message-challenge-setup:", f":{name}"
+    (chosen,) = {event[len(prefix) : -len(suffix)] for event in events if event.startswith(prefix)}
+    return str(chosen)

@@ -1,0 +1,113 @@
+"""Other modules, other vhosts and other keys must not change what a challenge handshake is."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import StartHttpd
+from harness import client
+from harness.challenge import assert_refused, publish_and_check
+from harness.md import load_mod_md
+from harness.pki import Authority
+from harness.server import Httpd
+
+NAME, OTHER = "neighbour.test", "other.test"
+VERSIONS = ("1.2", "1.3")
+UNSAFE_AT_START, UNSAFE_AT_CONFIGTEST = "AALPN0002", "AALPN0003"
+DELEGATED = "AALPN0104"
+
+# Enough of them to move where the next module is loaded.
+MORE_MODULES = [
+    "autoindex", "dav", "deflate", "expires", "filter", "headers", "http2", "info", "negotiation", "proxy",
+    "proxy_http", "rewrite", "session", "status",
+]  # fmt: skip
+
+
+def start(make_httpd: StartHttpd, authority: Authority, **arguments: object) -> Httpd:
+    httpd = make_httpd(**arguments)
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    return httpd.start()
+
+
+@pytest.mark.parametrize("change", ["less", "more"])
+def test_reload_with_other_modules(change: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    """The module is loaded anew, and at another address than before."""
+    few: list[str] = []
+    httpd = start(make_httpd, authority, modules=MORE_MODULES if change == "less" else few)
+    publish_and_check(httpd, NAME)
+    base = [name for name in httpd.modules if name not in MORE_MODULES]
+    for modules in ([], MORE_MODULES, []) if change == "less" else (MORE_MODULES, []):
+        httpd.modules = [*base, *modules]
+        httpd.reload()
+        publish_and_check(httpd, NAME)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_module_that_speaks_first_gets_no_byte(
+    version: str, make_httpd: StartHttpd, authority: Authority
+) -> None:
+    """mod_echo takes the connection in the same hook as we, and it is loaded before us."""
+    httpd = make_httpd(modules=["echo"])
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["ProtocolEcho On"])
+    httpd.start()
+
+    def talk() -> client.Answer:
+        return client.handshake(httpd.address(), NAME, version=version, send=b"hello\r\n")
+
+    assert publish_and_check(httpd, NAME, talk).data == b""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_vhosts_certificate_is_never_served_beside_mod_mds(
+    order: str, version: str, make_httpd: StartHttpd, authority: Authority
+) -> None:
+    """mod_md's challenge has an RSA key and the vhost a P-256 one, which the client prefers."""
+    httpd = make_httpd()
+    store = load_mod_md(httpd, order, [NAME], "https://127.0.0.1:1/directory", renew="manual")
+    httpd.server_lines.append("LogLevel acme_alpn:debug")
+    own = authority.issue(NAME, kind="p256")
+    httpd.vhost(NAME, credentials=[own])
+    httpd.start()
+    theirs = store.put_challenge(NAME, authority.issue(NAME, "theirs.test", kind="rsa"))
+    answer = client.handshake(httpd.address(), NAME, version=version)
+    httpd.log.expect(DELEGATED)
+    assert own.der not in answer.chain
+    # In TLS 1.2 mod_ssl asks mod_md only when the cipher, and with it the type of key, is chosen.
+    assert answer.chain == ((theirs,) if version == "1.3" else ())
+    publish_and_check(httpd, NAME, lambda: client.handshake(httpd.address(), NAME, version=version))
+
+
+def test_vhost_that_is_off_keeps_its_groups(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd()
+    narrow = ["SSLOpenSSLConfCmd Groups P-384", "SSLProtocol TLSv1.3", "AcmeAlpnEngine Off"]
+    httpd.vhost(OTHER, credentials=[authority.issue(OTHER)], lines=narrow)
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.start()
+    answer = client.s_client(httpd.address(), OTHER, "-groups", "X25519")
+    assert not answer.chain and answer.alert == 40, answer
+    answer = client.s_client(httpd.address(), OTHER, "-groups", "P-384", alpn=["http/1.1"])
+    assert answer.leaf == authority.issue(OTHER).der
+    publish_and_check(httpd, NAME)
+
+
+def test_spool_that_httpds_user_cannot_read_is_reported(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd()
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.spool.path.chmod(0o700)
+    code, output = httpd.configtest()
+    assert code == 0 and UNSAFE_AT_CONFIGTEST in output and "may not read the spool" in output
+    httpd.start()
+    httpd.log.expect(UNSAFE_AT_START, "may not read the spool", level="error")
+    httpd.spool.publish(NAME)
+    assert_refused(httpd, NAME, "spool-unreadable")
+    httpd.spool.path.chmod(0o755)
+    publish_and_check(httpd, NAME)
+
+
+def test_spool_that_no_tls_vhost_uses_is_not_missed(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd()
+    httpd.server_lines = [f"AcmeAlpnSpool {httpd.root}/missing"]
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f"AcmeAlpnSpool {httpd.spool.path}"])
+    httpd.start()
+    publish_and_check(httpd, NAME)
+    assert not httpd.log.find(UNSAFE_AT_START)

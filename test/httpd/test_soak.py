@@ -1,0 +1,72 @@
+"""test/bench/soak.py and memory.py, in their short forms but for ACME_ALPN_LONG=1, and the judge of the former."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from harness import poll
+from harness.load import LONG, Handshake
+from harness.server import MPM, REPOSITORY
+from harness.timeline import REFUSED, Change, Timeline
+
+LIMIT = 3600 if LONG else 300
+NEVER = float("-inf")
+
+FIRST, SECOND = "1" * 64, "2" * 64
+TIMELINE = Timeline(
+    [
+        Change("name.test", NEVER, NEVER, None),
+        Change("name.test", 10.0, 10.1, FIRST),
+        Change("name.test", 20.0, 20.1, SECOND),
+        Change("name.test", 30.0, 30.1, None),
+        Change("other.test", NEVER, NEVER, None),
+    ]
+)
+
+# begin and end of the handshake, and the outcomes that are right in it
+WHEN = {
+    "before": (9.0, 9.9, {REFUSED}),
+    "across-the-first": (9.9, 10.05, {REFUSED, FIRST}),
+    "within-the-change": (10.02, 10.05, {REFUSED, FIRST}),
+    "between": (10.2, 19.9, {FIRST}),
+    "across-the-replacement": (19.9, 20.2, {FIRST, SECOND}),
+    "after-the-replacement": (20.11, 20.2, {SECOND}),
+    "after-the-removal": (30.11, 40.0, {REFUSED}),
+    "all-the-time": (9.0, 40.0, {REFUSED, FIRST, SECOND}),
+}
+
+
+@pytest.mark.parametrize("begin, end, right", WHEN.values(), ids=WHEN)
+def test_judge_takes_what_was_right_then_and_nothing_else(begin: float, end: float, right: set[str]) -> None:
+    outcomes = {REFUSED, FIRST, SECOND, "3" * 64, "alert-80", "failed-handshake-5-errno-104-reason-0", "wrong-name"}
+    taken = {outcome for outcome in outcomes if TIMELINE.is_right(Handshake(begin, end, 1, "name.test", outcome))}
+    assert taken == right
+    assert not TIMELINE.is_right(Handshake(begin, end, 1, "other.test", FIRST))
+
+
+def run(program: str, *arguments: str) -> str:
+    """One program of test/bench has to say on its last line that it passed; returns that line."""
+    command = [str(REPOSITORY / "test" / "bench" / f"{program}.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT * poll.FACTOR, check=False)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith(f"{program}: PASS ")
+    return line
+
+
+# With fewer names in the short form, each changes and is asked for more than once.
+SOAK = ["--seconds", "300", "--restarts", "20"] if LONG else ["--seconds", "12", "--restarts", "4", "--names", "200"]
+MEMORY = [] if LONG else ["--first", "4000", "--last", "8000"]
+
+
+@pytest.mark.parametrize("kill", [[], ["--kill", "1"]], ids=["restarts", "restarts-and-kills"])
+def test_answers_stay_right_while_everything_moves(kill: list[str]) -> None:
+    line = run("soak", *SOAK, *kill)
+    assert f" restarts={SOAK[3]} " in line
+    assert (" kills=0 " in line) == (not kill)
+
+
+def test_memory_does_not_grow() -> None:
+    assert " growth=" in run("memory", "--mpm", "prefork" if MPM == "prefork" else "worker", *MEMORY)

@@ -1,0 +1,234 @@
+"""A spool that is full, huge, replaced or rewritten while handshakes go on. test_spool.py has the rules one by one."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+from conftest import StartHttpd
+from harness import load
+from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, publish_and_check
+from harness.load import LONG, Load
+from harness.mounts import Namespace
+from harness.pki import Authority
+from harness.server import Httpd
+from harness.spool import KeyAuthorization, Spool
+from harness.timeline import REFUSED as REFUSED_OUTCOME
+
+NAME = "hostile.test"
+OTHER = "other.test"
+THREADS = 4
+
+
+@pytest.fixture
+def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
+    httpd = make_httpd()
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    return httpd
+
+
+def outcomes(running: Load) -> Counter[str]:
+    """After the end of a load: how often each digest or alert came."""
+    running.wait()
+    return Counter(handshake.outcome for handshake in running.records())
+
+
+def hammer(httpd: Httpd, count: int) -> Load:
+    return Load(httpd.address(), [(NAME, None)], count=count, threads=THREADS, records=True)
+
+
+# Mounts, in a namespace of the server's own
+
+
+def fill(spool: Spool) -> Path:
+    filler = spool.path / ".filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError) as raised:
+        while True:
+            file.write(bytes(4096))
+    assert raised.value.errno == errno.ENOSPC
+    return filler
+
+
+def test_full_file_system(httpd: Httpd, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Namespace.start(httpd, monkeypatch).mount_tmpfs(httpd.spool.path, "size=64k")
+    before = spool.publish(NAME)
+    filler = fill(spool)
+    with pytest.raises(OSError, match="No space left"):
+        spool.publish(OTHER)
+    assert_refused(httpd, OTHER, "no-entry")
+    with pytest.raises(OSError, match="No space left"):
+        (spool.path / OTHER).write_bytes(before.text.encode())
+    assert_refused(httpd, OTHER, "value-empty")
+    assert_answered(httpd, NAME, before)
+    filler.unlink()
+    publish_and_check(httpd, OTHER, spool=spool)
+
+
+def test_file_system_mounted_and_unmounted_while_httpd_runs(httpd: Httpd, monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = Namespace.start(httpd, monkeypatch)
+    below = httpd.spool.publish(NAME)
+    assert_answered(httpd, NAME, below)
+    above = namespace.mount_tmpfs(httpd.spool.path, "size=64k")
+    assert_refused(httpd, NAME, "no-entry")
+    publish_and_check(httpd, NAME, spool=above)
+    namespace.unmount(httpd.spool.path)
+    assert_answered(httpd, NAME, below)
+
+
+# Size
+
+MANY = 1_000_000 if LONG else 20_000
+BATCH = 100
+BATCHES = 3
+
+# A directory read from end to end would take many times as long as a handshake.
+NOISE = 1.5
+
+
+def cpu_of_handshakes(httpd: Httpd, key_authorization: KeyAuthorization) -> int:
+    """What a batch costs the only child, in ns of its CPU time; of several batches the one with the least noise."""
+    (pid,) = httpd.children()
+
+    def used() -> int:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+    def batch() -> int:
+        before = used()
+        assert load.run(httpd.address(), [(NAME, key_authorization)], BATCH).right == BATCH
+        return used() - before
+
+    return min(batch() for _ in range(BATCHES))
+
+
+def add_entries(spool: Spool, count: int) -> None:
+    """Links to one file, since it is the directory whose size could matter."""
+    first = spool.path / "0.many.test"
+    spool.publish(first.name)
+    for number in range(1, count):
+        os.link(first, spool.path / f"{number}.many.test")
+
+
+def test_answer_costs_the_same_among_many_files(
+    make_httpd: StartHttpd, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One thread in one process, so that its CPU time is that of the handshakes.
+    httpd = make_httpd(mpm="prefork")
+    httpd.server_lines += ["StartServers 1", "ServerLimit 1", "MaxRequestWorkers 1", "MaxSpareServers 1"]
+    httpd.log.allow(pattern="AH00161")
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    spool = Namespace.start(httpd, monkeypatch).mount_tmpfs(httpd.spool.path, "size=1g,nr_inodes=0")
+    key_authorization = spool.publish(NAME)
+    assert_answered(httpd, NAME, key_authorization)
+    alone = cpu_of_handshakes(httpd, key_authorization)
+    add_entries(spool, MANY)
+    among_many = cpu_of_handshakes(httpd, key_authorization)
+    print(f"us for each handshake: {alone / BATCH / 1000:.0f} alone, {among_many / BATCH / 1000:.0f} among {MANY}")
+    assert among_many <= alone * NOISE
+
+
+# Changes under load
+
+
+def test_directory_deleted_and_recreated_under_load(httpd: Httpd) -> None:
+    httpd.start()
+    httpd.log.allow(REFUSED, r"reason=(spool-missing|no-entry) ")
+    key_authorization = httpd.spool.publish(NAME)
+    rounds = 0
+    with hammer(httpd, 600) as running:
+        while running.running:
+            shutil.rmtree(httpd.spool.path)
+            httpd.spool.create().publish(NAME, key_authorization)
+            rounds += 1
+        found = outcomes(running)
+    assert set(found) <= {key_authorization.digest.hex(), REFUSED_OUTCOME}, found
+    # The directory is there for moments only; that it is answered from is seen when it stays.
+    assert rounds > 10
+    assert_logged_and_answered(httpd, found, key_authorization)
+
+
+def assert_logged_and_answered(httpd: Httpd, found: Counter[str], key_authorization: KeyAuthorization) -> None:
+    """Each answer under load has its line in the log, and the next one is right."""
+    answered = sum(found.values()) - found[REFUSED_OUTCOME]
+    httpd.log.expect(ANSWERED, f"identifier={NAME} ", count=answered)
+    assert_answered(httpd, NAME, key_authorization)
+
+
+def point_to(link: Path, target: str) -> None:
+    """Replace a symlink at once."""
+    new = link.with_name(".new-link")
+    new.symlink_to(target)
+    new.rename(link)
+
+
+def test_symlink_to_the_directory_replaced_under_load(httpd: Httpd) -> None:
+    """There is a challenge at each moment, so no handshake is refused."""
+    path = httpd.spool.path
+    path.rmdir()
+    values = {name: Spool(path.with_name(name)).create().publish(NAME) for name in ("blue", "green")}
+    point_to(path, "blue")
+    httpd.start()
+    with hammer(httpd, 600) as running:
+        while running.running:
+            for name in ("green", "blue"):
+                point_to(path, name)
+        found = outcomes(running)
+    assert set(found) == {value.digest.hex() for value in values.values()}, found
+    assert_logged_and_answered(httpd, found, values["blue"])
+
+
+@contextmanager
+def rewriting(entry: Path, contents: tuple[bytes, bytes]) -> Iterator[None]:
+    """A process that overwrites the entry with each content in turn, as fast as it can."""
+    over = multiprocessing.Event()
+    writer = multiprocessing.Process(target=_rewrite, args=(entry, contents, over), daemon=True)
+    writer.start()
+    yield
+    over.set()
+    writer.join()
+    assert writer.exitcode == 0
+
+
+def _rewrite(entry: Path, contents: tuple[bytes, bytes], over: Event) -> None:
+    descriptor = os.open(entry, os.O_WRONLY)
+    while not over.is_set():
+        for content in contents:
+            os.pwrite(descriptor, content, 0)
+
+
+FIRST = KeyAuthorization(f"{'a' * 43}.{'a' * 43}")
+SECOND = KeyAuthorization(f"{'b' * 43}.{'b' * 43}")
+BLANK = " " * len(FIRST.text)
+
+
+def mixtures(one: str, other: str) -> set[str]:
+    """What the file can hold: a write that the system interrupts leaves the rest of the old content for a while."""
+    texts = {new[:end] + old[end:] for new, old in ((one, other), (other, one)) for end in range(len(one) + 1)}
+    return {KeyAuthorization(text).digest.hex() for text in texts}
+
+
+# content, and the outcomes that may come beside the first value
+REWRITES: dict[str, tuple[str, Callable[[], set[str]]]] = {
+    "valid": (SECOND.text, lambda: mixtures(FIRST.text, SECOND.text)),
+    "malformed": (BLANK, lambda: {REFUSED_OUTCOME}),
+}
+
+
+@pytest.mark.parametrize("second, others", REWRITES.values(), ids=REWRITES)
+def test_entry_rewritten_in_place_under_load(httpd: Httpd, second: str, others: Callable[[], set[str]]) -> None:
+    """What is answered is what the file holds, and what is malformed is never answered."""
+    httpd.start()
+    httpd.log.allow(REFUSED, "reason=value-malformed ")
+    entry = httpd.spool.write(NAME, FIRST.text.encode())
+    with rewriting(entry, (FIRST.text.encode(), second.encode())), hammer(httpd, 600) as running:
+        found = outcomes(running)
+    either = KeyAuthorization(second).digest.hex() if second != BLANK else REFUSED_OUTCOME
+    assert set(found) <= {FIRST.digest.hex()} | others(), found
+    assert found[FIRST.digest.hex()] and found[either], found

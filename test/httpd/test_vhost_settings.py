@@ -1,0 +1,358 @@
+"""Whatever a vhost's TLS settings are, a challenge is answered; and each setting still counts for everybody else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from conftest import StartHttpd, checked
+from harness import client
+from harness.challenge import (
+    REFUSED,
+    assert_answered,
+    assert_incomplete,
+    assert_refused,
+    publish_and_check,
+    wait_for_rate_limit,
+)
+from harness.checker import check_answer
+from harness.client import Answer
+from harness.clienthello import Hello, HelloAnswer, Wire, shake
+from harness.pki import Authority
+from harness.server import PAGE, Httpd
+from harness.spool import Spool
+
+HANDSHAKE_FAILURE, PROTOCOL_VERSION, INTERNAL_ERROR, CERTIFICATE_REQUIRED = 40, 70, 80, 116
+
+RSA_ONLY = ("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256")
+ECDSA_ONLY = ("-sigalgs", "ECDSA+SHA256:ECDSA+SHA384")
+ECDHE_RSA, ECDHE_ECDSA = "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A vhost's lines, and an ordinary client (s_client's options) that they turn away, with which alert."""
+
+    lines: tuple[str, ...]
+    kinds: tuple[str, ...] = ("p256",)
+    versions: tuple[str, ...] = ("1.2", "1.3")
+    turned_away: tuple[str, ...] = ()
+    alert: int = HANDSHAKE_FAILURE
+
+
+# {root} stands for the CA's certificate.
+SETTINGS = {
+    "verify-client": Setting(("SSLVerifyClient require", "SSLCACertificateFile {root}")),
+    "tls-1-2": Setting(
+        ("SSLProtocol TLSv1.2",), versions=("1.2",), turned_away=("-tls1_3",), alert=PROTOCOL_VERSION
+    ),
+    "tls-1-3": Setting(
+        ("SSLProtocol TLSv1.3",), versions=("1.3",), turned_away=("-tls1_2",), alert=PROTOCOL_VERSION
+    ),
+    "ecdhe-rsa": Setting(
+        (f"SSLCipherSuite {ECDHE_RSA}",), ("rsa",), turned_away=("-tls1_2", "-cipher", ECDHE_ECDSA)
+    ),
+    "ecdhe-ecdsa": Setting((f"SSLCipherSuite {ECDHE_ECDSA}",), turned_away=("-tls1_2", "-cipher", ECDHE_RSA)),
+    "cbc": Setting(
+        ("SSLCipherSuite ECDHE-ECDSA-AES128-SHA",), turned_away=("-tls1_2", "-cipher", ECDHE_ECDSA)
+    ),
+    "static-rsa": Setting(
+        ("SSLCipherSuite AES128-GCM-SHA256",), ("rsa",), turned_away=("-tls1_2", "-cipher", ECDHE_RSA)
+    ),
+    "suite-of-1-3": Setting(
+        ("SSLCipherSuite TLSv1.3 TLS_CHACHA20_POLY1305_SHA256",),
+        turned_away=("-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"),
+    ),
+    "ecdsa-signatures": Setting(
+        ("SSLOpenSSLConfCmd SignatureAlgorithms ECDSA+SHA256:ECDSA+SHA384",), turned_away=RSA_ONLY
+    ),
+    "rsa-signatures": Setting(
+        ("SSLOpenSSLConfCmd SignatureAlgorithms RSA-PSS+SHA256:RSA+SHA256",), ("rsa",), turned_away=ECDSA_ONLY
+    ),
+    "no-tickets": Setting(("SSLSessionTickets off",)),
+    "server-order": Setting(("SSLHonorCipherOrder on",)),
+    "strict-sni": Setting(("SSLStrictSNIVHostCheck on",)),
+    "chain": Setting(("SSLCertificateChainFile {root}",)),
+    "stapling": Setting(
+        ("SSLUseStapling on", "SSLStaplingForceURL http://127.0.0.1:1/", "SSLCertificateChainFile {root}")
+    ),
+    "security-2": Setting(("SSLCipherSuite DEFAULT@SECLEVEL=2",)),
+    "security-3": Setting(("SSLCipherSuite DEFAULT@SECLEVEL=3",)),
+    "security-4": Setting(
+        ("SSLCipherSuite DEFAULT@SECLEVEL=4",), ("p384",), turned_away=("-groups", "X25519")
+    ),
+    "http2-only": Setting(("Protocols h2",)),
+    "http2": Setting(("Protocols h2 http/1.1",)),
+    "acme-listed": Setting(("Protocols acme-tls/1 http/1.1",)),
+    "acme-alone": Setting(("Protocols acme-tls/1",)),
+    "per-directory": Setting(("<Location />", "SSLVerifyClient require", "</Location>", "SSLCACertificateFile {root}")),
+}
+
+# Settings of the first vhost of an address, which gives its groups to all.
+GROUPS = {
+    "p521-curves": Setting(("SSLOpenSSLConfCmd Curves P-521",), turned_away=("-groups", "X25519")),
+    "p521-groups": Setting(("SSLOpenSSLConfCmd Groups P-521",), turned_away=("-groups", "X25519")),
+}
+ALL = {**SETTINGS, **GROUPS}
+
+# An address where the vhost with the setting is the first, and "main", where the SNI has to select it.
+PLACES = [(name, name) for name in ALL] + [(name, "main") for name in SETTINGS]
+CASES = [(name, place, version) for name, place in PLACES for version in ALL[name].versions]
+
+
+def host(name: str) -> str:
+    return f"{name}.test"
+
+
+def request(name: str) -> bytes:
+    return f"GET /index.html HTTP/1.1\r\nHost: {host(name)}\r\nConnection: close\r\n\r\n".encode()
+
+
+@pytest.fixture(scope="module")
+def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    httpd = make_shared_httpd(modules=["http2"])
+    httpd.server_lines.append("SSLStaplingCache shmcb:run/stapling(32768)")
+    httpd.vhost("default.test", credentials=[authority.issue("default.test", kind="rsa")])
+    for name, place in PLACES:
+        if place not in httpd.listeners:
+            httpd.listen(place)
+        setting = ALL[name]
+        lines = [line.format(root=authority.root) for line in setting.lines]
+        credentials = [authority.issue(host(name), kind=kind) for kind in setting.kinds]
+        httpd.vhost(host(name), credentials=credentials, lines=lines, listener=place)
+    return httpd.start()
+
+
+@pytest.fixture
+def httpd(server: Httpd) -> Iterator[Httpd]:
+    with checked(server):
+        yield server
+
+
+def openssl(
+    httpd: Httpd, name: str, *options: str, place: str | None = None, alpn: tuple[str, ...] = client.ACME
+) -> Callable[[], Answer]:
+    return lambda: client.s_client(httpd.address(place or name), host(name), *options, alpn=alpn)
+
+
+@pytest.mark.parametrize("name, place, version", CASES)
+def test_challenge_is_answered(httpd: Httpd, name: str, place: str, version: str) -> None:
+    shake_hands = lambda: client.handshake(httpd.address(place), host(name), version=version)
+    answer = publish_and_check(httpd, host(name), shake_hands)
+    assert answer.version == f"TLSv{version}"
+
+
+DECIDED_BY_OPENSSL = {"tls-1-2", "tls-1-3", "suite-of-1-3", "ecdsa-signatures", "rsa-signatures", "security-4"}
+TURNED_AWAY = [name for name, setting in ALL.items() if setting.turned_away]
+
+
+@pytest.mark.parametrize("name", TURNED_AWAY)
+def test_setting_counts_for_others(httpd: Httpd, name: str) -> None:
+    """But for a challenge that very client gets its answer, unless OpenSSL turns it away before."""
+    setting = ALL[name]
+    ordinary = openssl(httpd, name, *setting.turned_away, alpn=("http/1.1",))()
+    assert ordinary.alert == setting.alert
+    if name in DECIDED_BY_OPENSSL:
+        httpd.spool.publish(host(name))
+        answer = assert_incomplete(httpd, openssl(httpd, name, *setting.turned_away))
+        httpd.spool.withdraw(host(name))
+        assert answer.alert == setting.alert
+    else:
+        publish_and_check(httpd, host(name), openssl(httpd, name, *setting.turned_away))
+
+
+@pytest.mark.parametrize("version, alert", [("1.2", HANDSHAKE_FAILURE), ("1.3", CERTIFICATE_REQUIRED)])
+def test_client_verification_counts_for_others(httpd: Httpd, version: str, alert: int) -> None:
+    place = httpd.address("verify-client")
+    hello = Hello(host("verify-client").encode(), alpn=None, version=version)
+    turned_away = shake(place, hello, send=request("verify-client"))
+    assert (turned_away.certificate_requested, turned_away.alert, turned_away.data) == (True, alert, b"")
+    hello = Hello(host("verify-client").encode(), version=version)
+    shake_hands = lambda: shake(place, hello, send=request("verify-client"))
+    answer = publish_and_check(httpd, host("verify-client"), shake_hands)
+    assert isinstance(answer, HelloAnswer) and (answer.certificate_requested, answer.data) == (False, b"")
+
+
+def test_chain_file_counts_for_others(httpd: Httpd) -> None:
+    assert len(client.handshake(httpd.address("chain"), host("chain"), alpn=()).chain) == 2
+
+
+def test_stapling_is_not_asked_for_a_challenge(httpd: Httpd) -> None:
+    """mod_ssl knows no OCSP responder for the challenge certificate, and says nothing about it."""
+    for version in ("-tls1_2", "-tls1_3"):
+        publish_and_check(httpd, host("stapling"), openssl(httpd, "stapling", "-status", version))
+    openssl(httpd, "stapling", "-status", alpn=())()
+    for number in ("AH01941", "AH01980"):
+        httpd.log.allow(pattern=number)
+    httpd.log.expect(pattern="AH01941|AH01974|AH01980")
+
+
+def test_strict_sni_without_a_name(httpd: Httpd) -> None:
+    place = httpd.address()
+    assert_refused(httpd, None, "no-sni", lambda: client.handshake(place, None))
+    ordinary = client.handshake(place, None, alpn=(), send=request("strict-sni"))
+    assert ordinary.data.startswith(b"HTTP/1.1 403 ")
+
+
+def test_per_directory_verification_counts_for_others(httpd: Httpd) -> None:
+    place = httpd.address("per-directory")
+    sent = request("per-directory")
+    ordinary = client.handshake(place, host("per-directory"), alpn=("http/1.1",), version="1.3", send=sent)
+    assert ordinary.data.startswith(b"HTTP/1.1 403 ")
+    httpd.log.expect(pattern="AH10129|AH10158")
+    httpd.log.expect(pattern="extension not received")
+    key_authorization = httpd.spool.publish(host("per-directory"))
+    shake_hands = lambda: client.handshake(place, host("per-directory"), send=sent)
+    assert assert_answered(httpd, host("per-directory"), key_authorization, shake_hands).data == b""
+    httpd.spool.withdraw(host("per-directory"))
+
+
+# Which key a client that takes RSA alone gets at each security level; a RSA key of 2048 bits is of level 2.
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_security_level_counts_for_the_keys(httpd: Httpd, version: str) -> None:
+    rsa_only = (f"-tls{version.replace('.', '_')}", *RSA_ONLY)
+    publish_and_check(httpd, host("security-2"), openssl(httpd, "security-2", *rsa_only))
+    httpd.spool.publish(host("security-3"))
+    wait_for_rate_limit(httpd)
+    answer = openssl(httpd, "security-3", *rsa_only)()
+    httpd.spool.withdraw(host("security-3"))
+    assert (answer.alert, answer.chain) == (INTERNAL_ERROR, ())
+    httpd.log.expect(REFUSED, rf"identifier={host('security-3')} .*reason=no-key-type")
+
+
+# The whole server
+
+
+@pytest.fixture
+def wide(make_httpd: StartHttpd, authority: Authority) -> Httpd:
+    """With settings that are the whole server's, and one vhost without TLS beside the others."""
+    httpd = make_httpd(modules=["remoteip"])
+    httpd.listeners["main"].protocol = "https"
+    httpd.server_lines += ["AcceptFilter https none", "AcceptFilter http none"]
+    httpd.vhost("wide.test", credentials=[authority.issue("wide.test")])
+    return httpd
+
+
+def both_versions(httpd: Httpd, name: str, listener: str = "main") -> None:
+    for version in ("1.2", "1.3"):
+        publish_and_check(httpd, name, lambda: client.handshake(httpd.address(listener), name, version=version))
+
+
+def test_no_accept_filter(wide: Httpd) -> None:
+    both_versions(wide.start(), "wide.test")
+
+
+def test_strict_sni_policy(wide: Httpd, authority: Authority) -> None:
+    wide.server_lines.append("SSLVHostSNIPolicy strict")
+    code, output = wide.configtest()
+    if code and "Invalid command" in output:
+        pytest.skip("this httpd has no SSLVHostSNIPolicy")
+    wide.vhost("other.test", credentials=[authority.issue("other.test")])
+    wide.start()
+    for name in ("wide.test", "other.test", "nobody.test"):
+        both_versions(wide, name)
+    answer = client.handshake(wide.address(), "wide.test", alpn=(), send=request("other"))
+    assert b" 421 " in answer.data.split(b"\r\n")[0]
+    wide.log.expect(level="error")
+
+
+@pytest.fixture
+def ipv6() -> str:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    return "::1"
+
+
+def test_ipv6_listener(wide: Httpd, authority: Authority, ipv6: str) -> None:
+    wide.listen("ipv6", ipv6)
+    wide.vhost("six.test", credentials=[authority.issue("six.test")], listener="ipv6")
+    wide.start()
+    both_versions(wide, "six.test", "ipv6")
+    assert_refused(wide, None, "no-entry", lambda: client.handshake(wide.address("ipv6"), "six.test"))
+
+
+PROXY_HEADERS = {
+    "version-1": b"PROXY TCP4 203.0.113.7 127.0.0.1 40000 443\r\n",
+    "version-2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes((203, 0, 113, 7, 127, 0, 0, 1, 0x9C, 0x40, 1, 0xBB)),
+}
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+def test_proxy_protocol(wide: Httpd, authority: Authority, header: str, version: str) -> None:
+    wide.listen("proxied")
+    name = "proxied.test"
+    lines = ["RemoteIPProxyProtocol On"]
+    wide.vhost(name, credentials=[authority.issue(name)], lines=lines, listener="proxied")
+    wide.start()
+    address = wide.address("proxied")
+    hello = Hello(name.encode(), version=version)
+    for segment in (16384, 1):
+        wire = Wire(segment, preface=PROXY_HEADERS[header])
+        publish_and_check(wide, name, lambda: shake(address, hello, wire=wire))
+    assert shake(address, hello).chain == ()
+    # What Debian 11's httpd says of a connection that is only opened, to see whether somebody listens.
+    wide.log.allow(None, "AH10184: failed reading input")
+
+
+# Other vhosts of the same address
+
+
+def test_different_protocols_on_each_vhost(wide: Httpd, authority: Authority) -> None:
+    protocols = {"first.test": "h2", "second.test": "http/1.1", "third.test": "acme-tls/1 h2", "fourth.test": ""}
+    wide.modules.append("http2")
+    wide.listen("each")
+    for name, listed in protocols.items():
+        lines = [f"Protocols {listed}"] if listed else []
+        wide.vhost(name, credentials=[authority.issue(name)], lines=lines, listener="each")
+    wide.start()
+    for name in (*protocols, "nobody.test"):
+        both_versions(wide, name, "each")
+    chosen = {
+        name: client.handshake(wide.address("each"), name, alpn=("h2", "http/1.1")).alpn for name in protocols
+    }
+    # mod_http2 does not work with prefork.
+    h2 = "http/1.1" if wide.mpm == "prefork" else "h2"
+    assert chosen == {"first.test": h2, "second.test": "http/1.1", "third.test": h2, "fourth.test": "http/1.1"}
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_name_of_a_vhost_without_tls(wide: Httpd, version: str) -> None:
+    """It gets the TLS, and the spool, of the first vhost of the address."""
+    spool = Spool(wide.root / "unread").create()
+    wide.vhost("plain.test", tls=False, lines=["AcmeAlpnSpool unread"])
+    wide.start()
+    spool.publish("plain.test")
+    shake_hands = lambda: client.handshake(wide.address(), "plain.test", version=version)
+    assert_refused(wide, "plain.test", "no-entry", shake_hands)
+    publish_and_check(wide, "plain.test", shake_hands)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("off", ["wide.test", "plain.test"])
+def test_engine_off_beside_a_vhost_without_tls(wide: Httpd, authority: Authority, off: str, version: str) -> None:
+    """No certificate goes out over acme-tls/1 that is no challenge's, and no page after one that is."""
+    wide.vhost("plain.test", tls=False)
+    wide.vhost("other.test", credentials=[authority.issue("other.test")])
+    for vhost in wide.vhosts:
+        if off in vhost.names:
+            vhost.lines.append("AcmeAlpnEngine Off")
+    wide.start()
+    both_versions(wide, "other.test")
+    key_authorization = wide.spool.publish("plain.test")
+    answer = shake(wide.address(), Hello(b"plain.test", version=version), send=request("plain"))
+    assert answer.alpn == "http/1.1"
+    if (off, version) == ("plain.test", "1.2"):
+        # TLS 1.2 chooses the certificate before the protocol.
+        answer.alpn = "acme-tls/1"
+        check_answer(answer, "plain.test", key_authorization.digest)
+        assert answer.data == b""
+        wide.log.expect("AALPN0103", "identifier=plain.test ")
+    else:
+        assert answer.chain == (authority.issue("wide.test").der,)
+        assert answer.data.endswith(PAGE.encode())
