@@ -1,0 +1,475 @@
+/*
+ * A client for load: many TLS handshakes from many threads, each on a connection of its own,
+ * and what became of them. Either challenge handshakes (acme-tls/1), whose answers it checks,
+ * or ordinary ones with a request.
+ *
+ * The last line on standard output is the summary; with -r one line for each handshake precedes
+ * it: begin and end (CLOCK_MONOTONIC, ns), the local port, the name and the outcome, which is
+ * the digest in hex, "http-" and a status, "alert-" and a number, or what went wrong.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#define ACME_ALPN                                                                              \
+    "\x0a"                                                                                     \
+    "acme-tls/1"
+#define HTTP_ALPN                                                                              \
+    "\x08"                                                                                     \
+    "http/1.1"
+#define ACME_OID      "1.3.6.1.5.5.7.1.31"
+#define DIGEST_SIZE   32
+#define NAME_MAX_SIZE 254
+#define OUTCOME_SIZE  96
+#define TIMEOUT       30 /* s, for each step of a connection */
+#define NS            1000000000LL
+#define SECONDS_LIMIT 86400
+#define COUNT_LIMIT   100000000
+#define THREADS_LIMIT 1024
+
+typedef struct {
+    char name[NAME_MAX_SIZE];
+    char digest[2 * DIGEST_SIZE + 1]; /* in hex; empty where any digest is right */
+} target_t;
+
+typedef enum { RIGHT, WRONG, REFUSED, FAILED, RESULTS } result_e;
+
+typedef struct {
+    const target_t *target;
+    long long begin, end;
+    int port;
+    result_e result;
+    char outcome[OUTCOME_SIZE];
+} attempt_t;
+
+static struct {
+    long threads, count, seconds;
+    int records;
+    const char *path; /* NULL: challenges */
+    const char *trust;
+    const char *version;
+} options = {1, 0, 0, 0, NULL, NULL, NULL};
+
+static struct addrinfo *address;
+static SSL_CTX *context;
+static ASN1_OBJECT *acme_identifier;
+static target_t *targets;
+static size_t target_count;
+static long long deadline;
+static atomic_long started;
+static atomic_long results[RESULTS];
+
+static void fatal(const char *what, const char *why)
+{
+    fprintf(stderr, "handshakes: %s: %s\n", what, why);
+    exit(2);
+}
+
+static long long now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * NS + time.tv_nsec;
+}
+
+static void conclude(attempt_t *attempt, result_e result, const char *outcome)
+{
+    attempt->result = result;
+    snprintf(attempt->outcome, sizeof(attempt->outcome), "%s", outcome);
+}
+
+/* A fatal alert is told by its number, anything else in words without a space. */
+static void conclude_failure(attempt_t *attempt, SSL *ssl, int returned, const char *step)
+{
+    int why = SSL_get_error(ssl, returned), error = errno;
+    unsigned long code = ERR_peek_error();
+    char text[OUTCOME_SIZE];
+
+    if (why == SSL_ERROR_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET) {
+        snprintf(text, sizeof(text), "alert-%d", ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET);
+        conclude(attempt, REFUSED, text);
+    } else {
+        snprintf(text, sizeof(text), "failed-%s-%d-errno-%d-reason-%d", step, why, error,
+                 ERR_GET_REASON(code));
+        conclude(attempt, FAILED, text);
+    }
+}
+
+static int has_only_name(X509 *certificate, const char *name)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    int right = 0;
+
+    if (names && sk_GENERAL_NAME_num(names) == 1) {
+        const GENERAL_NAME *only = sk_GENERAL_NAME_value(names, 0);
+
+        right = only->type == GEN_DNS &&
+                ASN1_STRING_length(only->d.dNSName) == (int)strlen(name) &&
+                memcmp(ASN1_STRING_get0_data(only->d.dNSName), name, strlen(name)) == 0;
+    }
+    GENERAL_NAMES_free(names);
+    return right;
+}
+
+/* RFC 8737 section 3: critical, and an OCTET STRING of 32 bytes in DER. */
+static const unsigned char *find_digest(X509 *certificate)
+{
+    int position = X509_get_ext_by_OBJ(certificate, acme_identifier, -1);
+    X509_EXTENSION *extension = position < 0 ? NULL : X509_get_ext(certificate, position);
+    const ASN1_OCTET_STRING *value = extension ? X509_EXTENSION_get_data(extension) : NULL;
+
+    if (!value || !X509_EXTENSION_get_critical(extension) ||
+        ASN1_STRING_length(value) != DIGEST_SIZE + 2 ||
+        memcmp(ASN1_STRING_get0_data(value), "\x04\x20", 2) != 0) {
+        return NULL;
+    }
+    return ASN1_STRING_get0_data(value) + 2;
+}
+
+static int negotiated(SSL *ssl, const char *wire)
+{
+    const unsigned char *protocol;
+    unsigned int length;
+
+    SSL_get0_alpn_selected(ssl, &protocol, &length);
+    return length == (unsigned char)wire[0] && memcmp(protocol, wire + 1, length) == 0;
+}
+
+static void judge_challenge(attempt_t *attempt, SSL *ssl)
+{
+    X509 *certificate = SSL_get_peer_certificate(ssl);
+    const unsigned char *digest = certificate ? find_digest(certificate) : NULL;
+    const char *expected = attempt->target->digest;
+    char hex[2 * DIGEST_SIZE + 1] = "";
+    int i;
+
+    for (i = 0; digest && i < DIGEST_SIZE; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    }
+    if (!negotiated(ssl, ACME_ALPN)) {
+        conclude(attempt, WRONG, "wrong-alpn");
+    } else if (!digest) {
+        conclude(attempt, WRONG, "wrong-no-digest");
+    } else if (sk_X509_num(SSL_get_peer_cert_chain(ssl)) != 1) {
+        conclude(attempt, WRONG, "wrong-chain");
+    } else if (!has_only_name(certificate, attempt->target->name)) {
+        conclude(attempt, WRONG, "wrong-name");
+    } else if (X509_verify(certificate, X509_get0_pubkey(certificate)) != 1) {
+        conclude(attempt, WRONG, "wrong-signature");
+    } else {
+        conclude(attempt, *expected && strcmp(expected, hex) != 0 ? WRONG : RIGHT, hex);
+    }
+    X509_free(certificate);
+}
+
+/* The first bytes of the response, and that it ended as TLS wants it to: with a close_notify.
+ */
+static void judge_response(attempt_t *attempt, SSL *ssl)
+{
+    char request[1024], response[16384], outcome[OUTCOME_SIZE];
+    int length = snprintf(request, sizeof(request),
+                          "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
+                          options.path, attempt->target->name);
+    int got, total = 0, status = 0;
+
+    if ((got = SSL_write(ssl, request, length)) != length) {
+        conclude_failure(attempt, ssl, got, "request");
+        return;
+    }
+    while ((got = SSL_read(ssl, response + total, (int)sizeof(response) - 1 - total)) > 0) {
+        total += got;
+    }
+    response[total] = '\0';
+    if (SSL_get_error(ssl, got) != SSL_ERROR_ZERO_RETURN ||
+        sscanf(response, "HTTP/1.1 %d", &status) != 1) {
+        conclude_failure(attempt, ssl, got, "response");
+        return;
+    }
+    snprintf(outcome, sizeof(outcome), "http-%d", status);
+    conclude(attempt, status == 200 ? RIGHT : WRONG, outcome);
+}
+
+static SSL *make_ssl(int fd, const char *name)
+{
+    SSL *ssl = SSL_new(context);
+
+    if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, name) ||
+        (options.trust && !SSL_set1_host(ssl, name))) {
+        fatal(name, "OpenSSL made no client of it");
+    }
+    return ssl;
+}
+
+/* Ends with a close_notify, as every orderly client does. */
+static void shake_hands(attempt_t *attempt, int fd)
+{
+    SSL *ssl = make_ssl(fd, attempt->target->name);
+    int returned = SSL_connect(ssl);
+
+    attempt->end = now();
+    if (returned != 1) {
+        conclude_failure(attempt, ssl, returned, "handshake");
+    } else if (options.path) {
+        judge_response(attempt, ssl);
+        attempt->end = now();
+    } else {
+        judge_challenge(attempt, ssl);
+    }
+    if (returned == 1 && attempt->result != FAILED) {
+        SSL_shutdown(ssl);
+    }
+    SSL_free(ssl);
+}
+
+static int connect_socket(void)
+{
+    const struct timeval timeout = {TIMEOUT, 0};
+    const int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        fatal("socket", strerror(errno));
+    }
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
+        int error = errno;
+
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static int local_port(int fd)
+{
+    struct sockaddr_storage local;
+    socklen_t size = sizeof(local);
+    char port[NI_MAXSERV] = "0";
+
+    if (getsockname(fd, (struct sockaddr *)&local, &size) == 0) {
+        getnameinfo((struct sockaddr *)&local, size, NULL, 0, port, sizeof(port),
+                    NI_NUMERICSERV);
+    }
+    return atoi(port);
+}
+
+static void attempt_one(attempt_t *attempt)
+{
+    int fd = connect_socket();
+
+    attempt->begin = attempt->end = now();
+    ERR_clear_error();
+    if (fd < 0) {
+        char text[OUTCOME_SIZE];
+
+        snprintf(text, sizeof(text), "failed-connect-errno-%d", errno);
+        conclude(attempt, FAILED, text);
+        return;
+    }
+    attempt->port = local_port(fd);
+    shake_hands(attempt, fd);
+    close(fd);
+}
+
+static void *work(void *unused)
+{
+    long number;
+
+    (void)unused;
+    while ((!deadline || now() < deadline) &&
+           ((number = atomic_fetch_add(&started, 1)) < options.count || !options.count)) {
+        attempt_t attempt = {.target = &targets[(size_t)number % target_count]};
+
+        attempt_one(&attempt);
+        atomic_fetch_add(&results[attempt.result], 1);
+        if (options.records) {
+            printf("%lld %lld %d %s %s\n", attempt.begin, attempt.end, attempt.port,
+                   attempt.target->name, attempt.outcome);
+        }
+    }
+    return NULL;
+}
+
+static void read_targets(const char *file)
+{
+    FILE *input = fopen(file, "r");
+    target_t target;
+    char line[512];
+
+    if (!input) {
+        fatal(file, strerror(errno));
+    }
+    while (fgets(line, sizeof(line), input)) {
+        memset(&target, 0, sizeof(target));
+        if (sscanf(line, "%253s %64[0-9a-f]", target.name, target.digest) < 1) {
+            fatal(file, "a line is not a name with or without a digest in hex");
+        }
+        targets = realloc(targets, (target_count + 1) * sizeof(target));
+        if (!targets) {
+            fatal(file, strerror(errno));
+        }
+        targets[target_count++] = target;
+    }
+    fclose(input);
+    if (target_count == 0) {
+        fatal(file, "it names no target");
+    }
+}
+
+static void make_context(void)
+{
+    const char *alpn = options.path ? HTTP_ALPN : ACME_ALPN;
+    int version = !options.version                      ? 0
+                  : strcmp(options.version, "1.2") == 0 ? TLS1_2_VERSION
+                                                        : TLS1_3_VERSION;
+
+    context = SSL_CTX_new(TLS_client_method());
+    acme_identifier = OBJ_txt2obj(ACME_OID, 1);
+    if (!context || !acme_identifier ||
+        SSL_CTX_set_alpn_protos(context, (const unsigned char *)alpn,
+                                (unsigned int)strlen(alpn)) != 0 ||
+        !SSL_CTX_set_min_proto_version(context, version ? version : TLS1_2_VERSION) ||
+        !SSL_CTX_set_max_proto_version(context, version)) {
+        fatal("OpenSSL", "it made no context");
+    }
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    if (options.trust) {
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+        if (!SSL_CTX_load_verify_locations(context, options.trust, NULL)) {
+            fatal(options.trust, "no certificate in it");
+        }
+    }
+}
+
+static long number(const char *option, const char *text, long limit)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+
+    if (*end || value < 1 || value > limit) {
+        fprintf(stderr, "handshakes: %s: '%s' is not a number from 1 to %ld\n", option, text,
+                limit);
+        exit(2);
+    }
+    return value;
+}
+
+static void usage(void)
+{
+    fputs("usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-v 1.2|1.3] [-r] [-g PATH "
+          "-c CAFILE] HOST PORT FILE\n"
+          "FILE holds a name, and the digest that is right in hex if there is but one, on each "
+          "line.\n-g makes ordinary requests instead of challenge handshakes.\n",
+          stderr);
+    exit(2);
+}
+
+static void parse(int argc, char **argv)
+{
+    int option;
+
+    while ((option = getopt(argc, argv, "n:s:t:v:g:c:r")) != -1) {
+        switch (option) {
+        case 'n':
+            options.count = number("-n", optarg, COUNT_LIMIT);
+            break;
+        case 's':
+            options.seconds = number("-s", optarg, SECONDS_LIMIT);
+            break;
+        case 't':
+            options.threads = number("-t", optarg, THREADS_LIMIT);
+            break;
+        case 'v':
+            options.version = optarg;
+            break;
+        case 'g':
+            options.path = optarg;
+            break;
+        case 'c':
+            options.trust = optarg;
+            break;
+        case 'r':
+            options.records = 1;
+            break;
+        default:
+            usage();
+        }
+    }
+    if (argc - optind != 3 || (!options.count && !options.seconds) ||
+        !options.path != !options.trust ||
+        (options.version && strcmp(options.version, "1.2") && strcmp(options.version, "1.3"))) {
+        usage();
+    }
+}
+
+static void find_address(const char *host, const char *port)
+{
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                                   .ai_socktype = SOCK_STREAM};
+    int error = getaddrinfo(host, port, &hints, &address);
+
+    if (error) {
+        fatal(host, gai_strerror(error));
+    }
+}
+
+static void run(void)
+{
+    pthread_t *threads = calloc((size_t)options.threads, sizeof(*threads));
+    long i;
+
+    for (i = 0; i < options.threads; i++) {
+        if (!threads || pthread_create(&threads[i], NULL, work, NULL) != 0) {
+            fatal("threads", "the system makes no more");
+        }
+    }
+    for (i = 0; i < options.threads; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    free(threads);
+}
+
+int main(int argc, char **argv)
+{
+    long long begin = now();
+    double seconds;
+    long all;
+
+    parse(argc, argv);
+    /* A child that is killed is an outcome to count. */
+    signal(SIGPIPE, SIG_IGN);
+    find_address(argv[optind], argv[optind + 1]);
+    read_targets(argv[optind + 2]);
+    make_context();
+    deadline = options.seconds ? begin + options.seconds * NS : 0;
+    run();
+    seconds = (double)(now() - begin) / NS;
+    all = results[RIGHT] + results[WRONG] + results[REFUSED] + results[FAILED];
+    printf("handshakes=%ld right=%ld wrong=%ld refused=%ld failed=%ld seconds=%.3f "
+           "per_second=%.1f\n",
+           all, results[RIGHT], results[WRONG], results[REFUSED], results[FAILED], seconds,
+           (double)all / seconds);
+    freeaddrinfo(address);
+    SSL_CTX_free(context);
+    ASN1_OBJECT_free(acme_identifier);
+    free(targets);
+    return 0;
+}

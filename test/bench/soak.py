@@ -1,0 +1,190 @@
+#!/usr/bin/python3
+"""Soak: challenge handshakes while the spool changes under them, with ordinary load, restarts and kills.
+
+Every challenge answer has to be one that the spool demanded at that time, every ordinary request
+has to succeed, no child may crash, and the error log may hold nothing unexplained. With --kill a
+child is killed each second; only what was connected to it may then fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
+
+from harness import poll
+from harness.kill import Kill, Killer
+from harness.load import Handshake, Load
+from harness.pki import Authority
+from harness.server import MPM, Httpd
+from harness.timeline import Churn, Timeline
+
+SITE = "site.test"
+ORDINARY_CLIENTS = 4
+SHOWN = 10
+
+# Room for all clients at once and for the generation before a restart, in each MPM.
+ROOM = {
+    "event": ("StartServers 4", "ServerLimit 24", "ThreadsPerChild 25", "MaxRequestWorkers 200"),
+    "prefork": ("StartServers 80", "ServerLimit 200", "MaxRequestWorkers 120"),
+}
+ROOM["worker"] = ROOM["event"]
+
+
+@dataclass
+class Figures:
+    """What happened, and what should not have."""
+
+    answered: int = 0
+    refused: int = 0
+    ordinary: int = 0
+    restarts: int = 0
+    kills: int = 0
+    lost: int = 0
+    changes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        counts = " ".join(f"{name}={value}" for name, value in vars(self).items() if name != "failures")
+        return f"soak: {'FAIL' if self.failures else 'PASS'} {counts} failures={len(self.failures)}"
+
+
+def judge(
+    figures: Figures,
+    timeline: Timeline,
+    kills: list[Kill],
+    challenges: Iterable[Handshake],
+    ordinary: Iterable[Handshake],
+) -> None:
+    for handshake in challenges:
+        if timeline.is_right(handshake):
+            figures.answered += handshake.digest is not None
+            figures.refused += handshake.digest is None
+        else:
+            count_failure(figures, kills, handshake)
+    for handshake in ordinary:
+        if handshake.outcome == "http-200":
+            figures.ordinary += 1
+        else:
+            count_failure(figures, kills, handshake)
+    for name in ("answered", "refused", "ordinary", "changes"):
+        if not getattr(figures, name):
+            figures.failures.append(f"nothing was {name}: this proves nothing")
+
+
+def count_failure(figures: Figures, kills: list[Kill], handshake: Handshake) -> None:
+    """A connection may break off together with its child. An answer is never excused."""
+    broke_off = handshake.outcome.startswith("failed-")
+    if broke_off and any(killed.explains(handshake) for killed in kills):
+        figures.lost += 1
+    else:
+        figures.failures.append(str(handshake))
+
+
+def disturb(httpd: Httpd, figures: Figures, loads: list[Load], options: argparse.Namespace) -> list[Kill]:
+    """While the loads go on: restarts spread evenly over the time, and kills."""
+    if not options.kill:
+        restart(httpd, figures, loads, options)
+        return []
+    with Killer(httpd, options.kill) as killer:
+        restart(httpd, figures, loads, options)
+    return killer.kills
+
+
+def restart(httpd: Httpd, figures: Figures, loads: list[Load], options: argparse.Namespace) -> None:
+    begin = time.monotonic()
+    for number in range(1, options.restarts + 1):
+        due: float = begin + number * options.seconds / (options.restarts + 1)
+        poll.until(lambda: time.monotonic() >= due, options.seconds, "the next restart is due")
+        httpd.reload()
+        figures.restarts += 1
+    for load in loads:
+        load.wait()
+
+
+def start_loads(
+    stack: ExitStack, httpd: Httpd, authority: Authority, names: list[str], options: argparse.Namespace
+) -> tuple[list[Load], Load]:
+    """The challenge handshakes, half of the clients with each version of TLS, and the ordinary requests."""
+
+    def start(targets: list[str], threads: int, **more: Any) -> Load:
+        pairs = [(name, None) for name in targets]
+        load = Load(httpd.address(), pairs, seconds=options.seconds, threads=threads, records=True, **more)
+        stack.enter_context(load)
+        return load
+
+    half = options.clients // 2
+    challenges = [
+        start(names, half, version="1.2"),
+        start(names, options.clients - half, version="1.3"),
+    ]
+    return challenges, start([SITE], ORDINARY_CLIENTS, trust=authority.root)
+
+
+def soak(httpd: Httpd, authority: Authority, options: argparse.Namespace) -> Figures:
+    figures = Figures()
+    names = [f"{number}.names.test" for number in range(options.names)]
+    with ExitStack() as stack:
+        churn = stack.enter_context(Churn(httpd.spool, names))
+        challenges, ordinary = start_loads(stack, httpd, authority, names, options)
+        kills = disturb(httpd, figures, [*challenges, ordinary], options)
+        changes = churn.stop()
+        figures.changes, figures.kills = len(changes), len(kills)
+        handshakes = chain.from_iterable(load.records() for load in challenges)
+        judge(figures, Timeline(changes), kills, handshakes, ordinary.records())
+    if options.kill and not figures.kills:
+        figures.failures.append("no child was killed: this proves nothing")
+    return figures
+
+
+def run(options: argparse.Namespace, directory: Path) -> Figures:
+    authority = Authority(directory)
+    httpd = Httpd(mpm=options.mpm)
+    httpd.server_lines += [*ROOM[options.mpm], "LogLevel acme_alpn:warn"]
+    httpd.vhost(SITE, credentials=[authority.issue(SITE)])
+    httpd.log.allow("AALPN0102", r"reason=no-entry .*: the spool has no entry for this name$")
+    figures = None
+    try:
+        figures = soak(httpd.start(), authority, options)
+    finally:
+        try:
+            httpd.close()
+        except AssertionError as failure:
+            if figures is None:
+                raise
+            figures.failures.append(str(failure))
+    return figures
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=300, help="how long the load goes on (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=64, help="concurrent challenge handshakes (%(default)s)")
+    parser.add_argument("--names", type=int, default=1000, help="names that they ask for (%(default)s)")
+    parser.add_argument("--restarts", type=int, default=20, help="graceful restarts in that time (%(default)s)")
+    parser.add_argument("--kill", type=float, metavar="PERIOD", help="kill a child each PERIOD seconds")
+    parser.add_argument("--mpm", choices=sorted(ROOM), default=MPM, help="httpd's MPM (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        figures = run(options, Path(directory))
+    for failure in figures.failures[:SHOWN]:
+        print(failure)
+    print(figures.line())
+    return 1 if figures.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
