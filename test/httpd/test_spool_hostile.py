@@ -122,7 +122,6 @@ def test_answer_costs_the_same_among_many_files(
     # One thread in one process, so that its CPU time is that of the handshakes.
     httpd = make_httpd(mpm="prefork")
     httpd.server_lines += ["StartServers 1", "ServerLimit 1", "MaxRequestWorkers 1", "MaxSpareServers 1"]
-    httpd.log.allow(pattern="AH00161")
     httpd.vhost(NAME, credentials=[authority.issue(NAME)])
     spool = Namespace.start(httpd, monkeypatch).mount_tmpfs(httpd.spool.path, "size=1g,nr_inodes=0")
     key_authorization = spool.publish(NAME)

@@ -57,6 +57,10 @@ LEASH = ("setpriv", "--pdeathsig", "TERM")
 # The event MPM's own, of a child that is on its way out while it closes a connection.
 CHILD_EXIT_RACE = "AH03092: process_lingering_close: apr_pollset_add failure"
 
+# Prefork's own, at level error once all of the few children are busy: a word on MPM_LINES alone, and
+# whoever waits too long for a child fails by itself.
+ALL_CHILDREN_BUSY = "AH00161: server reached MaxRequestWorkers setting"
+
 
 class HttpdFailed(AssertionError):
     """httpd did not start, stop or stay alive as asked."""
@@ -146,7 +150,7 @@ class Httpd:
         self.server_lines = [f"AcmeAlpnSpool {self.spool.path}"] if with_module else []
         self.environment: dict[str, str] = {}
         self.log = ErrorLog([self.root / "stderr.log", self.root / "error.log"])
-        self.log.allow(pattern=CHILD_EXIT_RACE)
+        self.log.allow(pattern=f"{CHILD_EXIT_RACE}|{ALL_CHILDREN_BUSY}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def vhost(
