@@ -16,14 +16,21 @@
 
 #define ACME_ALPN_PROTOCOL "acme-tls/1"
 
+/* Whose word the answer is. */
+typedef enum {
+    ACME_ALPN_SOURCE_NONE, /* none was asked: no name was valid */
+    ACME_ALPN_SOURCE_SPOOL
+} acme_alpn_source_e;
+
 /* The answer to "is there a challenge for this connection?", found once. */
 typedef struct {
     const server_rec *server; /* the vhost whose configuration counted */
     const char *tls;          /* the negotiated version, as OpenSSL calls it */
     const char *sni;          /* as the client sent it; NULL if it sent none */
-    const char *file;         /* the entry that was looked for; NULL where no name was valid */
-    acme_error_e outcome;     /* ACME_OK: identifier and digest are set */
-    apr_status_t status;      /* errno, with ACME_SYSTEM_ERROR */
+    acme_alpn_source_e source;
+    const char *file;     /* the entry that was looked for; NULL where no name was valid */
+    acme_error_e outcome; /* ACME_OK: identifier and digest are set */
+    apr_status_t status;  /* errno, with ACME_SYSTEM_ERROR */
     acme_identifier_t identifier;
     acme_digest_t digest;
     acme_key_type_e key_type; /* of the certificate, once one is installed */
@@ -55,7 +62,7 @@ acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);
 /* Whether the vhost whose TLS settings the connection has answers acme-tls/1. */
 int acme_alpn_connection_answers(const acme_alpn_connection_t *connection);
 
-/* The challenge of this connection. The first call looks it up in that vhost's spool; TLS 1.2
+/* The challenge of this connection. The first call asks that vhost's sources; TLS 1.2
  * and 1.3 call in different orders, and a HelloRetryRequest once more. */
 acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
                                                       acme_alpn_connection_t *connection);

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_sources.h"
 
 acme_alpn_connection_t *acme_alpn_connection_create(conn_rec *c, SSL *ssl)
 {
@@ -42,7 +43,6 @@ int acme_alpn_connection_answers(const acme_alpn_connection_t *connection)
 
 static acme_error_e look_up(acme_alpn_challenge_t *challenge, apr_pool_t *pool)
 {
-    acme_spool_t spool = acme_alpn_server_spool(challenge->server);
     acme_error_e error;
 
     if (!challenge->sni) {
@@ -50,11 +50,7 @@ static acme_error_e look_up(acme_alpn_challenge_t *challenge, apr_pool_t *pool)
     }
     error = acme_identifier_from_sni(&challenge->identifier, challenge->sni,
                                      strlen(challenge->sni));
-    if (error != ACME_OK) {
-        return error;
-    }
-    challenge->file = apr_pstrcat(pool, spool.directory, "/", challenge->identifier.name, NULL);
-    return acme_spool_find(&challenge->digest, &spool, &challenge->identifier, apr_time_now());
+    return error == ACME_OK ? acme_alpn_sources_ask(challenge, pool) : error;
 }
 
 acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,

@@ -9,6 +9,7 @@
 #include <http_log.h>
 
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_sources.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -103,8 +104,9 @@ void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge)
 {
     if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
         ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
-                       "AALPN0101: answered: %s key=%s", fields(c, challenge),
-                       acme_key_name(challenge->key_type));
+                       "AALPN0101: answered: %s key=%s source=%s", fields(c, challenge),
+                       acme_key_name(challenge->key_type),
+                       acme_alpn_source_name(challenge->source));
     }
 }
 
