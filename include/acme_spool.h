@@ -40,9 +40,9 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
  * ACME_SYSTEM_ERROR (with errno set). *owner is set with ACME_OK. */
 acme_error_e acme_spool_check(const char *directory, uid_t user, gid_t group, uid_t *owner);
 
-/* The first directory above the spool (above a symlink to it, too) that lets others than root
- * and the spool's owner replace what lies under it, as sshd's StrictModes would see it, or
- * NULL where all are safe. Allocated from `pool`. */
+/* A directory on the way to the spool, symbolic links included, that lets others than root and
+ * the spool's owner replace what lies under it, as sshd's StrictModes would see it: the last on
+ * the way, or NULL where all are safe. `directory` is absolute. Allocated from `pool`. */
 const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory);
 
 /*

@@ -3,8 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +13,9 @@
 
 #define ROOT_UID 0
 #define ROOT_GID 0
+
+/* As many symbolic links as Linux follows in one path. */
+#define MAX_LINKS 40
 
 /* The group of root may write, since its members could become root anyway. */
 static int others_can_write(const struct stat *status)
@@ -204,42 +207,62 @@ static int is_safe_parent(const char *path, uid_t owner)
            !others_can_write(&status);
 }
 
-/* `path` is absolute. */
-static const char *unsafe_above(apr_pool_t *pool, const char *path, uid_t owner)
+/* Where the symbolic link leads to, NULL if it is none. Freed with the pool. */
+static const char *link_target(apr_pool_t *pool, const char *path)
 {
-    char *parent = apr_pstrdup(pool, path);
-    char *slash;
+    char target[PATH_MAX];
+    ssize_t length = readlink(path, target, sizeof(target));
 
-    while ((slash = strrchr(parent, '/')) != NULL) {
-        int is_root = slash == parent;
+    return length < 0 ? NULL : apr_pstrmemdup(pool, target, (apr_size_t)length);
+}
 
-        slash[is_root ? 1 : 0] = '\0';
-        if (!is_safe_parent(parent, owner)) {
-            return parent;
+/* The path of `name` in the directory `from`, of which "" is the root. */
+static const char *step(apr_pool_t *pool, const char *from, const char *name)
+{
+    const char *slash = strrchr(from, '/');
+
+    if (strcmp(name, ".") == 0) {
+        return from;
+    }
+    if (strcmp(name, "..") == 0) {
+        return slash ? apr_pstrmemdup(pool, from, (apr_size_t)(slash - from)) : from;
+    }
+    return apr_pstrcat(pool, from, "/", name, NULL);
+}
+
+/* Walk the path as the kernel does, one name at a time: whoever can write a directory in which
+ * a name is looked up can make the path lead elsewhere. */
+static const char *unsafe_on_the_way(apr_pool_t *pool, const char *path, uid_t owner)
+{
+    const char *at = "", *unsafe = NULL;
+    int links = 0;
+
+    while (*(path += strspn(path, "/")) && links <= MAX_LINKS) {
+        apr_size_t length = strcspn(path, "/");
+        const char *next = step(pool, at, apr_pstrmemdup(pool, path, length));
+        const char *target = link_target(pool, next);
+
+        if (!is_safe_parent(*at ? at : "/", owner)) {
+            unsafe = *at ? at : "/";
         }
-        if (is_root) {
-            break;
+        path += length;
+        if (target) {
+            links++;
+            at = *target == '/' ? "" : at;
+            path = apr_pstrcat(pool, target, path, NULL);
+        } else {
+            at = next;
         }
     }
-    return NULL;
+    return unsafe;
 }
 
 const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
 {
     struct stat status;
-    char *real = realpath(directory, NULL);
-    const char *unsafe;
 
-    if (!real || stat(real, &status) != 0) {
-        free(real);
-        return NULL;
-    }
-    unsafe = unsafe_above(pool, real, status.st_uid);
-    if (!unsafe && strcmp(real, directory) != 0) {
-        unsafe = unsafe_above(pool, directory, status.st_uid);
-    }
-    free(real);
-    return unsafe;
+    return stat(directory, &status) == 0 ? unsafe_on_the_way(pool, directory, status.st_uid)
+                                         : NULL;
 }
 
 /* An entry of anybody else would be refused when it is read. */

@@ -9,7 +9,8 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-/* Below the root of each test are a/b/spool, and l with the symlink `link` to it. */
+/* Below the root of each test are a/b/spool, l with the symlink `link` to it, m with the
+ * symlink `chain` to that link, and the symlink `way` to m. */
 typedef struct {
     const char *name;
     const char *directory; /* the path asked about */
@@ -23,6 +24,7 @@ typedef struct {
 
 #define SPOOL "/a/b/spool"
 #define LINK  "/l/link"
+#define CHAIN "/m/chain"
 
 static const parent_row_t rows[] = {
     {"all are root's and 0755", SPOOL, "/a/b", 0755, 0, 0, 0, NULL},
@@ -41,6 +43,15 @@ static const parent_row_t rows[] = {
     {"by a symlink, the link's parent is writable", LINK, "/l", 0777, 0, 0, 0, "/l"},
     {"by a symlink, the link's parent is another user's", LINK, "/l", 0755, NOBODY, 0, 0, "/l"},
     {"by a symlink, the target's parent is writable", LINK, "/a/b", 0777, 0, 0, 0, "/a/b"},
+    {"by two symlinks, all are safe", CHAIN, "/m", 0755, 0, 0, 0, NULL},
+    {"by two symlinks, the first one's parent is writable", CHAIN, "/m", 0777, 0, 0, 0, "/m"},
+    {"by two symlinks, the second one's parent is writable", CHAIN, "/l", 0777, 0, 0, 0, "/l"},
+    {"by two symlinks, the target's parent is writable", CHAIN, "/a/b", 0777, 0, 0, 0, "/a/b"},
+    {"by a symlink on the way, its target is writable", "/way/chain", "/m", 0777, 0, 0, 0,
+     "/m"},
+    {"by dots, what they pass is writable", "/l/../a/./b/spool", "/l", 0777, 0, 0, 0, "/l"},
+    {"by dots, all are safe", "/l/../a/./b//spool", "/l", 0755, 0, 0, 0, NULL},
+    {"a link in a loop has no parents", "/m/loop", "/m", 0777, 0, 0, 0, NULL},
     {"a directory beside the path does not count", SPOOL, "/l", 0777, NOBODY, 0, 0, NULL},
     {"a spool that is missing has no parents", "/l/nowhere", "/l", 0777, 0, 0, 0, NULL},
     {"the root as the spool", "/", "/", 0755, 0, 0, 0, NULL},
@@ -60,8 +71,12 @@ static void make_tree(void)
     assert_return_code(mkdir(path_of("a"), 0755), errno);
     assert_return_code(mkdir(path_of("a/b"), 0755), errno);
     assert_return_code(mkdir(path_of("l"), 0755), errno);
+    assert_return_code(mkdir(path_of("m"), 0755), errno);
     assert_return_code(rename(here.directory, path_of("a/b/spool")), errno);
     assert_return_code(symlink("../a/b/spool", path_of("l/link")), errno);
+    assert_return_code(symlink("../l/link", path_of("m/chain")), errno);
+    assert_return_code(symlink("/m/loop", path_of("m/loop")), errno);
+    assert_return_code(symlink("m", path_of("way")), errno);
 }
 
 /* With the tree as the root directory, nothing above it can be unsafe. */
