@@ -23,6 +23,7 @@
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_protocol.h"
 #include "mod_acme_alpn_protocols.h"
+#include "mod_acme_alpn_record.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -89,6 +90,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
+    acme_alpn_record_init(config_pool, server);
     if (!ap_find_linked_module("mod_ssl.c")) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                      "AALPN0001: mod_ssl is not loaded, so there is no TLS handshake to answer "

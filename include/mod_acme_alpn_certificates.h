@@ -18,9 +18,10 @@ void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server);
 /* The key of this type, NULL where there is none. It stays the module's. */
 EVP_PKEY *acme_alpn_certificates_key(acme_key_type_e type);
 
-/* A challenge certificate with that key, cached or minted, which the caller frees with
- * X509_free, or NULL (see OpenSSL's error queue). */
+/* A challenge certificate with that key, which the caller frees with X509_free, or NULL (see
+ * OpenSSL's error queue), when *origin stays as it is; otherwise it is "cached" or "minted". */
 X509 *acme_alpn_certificates_get(const acme_identifier_t *identifier,
-                                 const acme_digest_t *digest, acme_key_type_e type);
+                                 const acme_digest_t *digest, acme_key_type_e type,
+                                 const char **origin);
 
 #endif

@@ -19,7 +19,8 @@
 /* Whose word the answer is. */
 typedef enum {
     ACME_ALPN_SOURCE_NONE, /* none was asked: no name was valid */
-    ACME_ALPN_SOURCE_SPOOL
+    ACME_ALPN_SOURCE_SPOOL,
+    ACME_ALPN_SOURCES
 } acme_alpn_source_e;
 
 /* The answer to "is there a challenge for this connection?", found once. */
@@ -39,6 +40,7 @@ typedef struct {
 typedef struct {
     SSL *ssl; /* mod_ssl's; only to be used while the first handshake goes on */
     acme_alpn_challenge_t *challenge; /* NULL until looked up */
+    apr_time_t begun;                 /* when the ClientHello's offer was seen, or 0 */
     unsigned int widens : 1;          /* may choose groups that the vhost does not */
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
     unsigned int asking : 1;          /* our protocol_switch hook is asking the other modules */

@@ -8,24 +8,23 @@
 
 #include <httpd.h>
 
+#include "acme_record.h"
 #include "mod_acme_alpn_connection.h"
 
 /* In the parent, at each start and reload: the counters that all children share. */
 void acme_alpn_log_init(apr_pool_t *config_pool);
 
-/* The handshake with our challenge certificate has succeeded. */
-void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge);
-
-/* The handshake is refused for `reason`. */
+/* The line of each outcome. The row is what the record gets; the challenge has what only the
+ * log tells, and with acme_alpn_log_incomplete may be NULL. For mod_acme_alpn_outcome.c alone.
+ */
+void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                            const acme_record_row_t *row);
 void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           acme_error_e reason);
-
-/* The handshake ended before it was complete, with neither of the above. `challenge` may be
- * NULL: it ended before one was looked for. */
-void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge);
-
-/* Another module has a challenge for this connection. */
-void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge);
+                           const acme_record_row_t *row);
+void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                              const acme_record_row_t *row);
+void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                             const acme_record_row_t *row);
 
 /* From here on httpd logs nothing about this connection: it has two lines at level error for
  * each protocol switch that is refused, and a stranger could fill the log with them. */

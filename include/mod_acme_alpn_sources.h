@@ -10,7 +10,7 @@
  *
  * Returns ACME_OK with challenge->digest set, or the reason of the refusal. challenge->source
  * is the source whose word it was, and challenge->file what was looked for there. */
-acme_error_e acme_alpn_sources_ask(acme_alpn_challenge_t *challenge, apr_pool_t *pool);
+acme_error_e acme_alpn_sources_ask(conn_rec *c, acme_alpn_challenge_t *challenge);
 
 /* For logs: lower case, static, never NULL. */
 const char *acme_alpn_source_name(acme_alpn_source_e source);

@@ -8,6 +8,7 @@
 
 #include "acme_cache.h"
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_record.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -120,17 +121,36 @@ EVP_PKEY *acme_alpn_certificates_key(acme_key_type_e type)
     return keys[type];
 }
 
+static X509 *mint(const acme_identifier_t *identifier, const acme_digest_t *digest,
+                  acme_key_type_e type, apr_time_t now)
+{
+    X509 *certificate = NULL;
+
+    if (acme_certificate_mint(&certificate, identifier, digest, type, keys[type], now) ==
+        ACME_OK) {
+        acme_record_count(acme_alpn_record_get(), ACME_RECORD_MINTED);
+        if (cache) {
+            acme_cache_put(cache, identifier, digest, type, now, certificate);
+        }
+    }
+    return certificate;
+}
+
 X509 *acme_alpn_certificates_get(const acme_identifier_t *identifier,
-                                 const acme_digest_t *digest, acme_key_type_e type)
+                                 const acme_digest_t *digest, acme_key_type_e type,
+                                 const char **origin)
 {
     apr_time_t now = apr_time_now();
     X509 *certificate = cache ? acme_cache_get(cache, identifier, digest, type, now) : NULL;
 
-    if (!certificate &&
-        acme_certificate_mint(&certificate, identifier, digest, type, keys[type], now) ==
-            ACME_OK &&
-        cache) {
-        acme_cache_put(cache, identifier, digest, type, now, certificate);
+    if (certificate) {
+        acme_record_count(acme_alpn_record_get(), ACME_RECORD_CACHED);
+        *origin = "cached";
+        return certificate;
+    }
+    certificate = mint(identifier, digest, type, now);
+    if (certificate) {
+        *origin = "minted";
     }
     return certificate;
 }

@@ -6,6 +6,7 @@
 
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_sources.h"
+#include "mod_acme_alpn_trace.h"
 
 acme_alpn_connection_t *acme_alpn_connection_create(conn_rec *c, SSL *ssl)
 {
@@ -41,7 +42,7 @@ int acme_alpn_connection_answers(const acme_alpn_connection_t *connection)
     return acme_alpn_server_answers(tls_server(connection));
 }
 
-static acme_error_e look_up(acme_alpn_challenge_t *challenge, apr_pool_t *pool)
+static acme_error_e look_up(conn_rec *c, acme_alpn_challenge_t *challenge)
 {
     acme_error_e error;
 
@@ -50,7 +51,7 @@ static acme_error_e look_up(acme_alpn_challenge_t *challenge, apr_pool_t *pool)
     }
     error = acme_identifier_from_sni(&challenge->identifier, challenge->sni,
                                      strlen(challenge->sni));
-    return error == ACME_OK ? acme_alpn_sources_ask(challenge, pool) : error;
+    return error == ACME_OK ? acme_alpn_sources_ask(c, challenge) : error;
 }
 
 acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
@@ -65,7 +66,8 @@ acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
         challenge->server = tls_server(connection);
         challenge->tls = SSL_get_version(connection->ssl);
         challenge->sni = sni ? apr_pstrdup(c->pool, sni) : NULL;
-        challenge->outcome = look_up(challenge, c->pool);
+        acme_alpn_trace_vhost(c, challenge);
+        challenge->outcome = look_up(c, challenge);
         challenge->status =
             challenge->outcome == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
         connection->challenge = challenge;

@@ -22,7 +22,8 @@
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
-#include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_outcome.h"
+#include "mod_acme_alpn_trace.h"
 
 /* What a certificate callback tells OpenSSL. */
 #define GO_ON          1
@@ -68,7 +69,11 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
         return;
     }
     connection->offered = offers_acme_alone(data, length) ? 1 : 0;
-    if (connection->offered && connection->widens) {
+    if (!connection->offered) {
+        return;
+    }
+    acme_alpn_outcome_begin(SSL_get_app_data(ssl), connection);
+    if (connection->widens) {
         widen_groups(ssl);
     }
 }
@@ -120,7 +125,7 @@ static int has_cipher(const SSL *ssl, acme_key_type_e type)
 }
 
 static acme_error_e install_type(SSL *ssl, const acme_alpn_challenge_t *challenge,
-                                 acme_key_type_e type)
+                                 acme_key_type_e type, const char **origin)
 {
     EVP_PKEY *key = acme_alpn_certificates_key(type);
     acme_error_e error = ACME_SYSTEM_ERROR;
@@ -129,9 +134,9 @@ static acme_error_e install_type(SSL *ssl, const acme_alpn_challenge_t *challeng
     if (SSL_version(ssl) == TLS1_2_VERSION && !has_cipher(ssl, type)) {
         return ACME_NO_KEY_TYPE;
     }
-    certificate =
-        key ? acme_alpn_certificates_get(&challenge->identifier, &challenge->digest, type)
-            : NULL;
+    certificate = key ? acme_alpn_certificates_get(&challenge->identifier, &challenge->digest,
+                                                   type, origin)
+                      : NULL;
     if (certificate) {
         error = install_certificate(ssl, certificate, key) ? ACME_OK : ACME_NO_KEY_TYPE;
     }
@@ -151,8 +156,11 @@ static acme_error_e install(SSL *ssl, acme_alpn_challenge_t *challenge)
         return ACME_SYSTEM_ERROR;
     }
     for (i = 0; i < ACME_KEY_TYPES; i++) {
-        acme_error_e error = install_type(ssl, challenge, (acme_key_type_e)i);
+        const char *origin = "-";
+        acme_error_e error = install_type(ssl, challenge, (acme_key_type_e)i, &origin);
 
+        acme_alpn_trace_key(SSL_get_app_data(ssl), challenge, (acme_key_type_e)i, error,
+                            origin);
         if (error == ACME_OK) {
             challenge->key_type = (acme_key_type_e)i;
             return ACME_OK;
@@ -206,7 +214,7 @@ static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
     error = install(ssl, challenge);
     if (error != ACME_OK) {
         connection->refused = 1;
-        acme_alpn_log_refused(c, challenge, error);
+        acme_alpn_outcome_refused(c, connection, error);
         return FAIL_HANDSHAKE;
     }
     connection->installed = 1;

@@ -75,77 +75,71 @@ static limit_e limit_of(acme_error_e reason)
     }
 }
 
-static const char *peer(const conn_rec *c)
+/* Every field has a value. */
+static const char *value(const char *text)
 {
-    int is_ipv6 = strchr(c->client_ip, ':') != NULL;
-
-    return apr_psprintf(c->pool, is_ipv6 ? "[%s]:%d" : "%s:%d", c->client_ip,
-                        (int)c->client_addr->port);
+    return *text ? text : "-";
 }
 
-/* The fields that every line starts with: whom it was about, with whom, and on which vhost. */
-static const char *fields(conn_rec *c, const acme_alpn_challenge_t *challenge)
+/* The fields that every line starts with: whom it was about, with whom, on which vhost, how
+ * long it took and whose word it was. */
+static const char *fields(conn_rec *c, const acme_record_row_t *row)
 {
-    const char *key = "sni", *name = "-";
+    const char *key = row->is_identifier ? "identifier" : "sni";
+    const char *name =
+        row->is_identifier ? row->name : ap_escape_urlencoded(c->pool, row->name);
 
-    if (challenge->identifier.name[0]) {
-        key = "identifier";
-        name = challenge->identifier.name;
-    } else if (challenge->sni) {
-        name = ap_escape_urlencoded(c->pool, challenge->sni);
-    }
-    return apr_psprintf(c->pool, "%s=%s peer=%s vhost=%s tls=%s", key, name, peer(c),
-                        challenge->server->server_hostname ? challenge->server->server_hostname
-                                                           : "-",
-                        challenge->tls);
+    return apr_psprintf(c->pool, "%s=%s peer=%s vhost=%s tls=%s duration=%u.%03ums source=%s",
+                        key, value(name), row->peer, value(row->vhost), value(row->tls),
+                        row->duration / 1000, row->duration % 1000,
+                        acme_alpn_source_name((acme_alpn_source_e)row->source));
 }
 
-void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge)
+void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                            const acme_record_row_t *row)
 {
     if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
         ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
-                       "AALPN0101: answered: %s key=%s source=%s", fields(c, challenge),
-                       acme_key_name(challenge->key_type),
-                       acme_alpn_source_name(challenge->source));
+                       "AALPN0101: answered: %s key=%s", fields(c, row),
+                       acme_key_name(row->key_type));
     }
 }
 
 void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           acme_error_e reason)
+                           const acme_record_row_t *row)
 {
     const char *note;
 
-    if (let_through(&note, limit_of(reason), c->pool)) {
+    if (let_through(&note, limit_of(row->reason), c->pool)) {
         ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
-                       "AALPN0102: refused: %s reason=%s file=%s%s: %s", fields(c, challenge),
-                       acme_error_slug(reason), challenge->file ? challenge->file : "-", note,
-                       acme_error_text(reason));
+                       "AALPN0102: refused: %s reason=%s file=%s%s: %s", fields(c, row),
+                       acme_error_slug(row->reason), challenge->file ? challenge->file : "-",
+                       note, acme_error_text(row->reason));
     }
 }
 
-void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge)
+void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                              const acme_record_row_t *row)
 {
-    static const char text[] = "the handshake ended before it was complete; LogLevel ssl:info "
-                               "shows what mod_ssl knows of it";
     const char *note;
 
-    if (!let_through(&note, LIMIT_STRANGERS, c->pool)) {
-        return;
-    }
-    if (challenge) {
-        ap_log_cserror(APLOG_MARK, APLOG_WARNING, 0, c, challenge->server,
-                       "AALPN0103: incomplete: %s%s: %s", fields(c, challenge), note, text);
-    } else {
-        ap_log_cerror(APLOG_MARK, APLOG_WARNING, 0, c, "AALPN0103: incomplete: peer=%s%s: %s",
-                      peer(c), note, text);
+    if (let_through(&note, LIMIT_STRANGERS, c->pool)) {
+        ap_log_cserror(
+            APLOG_MARK, APLOG_WARNING, 0, c, challenge ? challenge->server : c->base_server,
+            "AALPN0103: incomplete: %s%s: the handshake ended before it was complete; "
+            "LogLevel ssl:info shows what mod_ssl knows of it",
+            fields(c, row), note);
     }
 }
 
-void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge)
+void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                             const acme_record_row_t *row)
 {
-    ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
-                   "AALPN0104: left to another module that has a challenge: %s",
-                   fields(c, challenge));
+    if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_DEBUG)) {
+        ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
+                       "AALPN0104: left to another module that has a challenge: %s",
+                       fields(c, row));
+    }
 }
 
 void acme_alpn_log_silence(conn_rec *c)

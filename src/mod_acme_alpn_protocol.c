@@ -11,6 +11,8 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_outcome.h"
+#include "mod_acme_alpn_trace.h"
 
 /* mod_ssl turns whatever is not OK, DONE or DECLINED into the alert no_application_protocol. */
 #define REFUSED HTTP_MISDIRECTED_REQUEST
@@ -79,11 +81,10 @@ static int another_answers(conn_rec *c, acme_alpn_connection_t *connection, serv
            ap_ssl_answer_challenge(c, sni, &certificate, &key);
 }
 
-static int refuse(conn_rec *c, acme_alpn_connection_t *connection,
-                  const acme_alpn_challenge_t *challenge, acme_error_e reason)
+static int refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_error_e reason)
 {
     connection->refused = 1;
-    acme_alpn_log_refused(c, challenge, reason);
+    acme_alpn_outcome_refused(c, connection, reason);
     acme_alpn_log_silence(c);
     return REFUSED;
 }
@@ -100,11 +101,12 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
     challenge = acme_alpn_connection_challenge(c, connection);
     /* A session that is resumed sends no certificate, so it would prove nothing. */
     if (SSL_session_reused(connection->ssl)) {
-        return refuse(c, connection, challenge, ACME_SESSION_RESUMED);
+        return refuse(c, connection, ACME_SESSION_RESUMED);
     }
     c->keepalive = AP_CONN_CLOSE;
     if (connection->offered && challenge->outcome == ACME_OK) {
         connection->switched = 1;
+        acme_alpn_trace_negotiated(c, challenge);
         return OK;
     }
     if (another_answers(c, connection, server, challenge->sni)) {
@@ -112,10 +114,10 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
         /* mod_ssl puts the other module's certificate beside the vhost's, and a client that
          * prefers the type of key of the vhost's would get that. */
         SSL_certs_clear(connection->ssl);
-        acme_alpn_log_delegated(c, challenge);
+        acme_alpn_outcome_delegated(c, connection);
         return OK;
     }
-    return refuse(c, connection, challenge, challenge->outcome);
+    return refuse(c, connection, challenge->outcome);
 }
 
 const char *acme_alpn_protocol_get(const conn_rec *c)
@@ -126,12 +128,12 @@ const char *acme_alpn_protocol_get(const conn_rec *c)
 }
 
 /* Say what became of a handshake that was neither refused nor left to another module. */
-static void log_end(conn_rec *c, const acme_alpn_connection_t *connection)
+static void say_end(conn_rec *c, const acme_alpn_connection_t *connection)
 {
     if (connection->complete && connection->switched) {
-        acme_alpn_log_answered(c, connection->challenge);
+        acme_alpn_outcome_answered(c, connection);
     } else if (!connection->refused && !connection->delegated) {
-        acme_alpn_log_incomplete(c, connection->challenge);
+        acme_alpn_outcome_incomplete(c, connection);
     }
 }
 
@@ -162,7 +164,8 @@ int acme_alpn_protocol_close(conn_rec *c)
     if (!is_about_challenge(c, connection)) {
         return DECLINED;
     }
-    log_end(c, connection);
+    say_end(c, connection);
+    acme_alpn_trace_closed(c, connection->challenge);
     c->keepalive = AP_CONN_CLOSE;
     apr_table_setn(c->notes, "short-lingering-close", "1");
     if (c->cs) {

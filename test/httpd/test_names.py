@@ -153,7 +153,7 @@ def test_name_cannot_forge_the_log(httpd: Httpd, name: bytes) -> None:
     record = assert_refused(httpd, None, "name-invalid", naming(httpd, name))
     found = re.fullmatch(
         r"\[client [\d.:]+\] AALPN0102: refused: sni=(\S*) peer=[\d.]+:\d+ vhost=names\.test tls=TLSv1\.3 "
-        r"reason=name-invalid file=-(?: suppressed=\d+)?: the name is .*",
+        r"duration=\d+\.\d{3}ms source=none reason=name-invalid file=-(?: suppressed=\d+)?: the name is .*",
         record.text,
     )
     assert found and re.fullmatch(r"[A-Za-z0-9%+._-]+", found[1]), record.text

@@ -1,0 +1,94 @@
+/*
+ * What became of the acme-tls/1 handshakes of a server: the last ones one by one, and counters
+ * of all of them, in memory that processes share and that outlives them.
+ *
+ * Nobody ever waits: a writer takes the next slot by one atomic step and stores the row with
+ * its number and a checksum; a reader leaves out what does not add up. So a writer that is
+ * killed or stopped in the middle costs the one row, until the slot's next turn.
+ */
+#ifndef ACME_RECORD_H
+#define ACME_RECORD_H
+
+#include <apr.h>
+#include <apr_time.h>
+
+#include "acme_error.h"
+#include "acme_key.h"
+
+/* How many handshakes are kept one by one. */
+#define ACME_RECORD_ROWS 256
+
+/* How many sources (of which the caller knows the names) are told apart. */
+#define ACME_RECORD_SOURCES 8
+
+typedef enum {
+    ACME_RECORD_ANSWERED,
+    ACME_RECORD_REFUSED,
+    ACME_RECORD_INCOMPLETE,
+    ACME_RECORD_DELEGATED,
+    ACME_RECORD_OUTCOMES
+} acme_record_outcome_e;
+
+/* What is counted apart from handshakes. */
+typedef enum {
+    ACME_RECORD_MINTED, /* challenge certificates made */
+    ACME_RECORD_CACHED, /* taken from the cache of a process */
+    ACME_RECORD_RELAYS, /* handshakes with another responder */
+    ACME_RECORD_EVENTS
+} acme_record_event_e;
+
+/* One handshake. Texts are cut to size, always end in NUL and may hold any other bytes. */
+typedef struct {
+    apr_time_t ended;
+    apr_uint32_t duration; /* microseconds from the ClientHello to that */
+    acme_record_outcome_e outcome;
+    acme_error_e reason;      /* with ACME_RECORD_REFUSED */
+    acme_key_type_e key_type; /* with ACME_RECORD_ANSWERED */
+    unsigned int source;      /* the caller's number, less than ACME_RECORD_SOURCES */
+    int is_identifier;        /* `name` is canonical; otherwise as the client sent it */
+    char name[256];
+    char peer[80];
+    char vhost[256];
+    char tls[16];
+} acme_record_row_t;
+
+typedef struct {
+    apr_time_t since;
+    apr_uint64_t answered[ACME_RECORD_SOURCES];
+    apr_uint64_t answered_duration; /* of all of them, in microseconds */
+    apr_uint64_t refused[ACME_ERRORS];
+    apr_uint64_t incomplete;
+    apr_uint64_t delegated;
+    apr_uint64_t events[ACME_RECORD_EVENTS];
+} acme_record_counts_t;
+
+typedef struct acme_record_t acme_record_t;
+
+/* How many bytes a record takes, which is always the same. */
+apr_size_t acme_record_size(void);
+
+/*
+ * Make an empty record of that many bytes (aligned as malloc does). `meanings` is whatever the
+ * caller's numbers mean, such as the names of its sources.
+ */
+void acme_record_init(acme_record_t *record, const char *meanings, apr_time_t now);
+
+/* Whether these bytes, of which there are `size`, hold a record that a program with the same
+ * layout, the same reasons and the same meanings has made. */
+int acme_record_is_ours(const void *bytes, apr_size_t size, const char *meanings);
+
+/* Add a row, and count it. */
+void acme_record_add(acme_record_t *record, const acme_record_row_t *row);
+
+void acme_record_count(acme_record_t *record, acme_record_event_e event);
+
+/* Copy the rows, the latest first; returns how many there are. */
+apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
+                            const acme_record_t *record);
+
+void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *record);
+
+/* Lower case, for logs and labels. Static, never NULL. */
+const char *acme_record_outcome_name(acme_record_outcome_e outcome);
+
+#endif

@@ -1,0 +1,194 @@
+#include "acme_record.h"
+
+#include <string.h>
+
+#include <apr_atomic.h>
+
+/* To be changed with the meaning of anything below that keeps its size. */
+#define LAYOUT_VERSION 1
+
+typedef struct {
+    apr_uint32_t ticket; /* 0: never filled, or being filled; else from 1 on */
+    apr_uint32_t unused;
+    apr_uint64_t checksum; /* of the ticket and the row */
+    acme_record_row_t row;
+} slot_t;
+
+struct acme_record_t {
+    apr_uint32_t layout;
+    apr_uint32_t tickets; /* how many rows have been added, modulo 2^32 */
+    acme_record_counts_t counts;
+    slot_t slots[ACME_RECORD_ROWS];
+};
+
+/* FNV-1a, which is quick on a few hundred bytes; nobody has a reason to forge it. */
+#define FNV_BASIS APR_UINT64_C(14695981039346656037)
+#define FNV_PRIME APR_UINT64_C(1099511628211)
+
+static apr_uint64_t hash(apr_uint64_t so_far, const void *bytes, apr_size_t length)
+{
+    const unsigned char *byte = bytes, *end = byte + length;
+
+    for (; byte < end; byte++) {
+        so_far = (so_far ^ *byte) * FNV_PRIME;
+    }
+    return so_far;
+}
+
+/* A reason that is added, or that moves, gives another number, too. */
+static apr_uint32_t layout_of(const char *meanings)
+{
+    const apr_size_t numbers[] = {LAYOUT_VERSION, sizeof(acme_record_t), sizeof(slot_t),
+                                  ACME_KEY_TYPES, ACME_ERRORS};
+    apr_uint64_t layout = hash(FNV_BASIS, numbers, sizeof(numbers));
+    int reason;
+
+    for (reason = 0; reason < ACME_ERRORS; reason++) {
+        const char *slug = acme_error_slug((acme_error_e)reason);
+
+        layout = hash(layout, slug, strlen(slug) + 1);
+    }
+    layout = hash(layout, meanings, strlen(meanings));
+    return (apr_uint32_t)(layout ^ (layout >> 32));
+}
+
+apr_size_t acme_record_size(void)
+{
+    return sizeof(acme_record_t);
+}
+
+void acme_record_init(acme_record_t *record, const char *meanings, apr_time_t now)
+{
+    memset(record, 0, sizeof(*record));
+    record->counts.since = now;
+    record->layout = layout_of(meanings);
+}
+
+int acme_record_is_ours(const void *bytes, apr_size_t size, const char *meanings)
+{
+    const acme_record_t *record = bytes;
+
+    return size == sizeof(*record) && record->layout == layout_of(meanings);
+}
+
+/* Only what is in use of the texts, which are the most of it. */
+static apr_uint64_t checksum_of(apr_uint32_t ticket, const acme_record_row_t *row)
+{
+    apr_uint64_t sum = hash(FNV_BASIS, &ticket, sizeof(ticket));
+
+    sum = hash(sum, row, offsetof(acme_record_row_t, name));
+    sum = hash(sum, row->name, strnlen(row->name, sizeof(row->name)));
+    sum = hash(sum, row->peer, strnlen(row->peer, sizeof(row->peer)));
+    sum = hash(sum, row->vhost, strnlen(row->vhost, sizeof(row->vhost)));
+    return hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
+}
+
+static apr_uint32_t next_ticket(acme_record_t *record)
+{
+    apr_uint32_t ticket = apr_atomic_inc32(&record->tickets) + 1;
+
+    /* Nought means empty; it is reached once in four thousand million. */
+    return ticket ? ticket : apr_atomic_inc32(&record->tickets) + 1;
+}
+
+static void keep(acme_record_t *record, const acme_record_row_t *row)
+{
+    apr_uint32_t ticket = next_ticket(record);
+    slot_t *slot = &record->slots[ticket % ACME_RECORD_ROWS];
+
+    /* The exchanges are also barriers, on both sides of the copy. */
+    apr_atomic_xchg32(&slot->ticket, 0);
+    memcpy(&slot->row, row, sizeof(*row));
+    slot->checksum = checksum_of(ticket, row);
+    apr_atomic_xchg32(&slot->ticket, ticket);
+}
+
+static void count_outcome(acme_record_counts_t *counts, const acme_record_row_t *row)
+{
+    switch (row->outcome) {
+    case ACME_RECORD_ANSWERED:
+        apr_atomic_inc64(&counts->answered[row->source % ACME_RECORD_SOURCES]);
+        apr_atomic_add64(&counts->answered_duration, row->duration);
+        break;
+    case ACME_RECORD_REFUSED:
+        apr_atomic_inc64(&counts->refused[(unsigned int)row->reason % ACME_ERRORS]);
+        break;
+    case ACME_RECORD_INCOMPLETE:
+        apr_atomic_inc64(&counts->incomplete);
+        break;
+    default:
+        apr_atomic_inc64(&counts->delegated);
+        break;
+    }
+}
+
+void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
+{
+    count_outcome(&record->counts, row);
+    keep(record, row);
+}
+
+void acme_record_count(acme_record_t *record, acme_record_event_e event)
+{
+    apr_atomic_inc64(&record->counts.events[event]);
+}
+
+/* Numbers that a later version, or a writer that was killed, cannot have left behind; the
+ * checksum says that as well, so this only guards the tables that they are looked up in. */
+static int is_sound(const acme_record_row_t *row)
+{
+    return (unsigned int)row->outcome < ACME_RECORD_OUTCOMES &&
+           (unsigned int)row->reason < ACME_ERRORS &&
+           (unsigned int)row->key_type < ACME_KEY_TYPES && row->source < ACME_RECORD_SOURCES &&
+           memchr(row->name, '\0', sizeof(row->name)) &&
+           memchr(row->peer, '\0', sizeof(row->peer)) &&
+           memchr(row->vhost, '\0', sizeof(row->vhost)) &&
+           memchr(row->tls, '\0', sizeof(row->tls));
+}
+
+/* Whether the slot holds the row with this ticket, whole. The record is const to the caller,
+ * and stays as it is; reading with a barrier takes an addition of nought. */
+static int copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
+{
+    volatile apr_uint32_t *sequence = (volatile apr_uint32_t *)&slot->ticket;
+    apr_uint64_t checksum;
+
+    if (apr_atomic_add32(sequence, 0) != ticket) {
+        return 0;
+    }
+    memcpy(row, &slot->row, sizeof(*row));
+    checksum = slot->checksum;
+    return apr_atomic_add32(sequence, 0) == ticket && checksum == checksum_of(ticket, row) &&
+           is_sound(row);
+}
+
+apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
+                            const acme_record_t *record)
+{
+    apr_uint32_t latest = apr_atomic_read32((volatile apr_uint32_t *)&record->tickets);
+    apr_size_t count = 0;
+    apr_uint32_t back;
+
+    for (back = 0; back < ACME_RECORD_ROWS; back++) {
+        apr_uint32_t ticket = latest - back;
+
+        if (ticket && copy(&rows[count], &record->slots[ticket % ACME_RECORD_ROWS], ticket)) {
+            count++;
+        }
+    }
+    return count;
+}
+
+void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *record)
+{
+    /* Each number by itself is right; that they are of the same instant nobody needs. */
+    memcpy(counts, &record->counts, sizeof(*counts));
+}
+
+const char *acme_record_outcome_name(acme_record_outcome_e outcome)
+{
+    static const char *const names[ACME_RECORD_OUTCOMES] = {"answered", "refused", "incomplete",
+                                                            "delegated"};
+
+    return names[outcome];
+}
