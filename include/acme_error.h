@@ -45,6 +45,7 @@ typedef enum {
     ACME_NO_KEY_TYPE,
 
     /* what a CA would see (RFC 8737 section 3) */
+    ACME_PROBE_HOST_UNKNOWN,
     ACME_PROBE_NOBODY_LISTENS,
     ACME_PROBE_UNREACHABLE,
     ACME_PROBE_TIMEOUT,

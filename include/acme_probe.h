@@ -25,10 +25,18 @@ typedef struct {
  * verification. The caller frees it with SSL_CTX_free; NULL: see OpenSSL's error queue. */
 SSL_CTX *acme_probe_context(void);
 
+/* The extension that marks a ClientHello as relayed: a server that gets one asks no further, so
+ * that servers which name each other make no circle. For private use (RFC 8446 section 11:
+ * first byte 255), and empty. */
+#define ACME_PROBE_RELAYED 0xffac
+
+/* Mark all handshakes of this context as relayed. Returns whether libssl could. */
+int acme_probe_mark_relayed(SSL_CTX *context);
+
 /*
  * Connect to the address, make the handshake with the identifier's server name, and look at the
- * certificate. Ends at the deadline at the latest; the connection is closed in any case. The
- * caller ignores SIGPIPE.
+ * certificate. Ends at the deadline at the latest; the connection is closed in any case, and
+ * OpenSSL's error queue is left empty. The caller ignores SIGPIPE.
  *
  * Returns probe->outcome: ACME_OK, ACME_PROBE_*, ACME_CERTIFICATE_* but
  * ACME_CERTIFICATE_WRONG_DIGEST (the caller knows the right one), or ACME_SYSTEM_ERROR.

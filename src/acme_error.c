@@ -61,6 +61,7 @@ static const struct {
                               "no certificate"},
     [ACME_NO_KEY_TYPE] = {"no-key-type", "the client accepts no challenge certificate with a "
                                          "P-256, RSA-2048 or P-384 key"},
+    [ACME_PROBE_HOST_UNKNOWN] = {"host-unknown", "the host's name has no address"},
     [ACME_PROBE_NOBODY_LISTENS] = {"nobody-listens", "nothing listens there"},
     [ACME_PROBE_UNREACHABLE] = {"unreachable", "the address cannot be reached"},
     [ACME_PROBE_TIMEOUT] = {"timeout", "there was no answer in time"},

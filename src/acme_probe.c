@@ -33,6 +33,13 @@ SSL_CTX *acme_probe_context(void)
     return context;
 }
 
+int acme_probe_mark_relayed(SSL_CTX *context)
+{
+    /* Without a callback the extension is sent, and empty. */
+    return SSL_CTX_add_custom_ext(context, ACME_PROBE_RELAYED, SSL_EXT_CLIENT_HELLO, NULL, NULL,
+                                  NULL, NULL, NULL);
+}
+
 static acme_error_e connect_error(apr_status_t status)
 {
     if (APR_STATUS_IS_ECONNREFUSED(status)) {
@@ -189,6 +196,7 @@ acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
     probe->outcome =
         ssl ? talk(probe, ssl, connection, identifier, deadline) : ACME_SYSTEM_ERROR;
     SSL_free(ssl);
+    ERR_clear_error();
     apr_socket_close(connection);
     return probe->outcome;
 }
