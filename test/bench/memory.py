@@ -29,9 +29,10 @@ CLIENTS = 8
 NAMES = 2000
 ABSENT = NAMES // 10
 
-# Not the event MPM, which keeps a pool for each connection that it ever had at once, those that linger
-# included: what it holds follows from the highest number so far, and not from the handshakes.
+# The event MPM keeps a pool for each connection that it ever had at once, those that linger included, so
+# the number of its workers, which bounds them, is small.
 ONE_CHILD = {
+    "event": ("StartServers 1", "ServerLimit 1", "ThreadsPerChild 16", "MaxRequestWorkers 16"),
     "worker": ("StartServers 1", "ServerLimit 1", "ThreadsPerChild 16", "MaxRequestWorkers 16"),
     "prefork": ("StartServers 1", "ServerLimit 1", "MaxRequestWorkers 1", "MinSpareServers 1", "MaxSpareServers 1"),
 }
@@ -39,6 +40,7 @@ ONE_CHILD = {
 # With threads, glibc keeps what is freed in a cache of each thread and in several arenas, up to a bound
 # that is reached after far more handshakes than are made here. Without that, what is resident is in use.
 ENVIRONMENT: dict[str, dict[str, str]] = {
+    "event": {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"},
     "worker": {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"},
     "prefork": {},
 }
