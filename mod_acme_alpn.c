@@ -13,6 +13,7 @@
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <http_ssl.h>
 
 #include <apr_optional_hooks.h>
 
@@ -21,6 +22,7 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_handshake.h"
 #include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_placeholder.h"
 #include "mod_acme_alpn_protocol.h"
 #include "mod_acme_alpn_protocols.h"
 #include "mod_acme_alpn_record.h"
@@ -63,6 +65,7 @@ static int check_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
         acme_alpn_check_spools(temp_pool, all_that_answer(temp_pool, server),
                                ACME_ALPN_AT_CONFIGTEST);
+        acme_alpn_placeholder_check(temp_pool, server);
     }
     return OK;
 }
@@ -144,7 +147,7 @@ static int hide_upgrade(request_rec *r)
 
 static void register_hooks(apr_pool_t *pool)
 {
-    static const char *const after_ssl[] = {"mod_ssl.c", NULL};
+    static const char *const ssl[] = {"mod_ssl.c", NULL};
     static const char *const after_ssl_and_md[] = {"mod_ssl.c", "mod_md.c", NULL};
 
     (void)pool;
@@ -169,7 +172,15 @@ static void register_hooks(apr_pool_t *pool)
 
     /* After mod_ssl's hook, in which the handshake takes place, and for the rest first: whoever
      * comes before may take the connection and read from it. */
-    ap_hook_process_connection(acme_alpn_protocol_close, after_ssl, NULL, APR_HOOK_FIRST);
+    ap_hook_process_connection(acme_alpn_protocol_close, ssl, NULL, APR_HOOK_FIRST);
+
+    /* Last, so that mod_md gives its own domains what it has for them: mod_ssl asks no further.
+     */
+    ap_hook_ssl_add_fallback_cert_files(acme_alpn_placeholder_add, NULL, NULL, APR_HOOK_LAST);
+
+    /* Before mod_ssl's hook, which would say 503 without an explanation, or nothing at all to a
+     * client that named no server. */
+    ap_hook_post_read_request(acme_alpn_placeholder_refuse, NULL, ssl, APR_HOOK_MIDDLE);
 
     /* Right after core, which sets the header in these two at APR_HOOK_REALLY_FIRST, and before
      * whatever writes the response. (Its name as a predecessor would not do: that means all of

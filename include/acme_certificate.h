@@ -1,5 +1,6 @@
 /*
- * Challenge certificates (RFC 8737 section 3, RFC 8738 section 3).
+ * Challenge certificates (RFC 8737 section 3, RFC 8738 section 3), and the certificate of a
+ * vhost that has none yet.
  */
 #ifndef ACME_CERTIFICATE_H
 #define ACME_CERTIFICATE_H
@@ -29,6 +30,16 @@
 acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *identifier,
                                    const acme_digest_t *digest, acme_key_type_e type,
                                    EVP_PKEY *key, apr_time_t now);
+
+/* How long the certificate of a vhost that has none yet is valid. */
+#define ACME_CERTIFICATE_PLACEHOLDER_LIFETIME apr_time_from_sec(30 * 24 * 60 * 60)
+
+/*
+ * Mint a self-signed certificate that names nobody and is no CA's. For the rest as
+ * acme_certificate_mint.
+ */
+acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type_e type,
+                                               EVP_PKEY *key, apr_time_t now);
 
 /*
  * Look at a certificate as a CA does that validates the identifier: signed with its own key, no

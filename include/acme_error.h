@@ -63,6 +63,11 @@ typedef enum {
     ACME_CERTIFICATE_MALFORMED,
     ACME_CERTIFICATE_WRONG_DIGEST,
 
+    /* httpd's runtime directory */
+    ACME_RUNTIME_MISSING,
+    ACME_RUNTIME_UNWRITABLE,
+    ACME_RUNTIME_UNSAFE,
+
     /* the operating system or libcrypto failed; errno says more where it was the former */
     ACME_SYSTEM_ERROR,
 

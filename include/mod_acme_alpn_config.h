@@ -17,6 +17,10 @@ typedef struct {
     int engine;
     const char *spool_directory;
     apr_interval_time_t entry_age;
+    int placeholder;
+
+    /* Set in post_config: mod_ssl has the placeholder in place of a certificate. */
+    int has_placeholder;
 } acme_alpn_server_t;
 
 extern const command_rec acme_alpn_directives[];
@@ -28,6 +32,9 @@ acme_alpn_server_t *acme_alpn_server_get(const server_rec *server);
 
 /* Whether acme-tls/1 is answered on this server (AcmeAlpnEngine). */
 int acme_alpn_server_answers(const server_rec *server);
+
+/* Whether it is given a placeholder where it has no certificate (AcmeAlpnPlaceholder). */
+int acme_alpn_server_wants_placeholder(const server_rec *server);
 
 /* The spool of this server, with the defaults filled in. */
 acme_spool_t acme_alpn_server_spool(const server_rec *server);

@@ -49,6 +49,7 @@ typedef struct {
     unsigned int installed : 1;       /* the SSL has our challenge certificate */
     unsigned int refused : 1;         /* there is no challenge, and the log says why */
     unsigned int complete : 1;        /* the handshake that got our certificate has succeeded */
+    unsigned int unserved : 1;        /* the TLS is that of a vhost with the placeholder */
     unsigned int over : 1;            /* the first handshake is over, well or badly */
 } acme_alpn_connection_t;
 
@@ -63,6 +64,9 @@ acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);
 
 /* Whether the vhost whose TLS settings the connection has answers acme-tls/1. */
 int acme_alpn_connection_answers(const acme_alpn_connection_t *connection);
+
+/* Whether that vhost has the placeholder for a certificate. Only while there is an SSL. */
+int acme_alpn_connection_has_placeholder(const acme_alpn_connection_t *connection);
 
 /* The challenge of this connection. The first call asks that vhost's sources; TLS 1.2
  * and 1.3 call in different orders, and a HelloRetryRequest once more. */

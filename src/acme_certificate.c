@@ -12,6 +12,9 @@
 /* Not the identifier: a common name ends at 64 bytes (RFC 5280 appendix A, ub-common-name). */
 #define COMMON_NAME "ACME challenge"
 
+/* For whoever looks at it in a browser. */
+#define PLACEHOLDER_NAME "Placeholder until there is a certificate"
+
 /* Positive and of 127 bits, so 16 bytes in DER (RFC 5280 section 4.1.2.2 allows 20). */
 #define SERIAL_BITS 127
 
@@ -25,22 +28,31 @@ static int set_serial(X509 *certificate)
     return done;
 }
 
-static int set_names(X509 *certificate)
+static int set_names(X509 *certificate, const char *common_name)
 {
     X509_NAME *name = X509_get_subject_name(certificate);
 
     return X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
-                                      (const unsigned char *)COMMON_NAME, -1, -1, 0) &&
+                                      (const unsigned char *)common_name, -1, -1, 0) &&
            X509_set_issuer_name(certificate, name);
 }
 
-static int set_validity(X509 *certificate, apr_time_t now)
+static int set_validity(X509 *certificate, apr_time_t now, apr_interval_time_t lifetime)
 {
     time_t from = (time_t)apr_time_sec(now - ACME_CERTIFICATE_BACKDATE);
-    time_t until = (time_t)apr_time_sec(now + ACME_CERTIFICATE_LIFETIME);
+    time_t until = (time_t)apr_time_sec(now + lifetime);
 
     return ASN1_TIME_set(X509_getm_notBefore(certificate), from) &&
            ASN1_TIME_set(X509_getm_notAfter(certificate), until);
+}
+
+/* All but the extensions and the signature. */
+static int set_fields(X509 *certificate, const char *common_name, EVP_PKEY *key, apr_time_t now,
+                      apr_interval_time_t lifetime)
+{
+    return X509_set_version(certificate, 2) && set_serial(certificate) &&
+           set_names(certificate, common_name) && set_validity(certificate, now, lifetime) &&
+           X509_set_pubkey(certificate, key);
 }
 
 /* The caller frees it. */
@@ -127,10 +139,35 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
 {
     X509 *made = X509_new();
 
-    if (!made || !X509_set_version(made, 2) || !set_serial(made) || !set_names(made) ||
-        !set_validity(made, now) || !X509_set_pubkey(made, key) ||
+    if (!made || !set_fields(made, COMMON_NAME, key, now, ACME_CERTIFICATE_LIFETIME) ||
         !add_alternative_name(made, identifier) || !add_acme_identifier(made, digest) ||
         X509_sign(made, key, acme_key_digest(type)) <= 0) {
+        X509_free(made);
+        return ACME_SYSTEM_ERROR;
+    }
+    *certificate = made;
+    return ACME_OK;
+}
+
+/* It is no CA's; critical, as RFC 5280 section 4.2.1.9 has it. */
+static int add_basic_constraints(X509 *certificate)
+{
+    BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
+    int done = constraints && X509_add1_ext_i2d(certificate, NID_basic_constraints, constraints,
+                                                1, X509V3_ADD_APPEND) == 1;
+
+    BASIC_CONSTRAINTS_free(constraints);
+    return done;
+}
+
+acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type_e type,
+                                               EVP_PKEY *key, apr_time_t now)
+{
+    X509 *made = X509_new();
+
+    if (!made ||
+        !set_fields(made, PLACEHOLDER_NAME, key, now, ACME_CERTIFICATE_PLACEHOLDER_LIFETIME) ||
+        !add_basic_constraints(made) || X509_sign(made, key, acme_key_digest(type)) <= 0) {
         X509_free(made);
         return ACME_SYSTEM_ERROR;
     }

@@ -91,6 +91,18 @@ static const struct {
         {"certificate-wrong-digest", "the acmeIdentifier of the certificate is that of another "
                                      "key authorization"},
 
+    [ACME_RUNTIME_MISSING] = {"runtime-missing",
+                              "there is no such directory; make it, with mode 0755, or name "
+                              "another with DefaultRuntimeDir"},
+    [ACME_RUNTIME_UNWRITABLE] = {"runtime-unwritable",
+                                 "httpd cannot write this directory; make it writable for the "
+                                 "user that starts httpd, or name another with "
+                                 "DefaultRuntimeDir"},
+    [ACME_RUNTIME_UNSAFE] = {"runtime-unsafe",
+                             "others than root, or than the user that starts httpd, own or can "
+                             "write this directory; chown it and give it mode 0755, or name "
+                             "another with DefaultRuntimeDir"},
+
     [ACME_SYSTEM_ERROR] = {"system-error", "the operating system or libcrypto failed"},
 };
 

@@ -18,6 +18,7 @@ void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server)
     (void)server;
     made->engine = UNSET;
     made->entry_age = UNSET;
+    made->placeholder = UNSET;
     return made;
 }
 
@@ -30,6 +31,7 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
     made->entry_age = over->entry_age != UNSET ? over->entry_age : from->entry_age;
     made->spool_directory =
         over->spool_directory ? over->spool_directory : from->spool_directory;
+    made->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
     return made;
 }
 
@@ -41,6 +43,11 @@ acme_alpn_server_t *acme_alpn_server_get(const server_rec *server)
 int acme_alpn_server_answers(const server_rec *server)
 {
     return acme_alpn_server_get(server)->engine != 0;
+}
+
+int acme_alpn_server_wants_placeholder(const server_rec *server)
+{
+    return acme_alpn_server_answers(server) && acme_alpn_server_get(server)->placeholder == 1;
 }
 
 acme_spool_t acme_alpn_server_spool(const server_rec *server)
@@ -58,6 +65,13 @@ static const char *set_engine(cmd_parms *command, void *directory, int on)
 {
     (void)directory;
     acme_alpn_server_get(command->server)->engine = on;
+    return NULL;
+}
+
+static const char *set_placeholder(cmd_parms *command, void *directory, int on)
+{
+    (void)directory;
+    acme_alpn_server_get(command->server)->placeholder = on;
     return NULL;
 }
 
@@ -98,5 +112,8 @@ const command_rec acme_alpn_directives[] = {
                   "the directory where ACME clients put key authorizations"),
     AP_INIT_TAKE1("AcmeAlpnMaxAge", set_max_age, NULL, RSRC_CONF,
                   "how old a key authorization may be, such as 30s, 10min, 12h or 7d"),
+    AP_INIT_FLAG("AcmeAlpnPlaceholder", set_placeholder, NULL, RSRC_CONF,
+                 "On or Off (default): whether a TLS vhost that has no certificate gets a "
+                 "self-signed one, and answers requests with 503"),
     {NULL},
 };

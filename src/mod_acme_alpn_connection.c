@@ -42,6 +42,11 @@ int acme_alpn_connection_answers(const acme_alpn_connection_t *connection)
     return acme_alpn_server_answers(tls_server(connection));
 }
 
+int acme_alpn_connection_has_placeholder(const acme_alpn_connection_t *connection)
+{
+    return acme_alpn_server_get(tls_server(connection))->has_placeholder;
+}
+
 static acme_error_e look_up(conn_rec *c, acme_alpn_challenge_t *challenge)
 {
     acme_error_e error;

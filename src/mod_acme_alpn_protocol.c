@@ -160,6 +160,10 @@ int acme_alpn_protocol_close(conn_rec *c)
         acme_alpn_connection_forgo(c);
         return DECLINED;
     }
+    /* Only now: mod_ssl may end the SSL under a request's feet. */
+    if (!connection->over && ap_ssl_conn_is_ssl(c)) {
+        connection->unserved = acme_alpn_connection_has_placeholder(connection) ? 1 : 0;
+    }
     connection->over = 1;
     if (!is_about_challenge(c, connection)) {
         return DECLINED;

@@ -71,7 +71,12 @@ def common_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: PrivateKey) -> x509.CertificateBuilder:
+MONTH = datetime.timedelta(days=30)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, rest: datetime.timedelta = MONTH
+) -> x509.CertificateBuilder:
     now = datetime.datetime.utcnow()
     return (
         x509.CertificateBuilder()
@@ -80,7 +85,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: PrivateKey) -> x509.Cer
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_after(now + rest)
     )
 
 
@@ -106,13 +111,13 @@ class Authority:
         )
         self.root = self._store("root", builder, self._key).certificate
 
-    def issue(self, *names: str, kind: str = "p256") -> Credential:
-        """A certificate for these DNS names and IP addresses, for servers and clients."""
-        wanted = (kind, *names)
+    def issue(self, *names: str, kind: str = "p256", rest: datetime.timedelta = MONTH) -> Credential:
+        """A certificate for these DNS names and IP addresses, for servers and clients; `rest` is how long it lasts."""
+        wanted = (kind, str(rest), *names)
         if wanted not in self._issued:
             key = make_key(kind)
             builder = (
-                _builder(common_name(names[0][:64]), self._subject, key)
+                _builder(common_name(names[0][:64]), self._subject, key, rest)
                 .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
                 .add_extension(
                     x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False

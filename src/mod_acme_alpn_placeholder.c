@@ -1,0 +1,143 @@
+#include "mod_acme_alpn_placeholder.h"
+
+#include <errno.h>
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include <openssl/err.h>
+
+#include "acme_placeholder.h"
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_connection.h"
+
+APLOG_USE_MODULE(acme_alpn);
+
+/* In seconds. An issuance takes some, and then the administrator's reload. */
+#define RETRY_AFTER "60"
+
+/* Sent as HTML. It does not say whose fault it is, since a visitor cannot mend it. */
+static const char explanation[] =
+    "<!DOCTYPE html>\n"
+    "<html lang=\"en\">\n"
+    "<head><title>503 Service Unavailable</title></head>\n"
+    "<body>\n"
+    "<h1>This site has no certificate yet</h1>\n"
+    "<p>It will be here once its certificate has been issued and the server has been "
+    "reloaded. Please try again later.</p>\n"
+    "</body>\n"
+    "</html>\n";
+
+static const char *runtime_directory(apr_pool_t *pool)
+{
+    return ap_runtime_dir_relative(pool, "");
+}
+
+static const char *openssl_text(apr_pool_t *pool)
+{
+    char text[256];
+    unsigned long number = ERR_get_error();
+
+    if (!number) {
+        return "";
+    }
+    ERR_error_string_n(number, text, sizeof(text));
+    ERR_clear_error();
+    return apr_pstrcat(pool, ": ", text, NULL);
+}
+
+void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
+{
+    const char *directory = runtime_directory(pool);
+    const server_rec *server = servers;
+    acme_error_e error;
+
+    while (server && !acme_alpn_server_wants_placeholder(server)) {
+        server = server->next;
+    }
+    if (!server) {
+        return;
+    }
+    error = acme_placeholder_check(directory, apr_time_now());
+    if (error != ACME_OK) {
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, error == ACME_SYSTEM_ERROR ? errno : 0, server,
+            "AALPN0021: AcmeAlpnPlaceholder: httpd will not start with a TLS vhost that "
+            "has no certificate, since a placeholder cannot be kept in %s: %s",
+            directory, acme_error_text(error));
+    }
+}
+
+static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
+{
+    int is_new = 0;
+    acme_error_e error = acme_placeholder_provide(&is_new, pool, directory, apr_time_now());
+
+    if (error != ACME_OK) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, error == ACME_SYSTEM_ERROR ? errno : 0, server,
+                     "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s:%d has no "
+                     "certificate and a placeholder cannot be kept in %s: %s%s",
+                     server->server_hostname, server->port, directory, acme_error_text(error),
+                     openssl_text(pool));
+        return 0;
+    }
+    if (is_new) {
+        ap_log_error(
+            APLOG_MARK, APLOG_INFO, 0, server,
+            "AALPN0022: a placeholder for certificates that are not there yet is now in "
+            "%s/" ACME_PLACEHOLDER_FILE,
+            directory);
+    }
+    return 1;
+}
+
+int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
+                              apr_array_header_t *certificate_files,
+                              apr_array_header_t *key_files)
+{
+    const char *directory, *file;
+
+    if (!acme_alpn_server_wants_placeholder(server) || certificate_files->nelts > 0) {
+        return DECLINED;
+    }
+    directory = runtime_directory(pool);
+    if (!provide(server, pool, directory)) {
+        return DECLINED;
+    }
+    file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
+    APR_ARRAY_PUSH(certificate_files, const char *) = file;
+    APR_ARRAY_PUSH(key_files, const char *) = file;
+    acme_alpn_server_get(server)->has_placeholder = 1;
+    return DONE;
+}
+
+/* Whether the administrator has said what 503 looks like. */
+static int has_own_page(const request_rec *r)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    int status = ap_index_of_response(HTTP_SERVICE_UNAVAILABLE);
+
+    return core->response_code_exprs &&
+           apr_hash_get(core->response_code_exprs, &status, sizeof(status));
+}
+
+int acme_alpn_placeholder_refuse(request_rec *r)
+{
+    const conn_rec *c = r->connection->master ? r->connection->master : r->connection;
+    const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
+
+    if (!connection || !connection->unserved) {
+        return DECLINED;
+    }
+    if (!has_own_page(r)) {
+        ap_custom_response(r, HTTP_SERVICE_UNAVAILABLE, explanation);
+    }
+    apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
+    return HTTP_SERVICE_UNAVAILABLE;
+}

@@ -1,0 +1,281 @@
+"""AcmeAlpnPlaceholder: httpd starts without a certificate, answers challenges, and serves nothing until it has one."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import StartHttpd
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
+from harness import client
+from harness.acme import CERTBOT, Certbot, Pebble, install_plugin, skip_where_missing
+from harness.challenge import assert_refused, publish_and_check
+from harness.issuance import assert_validated, issued, options
+from harness.md import ORDERS, load_mod_md
+from harness.pki import Authority
+from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
+from harness.wire import get
+
+SITE, OTHER = "site.test", "other.test"
+ON = ["AcmeAlpnPlaceholder On"]
+FILE = "acme-alpn-placeholder.pem"
+NAME = "Placeholder until there is a certificate"
+CANNOT_START, WILL_NOT_START = "AALPN0020", "AALPN0021"
+TEXT = "This site has no certificate yet"
+CANNED = "temporarily unable to service"
+EXAMPLE = REPOSITORY / "conf" / "acme-alpn-site.conf"
+LETSENCRYPT = "/etc/letsencrypt/live/www.example.com"
+
+
+def make(make_httpd: StartHttpd, **arguments: object) -> Httpd:
+    httpd = make_httpd(**arguments)
+    httpd.vhost(SITE, lines=ON)
+    return httpd
+
+
+def placeholder(httpd: Httpd) -> Path:
+    return httpd.root / "run" / FILE
+
+
+def load(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def common_name(der: bytes) -> str:
+    subject = x509.load_der_x509_certificate(der).subject
+    return str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+
+def ask(httpd: Httpd, name: str | None, host: str | None = None, version: str = "1.3") -> client.Answer:
+    return client.handshake(httpd.address(), name, alpn=(), version=version, send=get(host or name or SITE))
+
+
+def assert_serves_nothing(answer: client.Answer) -> None:
+    head, _, body = answer.data.decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 503 ")
+    assert re.search(r"^Retry-After: \d+\r?$", head, re.MULTILINE)
+    assert TEXT in body and PAGE not in body
+    assert common_name(answer.leaf) == NAME
+
+
+def test_starts_answers_challenges_and_serves_nothing(make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd)
+    assert httpd.configtest() == (0, "Syntax OK\n")
+    assert not placeholder(httpd).exists()
+    httpd.start()
+    for version in ("1.2", "1.3"):
+        answer = ask(httpd, SITE, version=version)
+        assert_serves_nothing(answer)
+        assert answer.chain == (load(placeholder(httpd)).public_bytes(serialization.Encoding.DER),)
+    publish_and_check(httpd, SITE)
+    publish_and_check(httpd, "no-vhost.test")
+    assert_refused(httpd, SITE, "no-entry")
+
+
+@pytest.mark.parametrize("sni", [None, "unknown.test"])
+def test_who_names_no_vhost_is_served_nothing_either(sni: str | None, make_httpd: StartHttpd) -> None:
+    """mod_ssl alone says 503 only where the server name has chosen the vhost."""
+    httpd = make(make_httpd).start()
+    assert_serves_nothing(ask(httpd, sni, SITE))
+
+
+def test_plain_http_is_told_that_this_is_https(make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd).start()
+    assert b" 400 " in plain(httpd).split(b"\r\n", 1)[0]
+
+
+def plain(httpd: Httpd) -> bytes:
+    with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
+        connection.sendall(get(SITE))
+        return connection.recv(65536)
+
+
+def test_own_error_document_is_used(make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd)
+    httpd.vhosts[0].lines += ['ErrorDocument 503 "come back soon"']
+    httpd.start()
+    answer = ask(httpd, SITE)
+    assert answer.data.startswith(b"HTTP/1.1 503 ") and answer.data.endswith(b"\r\n\r\ncome back soon")
+
+
+def test_http2_is_served_nothing(make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd, modules=["http2"])
+    httpd.vhosts[0].lines += ["Protocols h2 http/1.1"]
+    httpd.start()
+    done = curl(httpd)
+    assert done.startswith("HTTP/2 503 ") and TEXT in done
+
+
+def curl(httpd: Httpd) -> str:
+    host, port = httpd.address()
+    command = ["curl", "-sik", "--http2", "--max-time", "10", "--connect-to", f"{SITE}:443:{host}:{port}"]
+    return subprocess.run([*command, f"https://{SITE}/"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def test_neighbour_with_a_certificate_is_served(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make(make_httpd)
+    httpd.vhost(OTHER, credentials=[authority.issue(OTHER)], lines=ON)
+    httpd.start()
+    assert client.https_get(httpd.address(), OTHER, authority.root).body.decode() == PAGE
+    assert_serves_nothing(ask(httpd, SITE))
+    for name in (SITE, OTHER):
+        publish_and_check(httpd, name)
+
+
+@pytest.mark.parametrize("lines", [[], ["AcmeAlpnPlaceholder Off"], [*ON, "AcmeAlpnEngine Off"]])
+def test_off_means_as_ever(lines: list[str], make_httpd: StartHttpd) -> None:
+    httpd = make_httpd()
+    httpd.vhost(SITE, lines=lines)
+    with pytest.raises(HttpdFailed):
+        httpd.start()
+    httpd.log.expect(pattern="AH02572")
+    httpd.log.allow(pattern="AH0[0-9]+|error:0A0000B1")
+    httpd.log.allow(pattern="^SSL Library Error")
+    assert not placeholder(httpd).exists()
+
+
+def test_file_is_private_and_kept(make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd).start()
+    file = placeholder(httpd)
+    first = file.stat()
+    assert (stat.S_IMODE(first.st_mode), first.st_uid, first.st_gid) == (0o600, 0, 0)
+    httpd.reload()
+    assert file.stat().st_ino == first.st_ino
+    httpd.stop()
+    httpd.start()
+    assert file.stat().st_ino == first.st_ino
+    assert [path.name for path in file.parent.iterdir() if "placeholder" in path.name] == [FILE]
+
+
+DAMAGES = ("missing", "empty", "cut", "readable", "symlink", "fifo", "foreign", "expired")
+
+
+def damage(kind: str, file: Path, authority: Authority) -> None:
+    pem = file.read_bytes()
+    if kind == "readable":
+        file.chmod(0o644)
+        return
+    if kind == "foreign":
+        os.chown(file, 61234, 61234)
+        return
+    file.unlink()
+    if kind == "symlink":
+        target = file.with_name("target.pem")
+        target.write_bytes(pem)
+        target.chmod(0o600)
+        file.symlink_to(target)
+    elif kind == "fifo":
+        os.mkfifo(file, 0o600)
+    elif kind != "missing":
+        file.write_bytes({"empty": b"", "cut": pem[: len(pem) // 2], "expired": expired(authority)}[kind])
+        file.chmod(0o600)
+
+
+def expired(authority: Authority) -> bytes:
+    credential = authority.issue("expired.test", rest=-datetime.timedelta(minutes=1))
+    return credential.certificate.read_bytes() + credential.key.read_bytes()
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_bad_file_is_replaced_at_the_reload(kind: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make(make_httpd).start()
+    file = placeholder(httpd)
+    before = load(file).serial_number
+    damage(kind, file, authority)
+    httpd.reload()
+    status = file.lstat()
+    assert stat.S_ISREG(status.st_mode) and (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, 0)
+    assert load(file).serial_number != before
+    answer = ask(httpd, SITE)
+    assert_serves_nothing(answer)
+    assert answer.leaf == load(file).public_bytes(serialization.Encoding.DER)
+    if kind == "symlink":
+        assert load(file.with_name("target.pem")).serial_number == before
+
+
+def runtime(httpd: Httpd, kind: str) -> Path:
+    """A runtime directory in which no placeholder can be kept."""
+    directory = httpd.root / "runtime"
+    directory.mkdir()
+    directory.chmod(0o777 if kind == "unsafe" else 0o755)
+    if kind == "another's":
+        os.chown(directory, 61234, 61234)
+    httpd.server_lines += [f"DefaultRuntimeDir {directory}", f"PidFile {httpd.root}/run/httpd.pid"]
+    return directory
+
+
+@pytest.mark.parametrize("kind", ["unsafe", "another's"])
+def test_unusable_runtime_directory_is_one_clear_error(kind: str, make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd)
+    directory = runtime(httpd, kind)
+    code, output = httpd.configtest()
+    reported = [line for line in output.splitlines() if "AALPN" in line]
+    assert code == 0 and len(reported) == 1, output
+    assert WILL_NOT_START in reported[0] and str(directory) in reported[0] and "DefaultRuntimeDir" in reported[0]
+    with pytest.raises(HttpdFailed):
+        httpd.start()
+    (record,) = [record for record in httpd.log.refresh() if record.tag == CANNOT_START]
+    assert str(directory) in record.text and "DefaultRuntimeDir" in record.text and SITE in record.text
+    httpd.log.allow(CANNOT_START)
+    httpd.log.allow(pattern="AH0[0-9]+|^SSL Library Error")
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_beside_mod_md(order: str, make_httpd: StartHttpd) -> None:
+    """mod_md's own fallback for its domains goes on working, also where the placeholder is on."""
+    httpd = make(make_httpd)
+    load_mod_md(httpd, order, ("managed.test",), "https://127.0.0.1:1/directory", renew="manual")
+    httpd.vhost("managed.test", lines=ON)
+    httpd.start()
+    assert_serves_nothing(ask(httpd, SITE))
+    answer = ask(httpd, "managed.test")
+    assert common_name(answer.leaf) == "Apache Managed Domain Fallback"
+    assert answer.data.startswith(b"HTTP/1.1 503 ") and CANNED in answer.data.decode()
+    for name in (SITE, "managed.test"):
+        publish_and_check(httpd, name)
+
+
+def shipped_example(certbot: Certbot, name: str) -> list[str]:
+    """The lines of the shipped example's vhost, with this name and where this certbot keeps its certificate."""
+    text = EXAMPLE.read_text().replace(LETSENCRYPT, str(certbot.live(name))).replace("www.example.com", name)
+    body = re.search(r"^<VirtualHost \*:443>\n(.*)^</VirtualHost>", text, re.DOTALL | re.MULTILINE)
+    assert body
+    ours = ("ServerName", "DocumentRoot", "SSLEngine")
+    return [line.strip() for line in body[1].splitlines() if line.strip() and not line.strip().startswith(ours)]
+
+
+def test_empty_server_becomes_a_trusted_site(
+    make_httpd: StartHttpd, authority: Authority, tmp_path: Path
+) -> None:
+    """Port 443 alone, no certificate anywhere; certbot; a reload; 200 for whoever trusts the CA."""
+    skip_where_missing(CERTBOT)
+    httpd = make_httpd()
+    vhost = httpd.vhost(SITE)
+    httpd.listeners["main"].choose_port()
+    with Pebble(tmp_path, authority, httpd.address()[1]) as pebble:
+        certbot = Certbot(tmp_path / "certbot", install_plugin(tmp_path), pebble)
+        vhost.lines = shipped_example(certbot, SITE)
+        httpd.start()
+        assert_serves_nothing(ask(httpd, SITE))
+
+        done = certbot.certonly([SITE], *options(httpd, "main"))
+        assert done.returncode == 0, done.stdout
+        assert pebble.validations() == 1
+        assert_validated(httpd, (SITE,), checks=1)
+        assert_serves_nothing(ask(httpd, SITE))
+
+        httpd.reload()
+        trust = tmp_path / "root.pem"
+        trust.write_bytes(pebble.root())
+    response = client.https_get(httpd.address(), SITE, trust)
+    assert (response.status, response.body.decode()) == (200, PAGE)
+    assert x509.load_der_x509_certificate(response.certificate) == issued(certbot, SITE)
