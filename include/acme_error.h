@@ -44,6 +44,11 @@ typedef enum {
     ACME_SESSION_RESUMED,
     ACME_NO_KEY_TYPE,
 
+    /* another responder, asked for what the spool lacks */
+    ACME_RELAY_FOREIGN_NAME,
+    ACME_RELAY_LOOP,
+    ACME_RELAY_BUSY,
+
     /* what a CA would see (RFC 8737 section 3) */
     ACME_PROBE_HOST_UNKNOWN,
     ACME_PROBE_NOBODY_LISTENS,

@@ -17,6 +17,7 @@ typedef struct {
     int engine;
     const char *spool_directory;
     apr_interval_time_t entry_age;
+    apr_array_header_t *upstreams; /* of acme_alpn_upstream_t * */
     int placeholder;
 
     /* Set in post_config: mod_ssl has the placeholder in place of a certificate. */

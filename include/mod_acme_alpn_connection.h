@@ -20,6 +20,7 @@
 typedef enum {
     ACME_ALPN_SOURCE_NONE, /* none was asked: no name was valid */
     ACME_ALPN_SOURCE_SPOOL,
+    ACME_ALPN_SOURCE_UPSTREAM,
     ACME_ALPN_SOURCES
 } acme_alpn_source_e;
 
@@ -30,6 +31,10 @@ typedef struct {
     const char *sni;          /* as the client sent it; NULL if it sent none */
     acme_alpn_source_e source;
     const char *file;     /* the entry that was looked for; NULL where no name was valid */
+    const char *upstream; /* the one that was asked last, or NULL */
+    const char
+        *detail; /* what its answer was like, in OpenSSL's or the system's words, or NULL */
+    int relayed; /* another server's relay asks */
     acme_error_e outcome; /* ACME_OK: identifier and digest are set */
     apr_status_t status;  /* errno, with ACME_SYSTEM_ERROR */
     acme_identifier_t identifier;
@@ -43,6 +48,7 @@ typedef struct {
     apr_time_t begun;                 /* when the ClientHello's offer was seen, or 0 */
     unsigned int widens : 1;          /* may choose groups that the vhost does not */
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
+    unsigned int relayed : 1;         /* the ClientHello is another server's relay's */
     unsigned int asking : 1;          /* our protocol_switch hook is asking the other modules */
     unsigned int switched : 1;        /* we have taken the connection over */
     unsigned int delegated : 1;       /* another module has */

@@ -61,6 +61,14 @@ static const struct {
                               "no certificate"},
     [ACME_NO_KEY_TYPE] = {"no-key-type", "the client accepts no challenge certificate with a "
                                          "P-256, RSA-2048 or P-384 key"},
+    [ACME_RELAY_FOREIGN_NAME] = {"relay-foreign-name",
+                                 "no ServerName or ServerAlias of this server is this name, so "
+                                 "no upstream is asked"},
+    [ACME_RELAY_LOOP] = {"relay-loop", "another server relayed the handshake to this one, and "
+                                       "what is relayed is not relayed again"},
+    [ACME_RELAY_BUSY] = {"relay-busy", "as many handshakes as may wait for an upstream at once "
+                                       "do that already"},
+
     [ACME_PROBE_HOST_UNKNOWN] = {"host-unknown", "the host's name has no address"},
     [ACME_PROBE_NOBODY_LISTENS] = {"nobody-listens", "nothing listens there"},
     [ACME_PROBE_UNREACHABLE] = {"unreachable", "the address cannot be reached"},

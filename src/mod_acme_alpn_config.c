@@ -3,6 +3,7 @@
 #include <apr_strings.h>
 
 #include "acme_interval.h"
+#include "mod_acme_alpn_upstream.h"
 
 #ifndef ACME_ALPN_SPOOLDIR
 #define ACME_ALPN_SPOOLDIR "/var/spool/acme-alpn"
@@ -32,6 +33,7 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
     made->spool_directory =
         over->spool_directory ? over->spool_directory : from->spool_directory;
     made->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
+    made->upstreams = over->upstreams ? over->upstreams : from->upstreams;
     return made;
 }
 
@@ -115,5 +117,8 @@ const command_rec acme_alpn_directives[] = {
     AP_INIT_FLAG("AcmeAlpnPlaceholder", set_placeholder, NULL, RSRC_CONF,
                  "On or Off (default): whether a TLS vhost that has no certificate gets a "
                  "self-signed one, and answers requests with 503"),
+    AP_INIT_TAKE_ARGV("AcmeAlpnUpstream", acme_alpn_upstream_set, NULL, RSRC_CONF,
+                      "HOST:PORT of another acme-tls/1 responder that is asked for what the "
+                      "spool lacks, then timeout=TIME, max=N or any-name"),
     {NULL},
 };

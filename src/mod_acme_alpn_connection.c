@@ -70,6 +70,7 @@ acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
         challenge = apr_pcalloc(c->pool, sizeof(*challenge));
         challenge->server = tls_server(connection);
         challenge->tls = SSL_get_version(connection->ssl);
+        challenge->relayed = connection->relayed;
         challenge->sni = sni ? apr_pstrdup(c->pool, sni) : NULL;
         acme_alpn_trace_vhost(c, challenge);
         challenge->outcome = look_up(c, challenge);

@@ -19,6 +19,7 @@
 
 #include <openssl/err.h>
 
+#include "acme_probe.h"
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
@@ -64,6 +65,9 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
     acme_alpn_connection_t *connection = argument;
 
     (void)from_server;
+    if (type == ACME_PROBE_RELAYED && is_first_handshake(connection)) {
+        connection->relayed = 1;
+    }
     if (type != TLSEXT_TYPE_application_layer_protocol_negotiation ||
         !is_first_handshake(connection)) {
         return;
@@ -270,4 +274,7 @@ static int on_certificate(SSL *ssl, void *argument)
 void acme_alpn_handshake_prepare(SSL_CTX *context)
 {
     SSL_CTX_set_cert_cb(context, on_certificate, NULL);
+    /* Only what libssl knows reaches on_extension. Nothing is ever sent for it. */
+    SSL_CTX_add_custom_ext(context, ACME_PROBE_RELAYED, SSL_EXT_CLIENT_HELLO, NULL, NULL, NULL,
+                           NULL, NULL);
 }

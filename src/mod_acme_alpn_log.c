@@ -16,8 +16,9 @@ APLOG_USE_MODULE(acme_alpn);
 /* Lines a second in the whole server, for each kind of line. */
 #define LINES_PER_SECOND 10
 
-/* What a stranger can cause at will must not crowd out what only the spool's state causes. */
-typedef enum { LIMIT_STRANGERS, LIMIT_SPOOL, LIMITS } limit_e;
+/* What a stranger can cause at will must not crowd out what only the spool's state causes; an
+ * upstream that fails does so as often as strangers ask. */
+typedef enum { LIMIT_STRANGERS, LIMIT_UPSTREAM, LIMIT_SPOOL, LIMITS } limit_e;
 
 typedef struct {
     apr_uint32_t second;     /* the second that `lines` counts, or one that is over */
@@ -61,7 +62,7 @@ static int let_through(const char **note, limit_e limit, apr_pool_t *pool)
     return 1;
 }
 
-static limit_e limit_of(acme_error_e reason)
+static limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_error_e reason)
 {
     switch (reason) {
     case ACME_NO_SNI:
@@ -69,9 +70,13 @@ static limit_e limit_of(acme_error_e reason)
     case ACME_NO_ENTRY:
     case ACME_SESSION_RESUMED:
     case ACME_NO_KEY_TYPE:
+    case ACME_RELAY_FOREIGN_NAME:
+    case ACME_RELAY_LOOP:
+    case ACME_RELAY_BUSY:
+    case ACME_PROBE_REFUSED:
         return LIMIT_STRANGERS;
     default:
-        return LIMIT_SPOOL;
+        return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? LIMIT_UPSTREAM : LIMIT_SPOOL;
     }
 }
 
@@ -95,14 +100,28 @@ static const char *fields(conn_rec *c, const acme_record_row_t *row)
                         acme_alpn_source_name((acme_alpn_source_e)row->source));
 }
 
+static const char *upstream(const conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    return challenge->upstream ? apr_pstrcat(c->pool, " upstream=", challenge->upstream, NULL)
+                               : "";
+}
+
 void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
                             const acme_record_row_t *row)
 {
     if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
         ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
-                       "AALPN0101: answered: %s key=%s", fields(c, row),
-                       acme_key_name(row->key_type));
+                       "AALPN0101: answered: %s key=%s%s", fields(c, row),
+                       acme_key_name(row->key_type), upstream(c, challenge));
     }
+}
+
+static const char *words(const conn_rec *c, const acme_alpn_challenge_t *challenge,
+                         acme_error_e reason)
+{
+    const char *text = acme_error_text(reason);
+
+    return challenge->detail ? apr_psprintf(c->pool, "%s (%s)", text, challenge->detail) : text;
 }
 
 void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
@@ -110,11 +129,11 @@ void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
 {
     const char *note;
 
-    if (let_through(&note, limit_of(row->reason), c->pool)) {
+    if (let_through(&note, limit_of(challenge, row->reason), c->pool)) {
         ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
-                       "AALPN0102: refused: %s reason=%s file=%s%s: %s", fields(c, row),
+                       "AALPN0102: refused: %s reason=%s file=%s%s%s: %s", fields(c, row),
                        acme_error_slug(row->reason), challenge->file ? challenge->file : "-",
-                       note, acme_error_text(row->reason));
+                       upstream(c, challenge), note, words(c, challenge, row->reason));
     }
 }
 

@@ -1,0 +1,35 @@
+/*
+ * The relay: ask another acme-tls/1 responder, as a CA would, for the challenge that this
+ * server lacks, and answer with its digest. So whatever responder an ACME client brings along
+ * works behind httpd, and a fleet's nodes can ask the one that runs the client.
+ *
+ * A handshake that waits for an upstream holds a worker. So only so many may:
+ * AcmeAlpnUpstream's max of them in the whole server, and never more than half of its workers.
+ */
+#ifndef MOD_ACME_ALPN_RELAY_H
+#define MOD_ACME_ALPN_RELAY_H
+
+#include "mod_acme_alpn_connection.h"
+
+/* In the parent, at each start and reload, for these TLS vhosts (an array of server_rec *).
+ * What is going on goes on being counted. */
+void acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
+                          const apr_array_header_t *vhosts);
+
+/* In a child, before its first connection. */
+void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server,
+                                const apr_array_header_t *vhosts);
+
+/* Whether challenge->server has upstreams. */
+int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge);
+
+/*
+ * Ask the upstreams of challenge->server for challenge->identifier, in their order.
+ *
+ * Returns ACME_OK with challenge->digest set; or why there is none: ACME_RELAY_*,
+ * ACME_PROBE_HOST_UNKNOWN, ACME_PROBE_*, ACME_CERTIFICATE_* or ACME_SYSTEM_ERROR.
+ * challenge->upstream is the one whose word it is, challenge->detail what is known besides.
+ */
+acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *pool);
+
+#endif

@@ -1,0 +1,313 @@
+#include "mod_acme_alpn_relay.h"
+
+#include <string.h>
+
+#include <apr_atomic.h>
+#include <apr_shm.h>
+#include <apr_strings.h>
+
+#include <ap_mpm.h>
+#include <http_log.h>
+
+#include "acme_flights.h"
+#include "acme_places.h"
+#include "acme_probe.h"
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_names.h"
+#include "mod_acme_alpn_upstream.h"
+
+APLOG_USE_MODULE(acme_alpn);
+
+/* What outlives a reload: the old children go on using it beside the new ones. Its name changes
+ * with its layout. */
+#define SAVED_MEMORY "mod_acme_alpn:relay:1"
+
+/* Beyond a deadline, for whoever is slow to give a place back. */
+#define GRACE apr_time_from_sec(1)
+
+typedef struct {
+    acme_places_t *places;
+    acme_flights_t *flights;
+} shared_t;
+
+/* One question to one upstream. */
+typedef struct {
+    acme_alpn_challenge_t *challenge;
+    const acme_alpn_upstream_t *upstream;
+    apr_pool_t *pool;
+    apr_time_t deadline;
+    acme_flight_key_t key;
+} question_t;
+
+static shared_t *shared; /* NULL: no memory for it */
+static acme_alpn_names_t *names;
+static SSL_CTX *context;
+
+/* How many of this process wait, and how many may; how many may in the whole server. */
+static apr_uint32_t waiting;
+static unsigned int process_places, server_places;
+
+static shared_t *make_shared(apr_pool_t *pool)
+{
+    apr_size_t places = APR_ALIGN_DEFAULT(sizeof(acme_places_t));
+    shared_t *made = apr_palloc(pool, sizeof(*made));
+    apr_shm_t *memory;
+    char *base;
+
+    if (apr_shm_create(&memory, places + acme_flights_size(), NULL, pool) != APR_SUCCESS) {
+        return NULL;
+    }
+    base = apr_shm_baseaddr_get(memory);
+    made->places = (acme_places_t *)base;
+    made->flights = (acme_flights_t *)(base + places);
+    acme_places_init(made->places, apr_time_now());
+    return acme_flights_init(made->flights) == ACME_OK ? made : NULL;
+}
+
+static shared_t *saved_shared(const server_rec *server)
+{
+    apr_pool_t *pool = server->process->pool;
+    void *data = NULL;
+
+    apr_pool_userdata_get(&data, SAVED_MEMORY, pool);
+    if (!data) {
+        data = make_shared(pool);
+        if (data) {
+            apr_pool_userdata_set(data, SAVED_MEMORY, apr_pool_cleanup_null, pool);
+        }
+    }
+    return data;
+}
+
+static unsigned int half(int number)
+{
+    return number > 1 ? (unsigned int)number / 2 : 1;
+}
+
+/* Ordinary requests keep half of the workers, in the server and in each of its processes. */
+static void count_workers(void)
+{
+    int processes = 1, threads = 1, most_threads;
+
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &processes);
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    most_threads = threads > 1 ? threads : 1;
+    server_places = half(processes * most_threads);
+    process_places = half(most_threads);
+}
+
+static int is_any_configured(const apr_array_header_t *vhosts)
+{
+    int i;
+
+    for (i = 0; i < vhosts->nelts; i++) {
+        if (acme_alpn_server_get(APR_ARRAY_IDX(vhosts, i, server_rec *))->upstreams) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
+                          const apr_array_header_t *vhosts)
+{
+    if (!is_any_configured(vhosts)) {
+        return;
+    }
+    names = acme_alpn_names_make(config_pool, server);
+    count_workers();
+    shared = saved_shared(server);
+    if (!shared) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
+                     "AALPN0030: no shared memory to count relayed handshakes in, so "
+                     "AcmeAlpnUpstream is not asked");
+    }
+}
+
+static apr_status_t free_context(void *data)
+{
+    (void)data;
+    SSL_CTX_free(context);
+    context = NULL;
+    return APR_SUCCESS;
+}
+
+static void make_resolvers(const server_rec *server)
+{
+    const apr_array_header_t *upstreams = acme_alpn_server_get(server)->upstreams;
+    int i;
+
+    for (i = 0; upstreams && i < upstreams->nelts; i++) {
+        acme_alpn_upstream_t *upstream = APR_ARRAY_IDX(upstreams, i, acme_alpn_upstream_t *);
+
+        if (!upstream->address && !upstream->resolver) {
+            upstream->resolver = acme_resolver_create(upstream->host);
+        }
+    }
+}
+
+void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server,
+                                const apr_array_header_t *vhosts)
+{
+    int i;
+
+    if (!is_any_configured(vhosts)) {
+        return;
+    }
+    for (i = 0; i < vhosts->nelts; i++) {
+        make_resolvers(APR_ARRAY_IDX(vhosts, i, server_rec *));
+    }
+    context = acme_probe_context();
+    apr_pool_cleanup_register(pool, NULL, free_context, apr_pool_cleanup_null);
+    if (!context || !acme_probe_mark_relayed(context)) {
+        free_context(NULL);
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, 0, server,
+            "AALPN0031: libssl has no client for AcmeAlpnUpstream, so it is not asked");
+    }
+}
+
+static int is_unreachable(acme_error_e error)
+{
+    return error == ACME_PROBE_NOBODY_LISTENS || error == ACME_PROBE_UNREACHABLE;
+}
+
+static acme_error_e probe(const question_t *question, apr_sockaddr_t *address)
+{
+    acme_probe_t answer;
+
+    acme_probe(&answer, question->pool, context, address, &question->challenge->identifier,
+               question->deadline);
+    question->challenge->digest = answer.digest;
+    question->challenge->detail = answer.detail;
+    return answer.outcome;
+}
+
+/* The first of the host's addresses that can be reached. */
+static acme_error_e probe_host(const question_t *question)
+{
+    acme_addresses_t found;
+    acme_error_e error;
+    int i;
+
+    if (!question->upstream->resolver) {
+        return ACME_SYSTEM_ERROR;
+    }
+    error = acme_resolver_ask(&found, question->upstream->resolver, question->deadline);
+    for (i = 0; i < found.count && (i == 0 || is_unreachable(error)); i++) {
+        apr_sockaddr_t *address;
+
+        error =
+            apr_sockaddr_info_get(&address, found.address[i], APR_UNSPEC,
+                                  question->upstream->port, 0, question->pool) == APR_SUCCESS
+                ? probe(question, address)
+                : ACME_PROBE_HOST_UNKNOWN;
+    }
+    return error;
+}
+
+static acme_error_e lead(const question_t *question, const acme_flight_t *flight)
+{
+    acme_error_e error = question->upstream->address
+                             ? probe(question, question->upstream->address)
+                             : probe_host(question);
+
+    acme_flights_land(shared->flights, flight, error, &question->challenge->digest,
+                      apr_time_now());
+    return error;
+}
+
+/* Handshakes for the same name share one relay, whichever process they are in. */
+static acme_error_e fly(const question_t *question)
+{
+    acme_error_e error;
+
+    for (;;) {
+        apr_time_t now = apr_time_now();
+        acme_flight_t flight;
+
+        if (now >= question->deadline) {
+            return ACME_PROBE_TIMEOUT;
+        }
+        if (acme_flights_board(&flight, shared->flights, &question->key, now,
+                               question->deadline) == ACME_FLIGHT_LEADS) {
+            return lead(question, &flight);
+        }
+        if (acme_flights_await(&error, &question->challenge->digest, shared->flights, &flight,
+                               question->deadline)) {
+            return error;
+        }
+    }
+}
+
+static unsigned int least(unsigned int one, unsigned int other)
+{
+    return one < other ? one : other;
+}
+
+/* Whoever follows a flight takes a place too: what is scarce is workers. */
+static acme_error_e ask_in_place(const question_t *question)
+{
+    apr_time_t now = apr_time_now();
+    unsigned int places = least((unsigned int)question->upstream->places, server_places);
+    acme_error_e error = ACME_RELAY_BUSY;
+    acme_place_t place;
+
+    if (apr_atomic_inc32(&waiting) < process_places &&
+        acme_places_take(&place, shared->places, places, now,
+                         question->deadline - now + GRACE)) {
+        error = fly(question);
+        acme_places_leave(shared->places, &place);
+    }
+    apr_atomic_dec32(&waiting);
+    return error;
+}
+
+static acme_error_e ask(acme_alpn_challenge_t *challenge, const acme_alpn_upstream_t *upstream,
+                        apr_pool_t *pool, apr_time_t latest)
+{
+    question_t question = {
+        challenge, upstream, pool, apr_time_now() + upstream->timeout, {{0}}};
+    acme_error_e error;
+
+    challenge->upstream = upstream->given;
+    challenge->detail = NULL;
+    if (question.deadline > latest) {
+        question.deadline = latest;
+    }
+    if (!shared || !context ||
+        acme_flights_key(&question.key, shared->flights, upstream->given,
+                         challenge->identifier.name) != ACME_OK) {
+        return ACME_SYSTEM_ERROR;
+    }
+    if (acme_flights_recall(&error, shared->flights, &question.key, apr_time_now())) {
+        return error;
+    }
+    return ask_in_place(&question);
+}
+
+int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge)
+{
+    return acme_alpn_server_get(challenge->server)->upstreams != NULL;
+}
+
+acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *pool)
+{
+    const apr_array_header_t *upstreams = acme_alpn_server_get(challenge->server)->upstreams;
+    int is_known = acme_alpn_names_have(names, &challenge->identifier), i;
+    apr_time_t latest = apr_time_now() + ACME_ALPN_UPSTREAM_LONGEST;
+    acme_error_e result = ACME_RELAY_FOREIGN_NAME;
+
+    if (challenge->relayed) {
+        return ACME_RELAY_LOOP;
+    }
+    for (i = 0; i < upstreams->nelts && result != ACME_OK; i++) {
+        const acme_alpn_upstream_t *upstream =
+            APR_ARRAY_IDX(upstreams, i, acme_alpn_upstream_t *);
+
+        if ((is_known || upstream->any_name) && apr_time_now() < latest) {
+            result = ask(challenge, upstream, pool, latest);
+        }
+    }
+    return result;
+}

@@ -1,0 +1,147 @@
+"""Another acme-tls/1 responder, which answers as a test tells it to: rightly, wrongly or never."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from .checker import ACME_IDENTIFIER, PROTOCOL
+from .pki import _builder, common_name, general_name, make_key
+
+# What a connection is given: the accepted socket, which is closed afterwards.
+Behaviour = Callable[[socket.socket], None]
+
+# A bound on what a connection that is held takes, for the case that nobody closes it.
+HELD = 30.0
+
+
+def certificate(
+    names: Iterable[str], digest: bytes, *, critical: bool = True, value: bytes | None = None, repeated: bool = False
+) -> bytes:
+    """A challenge certificate and its key as PEM; with these flaws, if any."""
+    key = make_key("p256")
+    subject = common_name("upstream")
+    oid = x509.ObjectIdentifier(ACME_IDENTIFIER)
+    content = b"\x04\x20" + digest if value is None else value
+    builder = (
+        _builder(subject, subject, key)
+        .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
+        .add_extension(x509.UnrecognizedExtension(oid, content), critical=critical)
+    )
+    if repeated:
+        # The library refuses a second one, so it gets there under another number of the same length.
+        other = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.32")
+        builder = builder.add_extension(x509.UnrecognizedExtension(other, content), critical=critical)
+        builder._extensions[-1]._oid = oid  # type: ignore[attr-defined]
+        builder._extensions[-1].value._oid = oid  # type: ignore[attr-defined]
+    made = builder.sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def serve(pem: bytes, *, protocols: Iterable[str] = (PROTOCOL,), version: ssl.TLSVersion | None = None) -> Behaviour:
+    """A handshake with this certificate, and then the end."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "certificate.pem"
+        path.write_bytes(pem)
+        context.load_cert_chain(path)
+    context.set_alpn_protocols(list(protocols))
+    if version:
+        context.minimum_version = context.maximum_version = version
+
+    def behave(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1)
+
+    return behave
+
+
+def say(text: bytes) -> Behaviour:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(text)
+
+    return behave
+
+
+def close(connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+class Upstream:
+    """Listens on loopback; each connection gets the behaviour of the moment, on a thread of its own."""
+
+    def __init__(self, behaviour: Behaviour | None = None) -> None:
+        self.behaviour = behaviour or self.hang
+        self.connections = 0
+        self.open = 0
+        self.most_open = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.address: tuple[str, int] = self._listener.getsockname()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __str__(self) -> str:
+        return f"{self.address[0]}:{self.address[1]}"
+
+    def hang(self, connection: socket.socket) -> None:
+        """Never a word, until the other side goes away."""
+        connection.settimeout(HELD)
+        while connection.recv(65536):
+            pass
+
+    def drip(self, connection: socket.socket) -> None:
+        """A record that is announced and comes byte by byte."""
+        connection.sendall(b"\x16\x03\x03\x40\x00")
+        while not self._over.wait(0.05):
+            connection.sendall(b"\x02")
+
+    def slow(self, seconds: float, behaviour: Behaviour) -> Behaviour:
+        def behave(connection: socket.socket) -> None:
+            self._over.wait(seconds)
+            behaviour(connection)
+
+        return behave
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.connections += 1
+                self.open += 1
+                self.most_open = max(self.most_open, self.open)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                self.behaviour(connection)
+        except OSError:
+            pass  # the other side went away, as it may
+        finally:
+            with self._lock:
+                self.open -= 1
+
+    def __enter__(self) -> Upstream:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        # close() alone would leave accept() waiting.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)

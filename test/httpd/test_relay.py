@@ -1,0 +1,331 @@
+"""AcmeAlpnUpstream: what spool and store lack is asked of another responder, within bounds."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import StartHttpd
+from harness import client, poll
+from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
+from harness.pki import Authority
+from harness.server import Httpd
+from harness.spool import KeyAuthorization
+from harness.upstream import Upstream, certificate, close, say, serve
+
+NAME, ALIAS, WILD = "relayed.test", "alias.test", "*.wild.test"
+NODE = "node.test"
+TIMEOUT = 0.5
+# What a handshake may take beyond the time-out, on a busy machine.
+SLACK = 1.5
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+def server(make_httpd: StartHttpd, authority: Authority, *directives: str) -> Httpd:
+    httpd = make_httpd()
+    httpd.server_lines += directives
+    vhost = httpd.vhost(NAME, ALIAS, credentials=[authority.issue(NAME)])
+    vhost.lines.append(f"ServerAlias {WILD}")
+    return httpd.start()
+
+
+def relay(make_httpd: StartHttpd, authority: Authority, upstream: object, *options: str) -> Httpd:
+    return server(make_httpd, authority, " ".join(["AcmeAlpnUpstream", str(upstream), *options]))
+
+
+def timed(httpd: Httpd, name: str) -> tuple[client.Answer, float]:
+    begin = time.monotonic()
+    answer = client.handshake(httpd.address(), name)
+    return answer, time.monotonic() - begin
+
+
+def forget() -> None:
+    """The second for which there is no answer is over."""
+    end = time.monotonic() + 1.05
+    poll.until(lambda: time.monotonic() > end, 5, "a second is over")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_answer_of_the_upstream_is_served(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream, version: ssl.TLSVersion
+) -> None:
+    httpd = relay(make_httpd, authority, upstream)
+    for name in (NAME, ALIAS, "any.wild.test", NAME):
+        value = KeyAuthorization.new()
+        upstream.behaviour = serve(certificate([name], value.digest), version=version)
+        assert_answered(httpd, name, value)
+    assert len(httpd.log.find(ANSWERED, f"source=upstream .*upstream={upstream}")) == upstream.connections == 4
+    assert client.https_get(httpd.address(), NAME, authority.root).status == 200
+
+
+def test_spool_comes_first(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    httpd = relay(make_httpd, authority, upstream)
+    value = httpd.spool.publish(NAME)
+    assert_answered(httpd, NAME, value)
+    assert upstream.connections == 0
+
+
+@pytest.mark.parametrize("any_name", [False, True])
+def test_only_names_of_this_server(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream, any_name: bool
+) -> None:
+    httpd = relay(make_httpd, authority, upstream, *(["any-name"] if any_name else []))
+    for name in ("foreign.test", "wild.test"):
+        value = KeyAuthorization.new()
+        upstream.behaviour = serve(certificate([name], value.digest))
+        if any_name:
+            assert_answered(httpd, name, value)
+        else:
+            assert_refused(httpd, name, "relay-foreign-name")
+    assert bool(upstream.connections) == any_name
+
+
+def flawed(kind: str, digest: bytes) -> bytes:
+    flaws = {
+        "certificate-not-critical": lambda: certificate([NAME], digest, critical=False),
+        "certificate-malformed": lambda: certificate([NAME], digest, value=b"\x04\x1f" + digest[:31]),
+        "certificate-wrong-name": lambda: certificate(["other.test"], digest),
+        "certificate-repeated-extension": lambda: certificate([NAME], digest, repeated=True),
+    }
+    return flaws[kind]()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "certificate-not-critical",
+        "certificate-malformed",
+        "certificate-wrong-name",
+        "certificate-repeated-extension",
+        "two-names",
+        "certificate-ordinary",
+        "other-protocol",
+        "refused",
+        "not-tls",
+        "closed",
+        "nobody-listens",
+        "timeout",
+        "drip",
+        "host-unknown",
+    ],
+)
+def test_fault_is_refused_in_time_and_told(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream, reason: str
+) -> None:
+    value = KeyAuthorization.new()
+    good = certificate([NAME], value.digest)
+    where: object = upstream
+    if reason == "two-names":
+        reason, upstream.behaviour = "certificate-wrong-name", serve(certificate([NAME, "b.test"], value.digest))
+    elif reason.startswith("certificate-") and reason != "certificate-ordinary":
+        upstream.behaviour = serve(flawed(reason, value.digest))
+    elif reason == "certificate-ordinary":
+        ordinary = authority.issue(NAME)
+        upstream.behaviour = serve(ordinary.certificate.read_bytes() + ordinary.key.read_bytes())
+    elif reason == "other-protocol":
+        upstream.behaviour = serve(good, protocols=())
+    elif reason == "refused":
+        # What a server says that knows no such protocol (RFC 7301 section 3.2).
+        upstream.behaviour = say(b"\x15\x03\x03\x00\x02\x02\x78")
+    elif reason == "not-tls":
+        upstream.behaviour = say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    elif reason == "closed":
+        upstream.behaviour = close
+    elif reason == "nobody-listens":
+        with Upstream() as gone:
+            where = str(gone)
+    elif reason == "drip":
+        reason, upstream.behaviour = "timeout", upstream.drip
+    elif reason == "host-unknown":
+        # Of letters that no name server is asked for (RFC 6761 section 6.4).
+        where = f"nobody.invalid:{upstream.address[1]}"
+    httpd = relay(make_httpd, authority, where, f"timeout={int(TIMEOUT * 1000)}ms")
+    begin = time.monotonic()
+    line = assert_refused(httpd, NAME, rf"({reason}|timeout)" if reason == "host-unknown" else reason)
+    assert time.monotonic() - begin < TIMEOUT + SLACK * poll.FACTOR
+    assert f"upstream={where}" in line.text and "source=upstream" in line.text
+    # And the server goes on.
+    assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+    assert client.https_get(httpd.address(), NAME, authority.root).status == 200
+
+
+def test_what_there_was_not_is_remembered_for_a_second(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    upstream.behaviour = close
+    httpd = relay(make_httpd, authority, upstream)
+    begin = time.monotonic()
+    for _ in range(3):
+        assert_refused(httpd, NAME, "closed")
+    if time.monotonic() - begin < 0.9:
+        assert upstream.connections == 1
+    forget()
+    value = KeyAuthorization.new()
+    upstream.behaviour = serve(certificate([NAME], value.digest))
+    assert_answered(httpd, NAME, value)
+
+
+def test_answer_is_not_remembered(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    httpd = relay(make_httpd, authority, upstream)
+    for count in range(1, 4):
+        value = KeyAuthorization.new()
+        upstream.behaviour = serve(certificate([NAME], value.digest))
+        assert_answered(httpd, NAME, value)
+        assert upstream.connections == count
+
+
+def test_handshakes_for_one_name_share_a_relay(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    """In whichever process they are."""
+    httpd = relay(make_httpd, authority, upstream)
+    value = KeyAuthorization.new()
+    upstream.behaviour = upstream.slow(0.5, serve(certificate([NAME], value.digest)))
+    with ThreadPoolExecutor(3) as pool:
+        for answer in pool.map(lambda _: client.handshake(httpd.address(), NAME), range(3)):
+            assert answer.leaf
+            assert value.digest in answer.leaf
+    assert upstream.connections == 1
+    httpd.log.expect(ANSWERED, count=3)
+
+
+def test_no_more_than_max_wait_and_the_rest_is_told_at_once(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    httpd = relay(make_httpd, authority, upstream, "max=2", "timeout=2s", "any-name")
+    httpd.log.allow(REFUSED, "reason=(timeout|relay-busy) ")
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(timed, httpd, f"wait{number}.test") for number in range(2)]
+        poll.until(lambda: upstream.open == 2, 5, "two wait")
+        for number in range(5):
+            answer, seconds = timed(httpd, f"busy{number}.test")
+            assert answer.alert == client.NO_APPLICATION_PROTOCOL and seconds < 1
+        assert not any(each.done() for each in waiting)
+        assert len(httpd.log.find(REFUSED, "reason=relay-busy ")) == 5
+        assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+        assert client.https_get(httpd.address(), NAME, authority.root).status == 200
+        for each in waiting:
+            answer, seconds = each.result()
+            assert answer.alert == client.NO_APPLICATION_PROTOCOL and seconds < 2 + SLACK * poll.FACTOR
+    assert upstream.most_open == 2
+
+
+def test_place_of_a_killed_child_comes_back(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    httpd = relay(make_httpd, authority, upstream, "max=1", "timeout=2s", "any-name")
+    httpd.log.allow(REFUSED, "reason=(timeout|relay-busy) ")
+    httpd.log.allow(pattern="exit signal Killed")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(timed, httpd, "killed.test")
+        poll.until(lambda: upstream.open == 1, 5, "one waits")
+        for child in httpd.children():
+            os.kill(child, 9)
+        waiting.exception(timeout=10)
+    value = KeyAuthorization.new()
+    upstream.behaviour = serve(certificate(["next.test"], value.digest))
+
+    def answered() -> bool:
+        try:
+            return value.digest in client.handshake(httpd.address(), "next.test").leaf
+        except OSError:
+            return False
+
+    poll.until(answered, 8, "the place is free again")
+
+
+def test_limit_holds_over_a_graceful_restart(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    httpd = relay(make_httpd, authority, upstream, "max=1", "timeout=5s", "any-name")
+    httpd.log.allow(REFUSED, "reason=(timeout|relay-busy) ")
+    restarts = len(httpd.log.find(pattern="resuming normal operations"))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(timed, httpd, "before.test")
+        poll.until(lambda: upstream.open == 1, 5, "one waits")
+        os.kill(httpd.pid, 10)
+        poll.until(lambda: len(httpd.log.find(pattern="resuming normal operations")) > restarts, 4, "a restart")
+        answer, seconds = timed(httpd, "after.test")
+        assert answer.alert == client.NO_APPLICATION_PROTOCOL and seconds < 2
+        assert httpd.log.find(REFUSED, "identifier=after.test .*reason=relay-busy ")
+        assert waiting.result()[0].alert == client.NO_APPLICATION_PROTOCOL
+    assert upstream.most_open == 1
+
+
+def test_upstreams_are_asked_in_their_order(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    value = KeyAuthorization.new()
+    with Upstream(close) as first:
+        upstream.behaviour = serve(certificate([NAME], value.digest))
+        httpd = server(make_httpd, authority, f"AcmeAlpnUpstream {first}", f"AcmeAlpnUpstream {upstream}")
+        assert_answered(httpd, NAME, value)
+        assert (first.connections, upstream.connections) == (1, 1)
+        other = KeyAuthorization.new()
+        forget()
+        first.behaviour = serve(certificate([NAME], other.digest))
+        assert_answered(httpd, NAME, other)
+        assert (first.connections, upstream.connections) == (2, 1)
+
+
+def test_host_that_is_a_name(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    httpd = relay(make_httpd, authority, f"localhost:{upstream.address[1]}")
+    for _ in range(3):
+        value = KeyAuthorization.new()
+        upstream.behaviour = serve(certificate([NAME], value.digest))
+        assert_answered(httpd, NAME, value)
+
+
+def test_two_nodes_that_name_each_other(make_httpd: StartHttpd, authority: Authority) -> None:
+    """Neither asks back what the other asks, and each has the other's challenges."""
+    nodes = [make_httpd(), make_httpd()]
+    for node in nodes:
+        for listener in node.listeners.values():
+            listener.choose_port()
+    for node, other in zip(nodes, reversed(nodes)):
+        node.vhost(NODE, credentials=[authority.issue(NODE)])
+        node.server_lines.append(f"AcmeAlpnUpstream {other.listeners['main']}")
+        node.start()
+    one, two = nodes
+    assert_refused(one, NODE, "refused")
+    two.log.expect(REFUSED, "reason=relay-loop ")
+    wait_for_rate_limit(one)
+    forget()
+    value = two.spool.publish(NODE)
+    assert_answered(one, NODE, value)
+    two.log.expect(ANSWERED, "source=spool")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", "is not an address"),
+        ("127.0.0.1", "is not an address"),
+        ("127.0.0.1:0", "is not an address"),
+        (":443", "is not an address"),
+        ("127.0.0.1:443 timeout=0s", "timeout='0s' is not a time"),
+        ("127.0.0.1:443 timeout=1h", "timeout='1h' is not a time"),
+        ("127.0.0.1:443 max=0", "max='0' is not a number"),
+        ("127.0.0.1:443 max=129", "max='129' is not a number"),
+        ("127.0.0.1:443 max=8x", "max='8x' is not a number"),
+        ("127.0.0.1:443 anyname", "'anyname' is not an option"),
+    ],
+)
+def test_bad_arguments_fail_configtest(
+    make_httpd: StartHttpd, authority: Authority, arguments: str, told: str
+) -> None:
+    httpd = make_httpd()
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.server_lines.append(f"AcmeAlpnUpstream {arguments}")
+    code, output = httpd.configtest()
+    assert code != 0 and "AcmeAlpnUpstream" in output and told in output
+    httpd.server_lines[-1] = "AcmeAlpnUpstream [::1]:443 timeout=500ms max=3 any-name"
+    code, output = httpd.configtest()
+    assert code == 0, output
