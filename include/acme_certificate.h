@@ -23,13 +23,14 @@
  * extensions: a subjectAltName with the identifier alone, and the critical acmeIdentifier
  * (1.3.6.1.5.5.7.1.31) whose value is the digest as an ASN.1 OCTET STRING.
  *
- * `key` is of type `type` and stays the caller's. `now` sets the validity.
+ * `key` is of type `type`, and `public_key` is acme_key_public's of it, or the key itself; both
+ * stay the caller's. `now` sets the validity.
  * Returns ACME_OK with *certificate, which the caller frees with X509_free, or
  * ACME_SYSTEM_ERROR (see OpenSSL's error queue) with *certificate untouched.
  */
 acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *identifier,
                                    const acme_digest_t *digest, acme_key_type_e type,
-                                   EVP_PKEY *key, apr_time_t now);
+                                   EVP_PKEY *key, EVP_PKEY *public_key, apr_time_t now);
 
 /* How long the certificate of a vhost that has none yet is valid. */
 #define ACME_CERTIFICATE_PLACEHOLDER_LIFETIME apr_time_from_sec(30 * 24 * 60 * 60)

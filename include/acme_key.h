@@ -21,4 +21,14 @@ const EVP_MD *acme_key_digest(acme_key_type_e type);
  * RSA takes some 100 ms. */
 EVP_PKEY *acme_key_generate(acme_key_type_e type);
 
+/*
+ * The public half of an EC key, as the EVP_PKEY that X509_set_pubkey encodes quickest: OpenSSL
+ * 3 looks for an encoder and a decoder each time that it is given a key of a provider, which is
+ * most of what minting costs, and has its own encoding for a key that was put together here.
+ *
+ * The caller frees it with EVP_PKEY_free. Where there is none, RSA included, it is the key
+ * itself, with a reference of its own; NULL for NULL.
+ */
+EVP_PKEY *acme_key_public(EVP_PKEY *key, acme_key_type_e type);
+
 #endif

@@ -135,11 +135,11 @@ static int add_acme_identifier(X509 *certificate, const acme_digest_t *digest)
 
 acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *identifier,
                                    const acme_digest_t *digest, acme_key_type_e type,
-                                   EVP_PKEY *key, apr_time_t now)
+                                   EVP_PKEY *key, EVP_PKEY *public_key, apr_time_t now)
 {
     X509 *made = X509_new();
 
-    if (!made || !set_fields(made, COMMON_NAME, key, now, ACME_CERTIFICATE_LIFETIME) ||
+    if (!made || !set_fields(made, COMMON_NAME, public_key, now, ACME_CERTIFICATE_LIFETIME) ||
         !add_alternative_name(made, identifier) || !add_acme_identifier(made, digest) ||
         X509_sign(made, key, acme_key_digest(type)) <= 0) {
         X509_free(made);

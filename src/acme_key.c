@@ -1,6 +1,7 @@
 #include "acme_key.h"
 
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/rsa.h>
 
@@ -47,4 +48,41 @@ EVP_PKEY *acme_key_generate(acme_key_type_e type)
     }
     EVP_PKEY_CTX_free(context);
     return key;
+}
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#define EVP_PKEY_get1_encoded_public_key EVP_PKEY_get1_tls_encodedpoint
+#define EVP_PKEY_set1_encoded_public_key EVP_PKEY_set1_tls_encodedpoint
+#define EVP_PKEY_eq                      EVP_PKEY_cmp
+#endif
+
+static int copy_public(EVP_PKEY *copy, EVP_PKEY *key, acme_key_type_e type)
+{
+    unsigned char *point = NULL;
+    size_t length = EVP_PKEY_get1_encoded_public_key(key, &point);
+    int done = length > 0 && EVP_PKEY_set_type(copy, keys[type].algorithm) &&
+               EVP_PKEY_copy_parameters(copy, key) == 1 &&
+               EVP_PKEY_set1_encoded_public_key(copy, point, length) == 1 &&
+               EVP_PKEY_eq(copy, key) == 1;
+
+    OPENSSL_free(point);
+    return done;
+}
+
+EVP_PKEY *acme_key_public(EVP_PKEY *key, acme_key_type_e type)
+{
+    EVP_PKEY *copy;
+
+    if (!key) {
+        return NULL;
+    }
+    copy = keys[type].algorithm == EVP_PKEY_EC ? EVP_PKEY_new() : NULL;
+    ERR_set_mark();
+    if (copy && copy_public(copy, key, type)) {
+        ERR_pop_to_mark();
+        return copy;
+    }
+    ERR_pop_to_mark();
+    EVP_PKEY_free(copy);
+    return EVP_PKEY_up_ref(key) ? key : NULL;
 }

@@ -26,7 +26,7 @@ typedef struct {
     } key[ACME_KEY_TYPES];
 } saved_keys_t;
 
-static EVP_PKEY *keys[ACME_KEY_TYPES];
+static EVP_PKEY *keys[ACME_KEY_TYPES], *public_keys[ACME_KEY_TYPES];
 static acme_cache_t *cache;
 
 static apr_status_t free_keys(void *data)
@@ -35,8 +35,9 @@ static apr_status_t free_keys(void *data)
 
     (void)data;
     for (type = 0; type < ACME_KEY_TYPES; type++) {
+        EVP_PKEY_free(public_keys[type]);
         EVP_PKEY_free(keys[type]);
-        keys[type] = NULL;
+        keys[type] = public_keys[type] = NULL;
     }
     return APR_SUCCESS;
 }
@@ -100,6 +101,7 @@ void acme_alpn_certificates_init(apr_pool_t *config_pool, server_rec *server)
         const unsigned char *der = saved->key[type].der;
 
         keys[type] = der ? d2i_AutoPrivateKey(NULL, &der, saved->key[type].length) : NULL;
+        public_keys[type] = acme_key_public(keys[type], (acme_key_type_e)type);
         if (saved->key[type].der && !keys[type]) {
             report(server, (acme_key_type_e)type);
         }
@@ -126,8 +128,8 @@ static X509 *mint(const acme_identifier_t *identifier, const acme_digest_t *dige
 {
     X509 *certificate = NULL;
 
-    if (acme_certificate_mint(&certificate, identifier, digest, type, keys[type], now) ==
-        ACME_OK) {
+    if (acme_certificate_mint(&certificate, identifier, digest, type, keys[type],
+                              public_keys[type], now) == ACME_OK) {
         acme_record_count(acme_alpn_record_get(), ACME_RECORD_MINTED);
         if (cache) {
             acme_cache_put(cache, identifier, digest, type, now, certificate);

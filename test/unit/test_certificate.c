@@ -95,7 +95,7 @@ static const key_row_t key_types[] = {
 };
 
 /* one of each type, for the whole run: RSA takes its time */
-static EVP_PKEY *keys[ACME_KEY_TYPES];
+static EVP_PKEY *keys[ACME_KEY_TYPES], *public_keys[ACME_KEY_TYPES];
 
 static acme_digest_t digest_of(unsigned char first)
 {
@@ -116,9 +116,9 @@ static X509 *mint(const char *sni, const acme_digest_t *digest, acme_key_type_e 
     X509 *certificate = NULL;
 
     assert_reason(acme_identifier_from_sni(&identifier, sni, strlen(sni)), ACME_OK);
-    assert_reason(
-        acme_certificate_mint(&certificate, &identifier, digest, type, keys[type], now),
-        ACME_OK);
+    assert_reason(acme_certificate_mint(&certificate, &identifier, digest, type, keys[type],
+                                        public_keys[type], now),
+                  ACME_OK);
     assert_non_null(certificate);
     return certificate;
 }
@@ -339,9 +339,9 @@ static void test_failure_leaves_the_certificate_untouched(void **state)
     half = d2i_PUBKEY(NULL, &at, length);
     assert_non_null(half);
     assert_reason(acme_identifier_from_sni(&identifier, BYTES("example.com")), ACME_OK);
-    assert_reason(
-        acme_certificate_mint(&certificate, &identifier, &digest, ACME_KEY_P256, half, NOW),
-        ACME_SYSTEM_ERROR);
+    assert_reason(acme_certificate_mint(&certificate, &identifier, &digest, ACME_KEY_P256, half,
+                                        half, NOW),
+                  ACME_SYSTEM_ERROR);
     assert_ptr_equal(certificate, untouched);
     EVP_PKEY_free(half);
     OPENSSL_free(encoded);
@@ -355,7 +355,8 @@ static int make_keys(void **state)
     (void)state;
     for (type = 0; type < ACME_KEY_TYPES; type++) {
         keys[type] = acme_key_generate((acme_key_type_e)type);
-        if (!keys[type]) {
+        public_keys[type] = acme_key_public(keys[type], (acme_key_type_e)type);
+        if (!keys[type] || !public_keys[type]) {
             return -1;
         }
     }
@@ -368,6 +369,7 @@ static int free_keys(void **state)
 
     (void)state;
     for (type = 0; type < ACME_KEY_TYPES; type++) {
+        EVP_PKEY_free(public_keys[type]);
         EVP_PKEY_free(keys[type]);
     }
     return 0;

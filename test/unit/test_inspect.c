@@ -143,7 +143,7 @@ static X509 *mint(const char *text)
 
     memcpy(digest.bytes, BYTES_32, sizeof(digest.bytes));
     assert_reason(
-        acme_certificate_mint(&certificate, &identifier, &digest, ACME_KEY_P256, key, NOW),
+        acme_certificate_mint(&certificate, &identifier, &digest, ACME_KEY_P256, key, key, NOW),
         ACME_OK);
     return certificate;
 }

@@ -2,10 +2,15 @@
 
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
 #include "acme_key.h"
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#define EVP_PKEY_eq EVP_PKEY_cmp
+#endif
 
 typedef struct {
     const char *name;
@@ -78,6 +83,27 @@ static void test_key(void **state)
     EVP_PKEY_free(other);
 }
 
+/* The same to whoever encodes or verifies with it, and of an EC key the public half alone. */
+static void test_public_key(void **state)
+{
+    const key_row_t *row = *state;
+    EVP_PKEY *key = acme_key_generate(row->type);
+    EVP_PKEY *public_key;
+
+    ERR_clear_error();
+    public_key = acme_key_public(key, row->type);
+    assert_non_null(public_key);
+    assert_int_equal(ERR_peek_error(), 0);
+    assert_public_key(public_key, row->start, row->start_length);
+    assert_int_equal(EVP_PKEY_eq(public_key, key), 1);
+    assert_true(verifies(key, public_key, acme_key_digest(row->type)));
+    assert_int_equal(public_key == key, row->type == ACME_KEY_RSA2048);
+    EVP_PKEY_free(key);
+    assert_int_equal(EVP_PKEY_bits(public_key), row->bits);
+    EVP_PKEY_free(public_key);
+    assert_null(acme_key_public(NULL, row->type));
+}
+
 static void test_every_type_has_a_row(void **state)
 {
     size_t i;
@@ -91,12 +117,13 @@ static void test_every_type_has_a_row(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[COUNT(rows) + 1];
+    struct CMUnitTest tests[2 * COUNT(rows) + 1];
     size_t i;
 
     for (i = 0; i < COUNT(rows); i++) {
-        tests[i] = unit_case(rows[i].name, test_key, &rows[i]);
+        tests[2 * i] = unit_case(rows[i].name, test_key, &rows[i]);
+        tests[2 * i + 1] = unit_case(rows[i].name, test_public_key, &rows[i]);
     }
-    tests[i] = unit_case("every type has a row", test_every_type_has_a_row, NULL);
+    tests[2 * i] = unit_case("every type has a row", test_every_type_has_a_row, NULL);
     return cmocka_run_group_tests_name("key", tests, NULL, NULL);
 }
