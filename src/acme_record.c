@@ -1,5 +1,6 @@
 #include "acme_record.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include <apr_atomic.h>
