@@ -27,11 +27,16 @@
 #include "mod_acme_alpn_protocols.h"
 #include "mod_acme_alpn_record.h"
 #include "mod_acme_alpn_relay.h"
+#include "mod_acme_alpn_report.h"
+#include "mod_acme_alpn_status.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
 /* The TLS vhosts of this configuration that answer challenges: of server_rec *. */
 static apr_array_header_t *vhosts;
+
+/* All TLS vhosts, for the status page. */
+static apr_array_header_t *tls_vhosts;
 
 /* Whether there are TLS vhosts that do not. */
 static int has_others;
@@ -41,6 +46,7 @@ static int pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t 
     (void)log_pool;
     (void)temp_pool;
     vhosts = apr_array_make(config_pool, 8, sizeof(server_rec *));
+    tls_vhosts = apr_array_make(config_pool, 8, sizeof(server_rec *));
     has_others = 0;
     return OK;
 }
@@ -79,6 +85,7 @@ static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_C
         return DECLINED;
     }
     acme_alpn_handshake_prepare(context);
+    APR_ARRAY_PUSH(tls_vhosts, server_rec *) = server;
     if (acme_alpn_server_answers(server)) {
         APR_ARRAY_PUSH(vhosts, server_rec *) = server;
     } else {
@@ -95,6 +102,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         return OK;
     }
     acme_alpn_record_init(config_pool, server);
+    acme_alpn_report_init(tls_vhosts);
     if (!ap_find_linked_module("mod_ssl.c")) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                      "AALPN0001: mod_ssl is not loaded, so there is no TLS handshake to answer "
@@ -189,6 +197,7 @@ static void register_hooks(apr_pool_t *pool)
      * whatever writes the response. (Its name as a predecessor would not do: that means all of
      * its hooks, and its last handler writes the response.) */
     ap_hook_map_to_storage(hide_upgrade, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+    ap_hook_handler(acme_alpn_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(hide_upgrade, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
 }
 

@@ -80,4 +80,16 @@ typedef struct {
 acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
                              const acme_spool_t *spool, apr_time_t now);
 
+/* With more entries than this, acme_spool_sample stops to count. */
+#define ACME_SPOOL_COUNT_MAX 250000
+
+/*
+ * The same of a spool that may be large: the first `most` entries that the directory gives, and
+ * how many there are of all, of which no more is seen than the name. *total is
+ * ACME_SPOOL_COUNT_MAX where there are as many or more.
+ */
+acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
+                               apr_size_t *total, const acme_spool_t *spool, apr_size_t most,
+                               apr_time_t now);
+
 #endif

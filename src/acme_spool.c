@@ -429,12 +429,36 @@ static int by_name(const void *left, const void *right)
                   ((const acme_spool_entry_t *)right)->name);
 }
 
-acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
-                             const acme_spool_t *spool, apr_time_t now)
+/* Reads on to the end of the directory, or to ACME_SPOOL_COUNT_MAX. */
+static acme_error_e read_entries(apr_pool_t *pool, apr_array_header_t *found, apr_size_t *total,
+                                 DIR *stream, const struct stat *directory,
+                                 const acme_spool_t *spool, apr_size_t most, apr_time_t now)
+{
+    apr_size_t seen = 0;
+    struct dirent *file;
+
+    for (errno = 0; (file = readdir(stream)) != NULL; errno = 0) {
+        if (file->d_name[0] == '.') {
+            continue;
+        }
+        if (seen++ < most) {
+            APR_ARRAY_PUSH(found, acme_spool_entry_t) =
+                examine(dirfd(stream), directory, apr_pstrdup(pool, file->d_name),
+                        spool->entry_age, now);
+        } else if (seen >= ACME_SPOOL_COUNT_MAX && most < ACME_SPOOL_COUNT_MAX) {
+            break;
+        }
+    }
+    *total = seen;
+    return file || !errno ? ACME_OK : ACME_SYSTEM_ERROR;
+}
+
+acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
+                               apr_size_t *total, const acme_spool_t *spool, apr_size_t most,
+                               apr_time_t now)
 {
     apr_array_header_t *found = apr_array_make(pool, 16, sizeof(acme_spool_entry_t));
     struct stat status;
-    struct dirent *file;
     DIR *stream;
     int fd;
     acme_error_e error = open_directory(&fd, &status, spool->directory);
@@ -447,13 +471,7 @@ acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
         close(fd);
         return ACME_SYSTEM_ERROR;
     }
-    for (errno = 0; (file = readdir(stream)) != NULL; errno = 0) {
-        if (file->d_name[0] != '.') {
-            APR_ARRAY_PUSH(found, acme_spool_entry_t) =
-                examine(fd, &status, apr_pstrdup(pool, file->d_name), spool->entry_age, now);
-        }
-    }
-    error = errno ? ACME_SYSTEM_ERROR : ACME_OK;
+    error = read_entries(pool, found, total, stream, &status, spool, most, now);
     closedir(stream);
     if (error != ACME_OK) {
         return error;
@@ -461,4 +479,12 @@ acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
     qsort(found->elts, (size_t)found->nelts, sizeof(acme_spool_entry_t), by_name);
     *entries = found;
     return ACME_OK;
+}
+
+acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
+                             const acme_spool_t *spool, apr_time_t now)
+{
+    apr_size_t total;
+
+    return acme_spool_sample(pool, entries, &total, spool, APR_SIZE_MAX, now);
 }

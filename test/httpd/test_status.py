@@ -1,0 +1,424 @@
+"""The status page: what it says of each way to fail, in all of its forms, and to whom."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any, Callable
+
+import pytest
+from conftest import StartHttpd, checked
+from harness import client, poll
+from harness.challenge import assert_answered, assert_refused, wait_for_rate_limit
+from harness.pki import Authority
+from harness.server import REPOSITORY, Httpd
+from harness.spool import KeyAuthorization, Spool
+
+NAME, OFF, MISSING, WRITABLE = "status.test", "off.test", "missing.test", "writable.test"
+PATH = "/acme-alpn-status"
+LOCATION = [f"<Location {PATH}>", "SetHandler acme-alpn-status", "Require local", "</Location>"]
+HOSTILE = "<script>\"'&%\\x=\x7f"
+
+
+@pytest.fixture(scope="module")
+def shared(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    httpd = make_shared_httpd(modules=["authz_host"])
+    httpd.server_lines += LOCATION
+    writable = Spool(httpd.root / "writable").create()
+    spools = {MISSING: httpd.root / "missing", WRITABLE: writable.path}
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.vhost(OFF, credentials=[authority.issue(OFF)], lines=["AcmeAlpnEngine Off"])
+    for name, path in spools.items():
+        httpd.vhost(name, credentials=[authority.issue(name)], lines=[f"AcmeAlpnSpool {path}"])
+    writable.path.chmod(0o777)
+    httpd.log.allow("AALPN0002")
+    return httpd.start()
+
+
+@pytest.fixture
+def httpd(shared: Httpd) -> Any:
+    with checked(shared) as server:
+        yield server
+        for entry in shared.spool.path.iterdir():
+            entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+@dataclass(frozen=True)
+class Page:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+def request(httpd: Httpd, *, method: str = "GET", path: str = PATH, accept: str | None = None) -> Page:
+    insecure = ssl.create_default_context()
+    insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(*httpd.address(), timeout=client.TIMEOUT * poll.FACTOR, context=insecure)
+    try:
+        connection.request(method, path, headers={"Accept": accept} if accept else {})
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    # All of it is ASCII, whatever is in the names.
+    return Page(response.status, dict(response.getheaders()), body.decode("ascii"))
+
+
+def as_json(httpd: Httpd) -> Any:
+    page = request(httpd, accept="application/json")
+    assert page.status == 200 and page.headers["Content-Type"] == "application/json"
+    return json.loads(page.text)
+
+
+class Text(HTMLParser):
+    """What a reader of a page sees, cell by cell; what it is made of is checked."""
+
+    # `p` inside cells, and no attribute that loads or runs anything.
+    ELEMENTS = set("html head meta title style body h1 h2 p b span code table thead tbody tr th td".split())
+    ATTRIBUTES = {"lang", "charset", "name", "content", "class", "data-h"}
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.all = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in self.ELEMENTS and {name for name, _ in attrs} <= self.ATTRIBUTES, (tag, attrs)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        self.all += data
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+    def row(self, *texts: str) -> list[str]:
+        """The first row that has all of them."""
+        found = [row for row in self.rows if all(any(text in cell for cell in row) for text in texts)]
+        assert found, (texts, self.rows[:20])
+        return found[0]
+
+
+def as_text(httpd: Httpd) -> Text:
+    page = request(httpd, accept="text/html")
+    assert page.status == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
+    return Text(page.text)
+
+
+def metrics(httpd: Httpd) -> dict[str, float]:
+    """Sample lines, once Prometheus's own parser has found nothing wrong."""
+    page = request(httpd, path=f"{PATH}?prometheus")
+    assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    lines = [line for line in page.text.splitlines() if line and not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+# Every way to fail: the log, the page, the JSON and the metrics tell the same reason.
+
+
+def valid() -> bytes:
+    return KeyAuthorization.new().text.encode()
+
+
+def prepare_owner(httpd: Httpd) -> None:
+    os.chown(httpd.spool.write(NAME, valid()), 4711, 4711)
+
+
+def prepare_symlink(httpd: Httpd) -> None:
+    (httpd.spool.path / NAME).symlink_to(httpd.root / "htdocs" / "index.html")
+
+
+FAILURES: dict[str, tuple[str | None, Callable[[Httpd], object]]] = {
+    "no-entry": (NAME, lambda httpd: None),
+    "no-sni": (None, lambda httpd: None),
+    "name-invalid": ("under_score.test", lambda httpd: None),
+    "spool-missing": (MISSING, lambda httpd: None),
+    "spool-writable": (WRITABLE, lambda httpd: None),
+    "entry-unreadable": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), mode=0o600)),
+    "entry-symlink": (NAME, prepare_symlink),
+    "entry-not-regular": (NAME, lambda httpd: (httpd.spool.path / NAME).mkdir()),
+    "entry-owner": (NAME, prepare_owner),
+    "entry-writable": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), mode=0o666)),
+    "entry-too-large": (NAME, lambda httpd: httpd.spool.write(NAME, b"x" * 1025)),
+    "entry-too-old": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), age=86400 + 60)),
+    "entry-future": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), age=-3600)),
+    "value-empty": (NAME, lambda httpd: httpd.spool.write(NAME, b"")),
+    "value-lines": (NAME, lambda httpd: httpd.spool.write(NAME, b"one\ntwo\n")),
+    "value-malformed": (NAME, lambda httpd: httpd.spool.write(NAME, b"rubbish\n")),
+}
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+def test_reason_of_a_failure_is_everywhere(reason: str, httpd: Httpd) -> None:
+    name, prepare = FAILURES[reason]
+    label = f'acme_alpn_handshakes_refused_total{{reason="{reason}"}}'
+    before = metrics(httpd).get(label, 0)
+    prepare(httpd)
+    line = assert_refused(httpd, name, reason).text
+    told = as_json(httpd)
+    row = told["handshakes"][0]
+    assert (row["outcome"], row["reason"], row["tag"]) == ("refused", reason, "AALPN0102")
+    assert (row["identifier"] or row["sni"]) == name
+    assert f"peer={row['peer']} vhost={row['vhost']} tls={row['tls']} " in line and row["text"] in line
+    assert f"duration={row['duration_seconds'] * 1000:.3f}ms source={row['source']} " in line
+    cells = as_text(httpd).row(row["peer"], reason)
+    assert any(f"{reason}: {row['text']}" in cell for cell in cells) and row["vhost"] in cells
+    assert metrics(httpd)[label] == before + 1
+    if reason.startswith(("entry-", "value-")):
+        assert_entry_is_told(httpd, told, reason)
+    if reason.startswith("spool-"):
+        vhost = next(vhost for vhost in told["vhosts"] if vhost["name"] == name)
+        assert reason in [problem["reason"] for problem in vhost["problems"]]
+
+
+def assert_entry_is_told(httpd: Httpd, told: Any, reason: str) -> None:
+    """Before any CA comes, among what is pending."""
+    entry = next(entry for spool in told["spools"] for entry in spool["entries"] if entry["identifier"] == NAME)
+    assert (entry["valid"], entry["reason"], entry["source"]) == (False, reason, "spool")
+    row = as_text(httpd).row(NAME, reason)
+    assert row[0] == NAME and row[2] == "spool"
+
+
+def test_client_without_a_usable_key_type_is_told(httpd: Httpd) -> None:
+    httpd.spool.publish(NAME)
+    answer = client.s_client(httpd.address(), NAME, "-sigalgs", "ed25519")
+    assert not answer.chain
+    httpd.log.expect("AALPN0102", "reason=no-key-type ")
+    row = as_json(httpd)["handshakes"][0]
+    assert (row["outcome"], row["reason"], row["identifier"]) == ("refused", "no-key-type", NAME)
+
+
+def test_incomplete_handshake_is_told(httpd: Httpd) -> None:
+    httpd.spool.publish(NAME)
+    before = metrics(httpd)["acme_alpn_handshakes_incomplete_total"]
+    outgoing = ssl.MemoryBIO()
+    tls = client.context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=NAME)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    wait_for_rate_limit(httpd)
+    with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
+        connection.sendall(outgoing.read())
+        assert connection.recv(1)
+    httpd.log.expect("AALPN0103", f"identifier={NAME} ")
+    row = as_json(httpd)["handshakes"][0]
+    assert (row["outcome"], row["tag"], row["reason"]) == ("incomplete", "AALPN0103", None)
+    assert metrics(httpd)["acme_alpn_handshakes_incomplete_total"] == before + 1
+
+
+def test_answered_handshake_is_told(httpd: Httpd) -> None:
+    key_authorization = httpd.spool.publish(NAME)
+    before = metrics(httpd)
+    assert_answered(httpd, NAME, key_authorization)
+    told, after = as_json(httpd), metrics(httpd)
+    row = told["handshakes"][0]
+    expected = {"identifier": NAME, "sni": None, "outcome": "answered", "tag": "AALPN0101", "key": "EC-P256"}
+    expected |= {"source": "spool", "vhost": NAME, "tls": "TLSv1.3", "reason": None}
+    assert expected.items() <= row.items() and 0 < row["duration_seconds"] < 60
+    entries = [entry for spool in told["spools"] for entry in spool["entries"]]
+    assert [(entry["identifier"], entry["valid"]) for entry in entries] == [(NAME, True)]
+    assert as_text(httpd).row(NAME, "valid")
+    label = 'acme_alpn_handshakes_answered_total{source="spool"}'
+    assert after[label] == before[label] + 1 == told["counters"]["answered"]["spool"]
+    minted = [numbers['acme_alpn_certificates_total{origin="minted"}'] for numbers in (before, after)]
+    assert minted[1] == minted[0] + 1
+
+
+# Vhosts
+
+
+def test_vhosts_say_what_is_wrong_with_them_first(httpd: Httpd) -> None:
+    told = as_json(httpd)
+    problems = {vhost["name"]: [problem["reason"] for problem in vhost["problems"]] for vhost in told["vhosts"]}
+    assert problems == {OFF: ["engine-off"], MISSING: ["spool-missing"], WRITABLE: ["spool-writable"], NAME: []}
+    assert told["vhosts"][-1]["name"] == NAME
+    assert (told["vhosts_total"], told["vhosts_with_problems"]) == (4, 3)
+    settings = {item["directive"]: item["value"] for item in told["vhosts"][-1]["settings"]}
+    expected = {"AcmeAlpnEngine": "On", "AcmeAlpnSpool": str(httpd.spool.path), "AcmeAlpnMaxAge": "86400s"}
+    assert expected.items() <= settings.items()
+    text = as_text(httpd)
+    assert "ready" in text.row(NAME, "AcmeAlpnSpool")[2] and "engine-off" in text.row(OFF, "AcmeAlpnEngine")[2]
+
+
+# HTTP
+
+
+def test_headers_let_nothing_in_and_nothing_out(httpd: Httpd) -> None:
+    page = request(httpd)
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
+    assert page.headers["Cache-Control"] == "no-store" and page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Vary"] == "Accept"
+    assert "Vary" not in request(httpd, path=f"{PATH}?prometheus").headers
+
+
+def test_head_and_other_methods(httpd: Httpd) -> None:
+    head = request(httpd, method="HEAD")
+    assert (head.status, head.text) == (200, "") and int(head.headers["Content-Length"]) > 1000
+    for method in ("POST", "PUT", "DELETE"):
+        page = request(httpd, method=method)
+        assert page.status == 405 and {"GET", "HEAD"} <= set(page.headers["Allow"].replace(" ", "").split(","))
+    options = request(httpd, method="OPTIONS")
+    assert (options.status, options.headers["Allow"]) == (200, "GET,HEAD,OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        (None, "text/html"),
+        ("*/*", "text/html"),
+        ("text/html,application/xhtml+xml,application/json;q=0.9", "text/html"),
+        ("application/json", "application/json"),
+        ("Application/JSON; q=0.5, text/html;q=0.4", "application/json"),
+        ("application/json;q=0", "text/html"),
+        ("application/jsonp", "text/html"),
+        ("application/json;q=nan", "text/html"),
+    ],
+)
+def test_form_is_what_the_client_accepts(accept: str | None, form: str, httpd: Httpd) -> None:
+    assert request(httpd, accept=accept).headers["Content-Type"].partition(";")[0] == form
+
+
+def test_access_control_is_httpds(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd()
+    httpd.server_lines += [line.replace("local", "all denied") for line in LOCATION]
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.log.allow(pattern="AH01630")
+    httpd.start()
+    assert [request(httpd, path=PATH + query).status for query in ("", "?prometheus")] == [403, 403]
+
+
+def test_prometheus_parses_it(httpd: Httpd) -> None:
+    parser = pytest.importorskip("prometheus_client.parser", reason="python3-prometheus-client is missing")
+    page = request(httpd, path=f"{PATH}?prometheus")
+    families = {family.name: family for family in parser.text_string_to_metric_families(page.text)}
+    assert {family.type for family in families.values()} <= {"counter", "gauge", "summary"}
+    assert all(family.documentation and name.startswith("acme_alpn_") for name, family in families.items())
+    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+    assert labels <= {"source", "reason", "origin", "spool", "max_age_seconds"}
+    assert families["acme_alpn_handshakes_refused"].samples
+
+
+# Hostile names
+
+
+@pytest.mark.parametrize("name", [HOSTILE, ".".join("x" * 62 for _ in range(4)) + "y"], ids=["markup", "long"])
+def test_name_of_a_client_is_only_text(name: str, httpd: Httpd) -> None:
+    reason = "no-entry" if name.endswith("y") else "name-invalid"
+    line = assert_refused(httpd, name, reason).text
+    row = as_json(httpd)["handshakes"][0]
+    told = row["identifier"] or row["sni"]
+    assert f"={told} peer=" in line
+    assert as_text(httpd).row(told, reason)
+    assert name not in request(httpd, path=f"{PATH}?prometheus").text
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [(b"<b onclick=x>\"'&", "<b onclick=x>\"'&"), (b"a\nb%\\", "a%0ab%25\\"), (b"\xff\xc3\xbc", "%ff%c3%bc")],
+)
+def test_name_of_a_file_is_only_text(name: bytes, told: str, httpd: Httpd) -> None:
+    (httpd.spool.path / os.fsdecode(name)).write_bytes(b"x")
+    entries = [entry for spool in as_json(httpd)["spools"] for entry in spool["entries"]]
+    assert [entry["identifier"] for entry in entries] == [told] and not entries[0]["valid"]
+    assert as_text(httpd).row("name-")[0] == told
+
+
+def test_name_of_a_spool_is_only_text(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd(modules=["authz_host"])
+    spool = Spool(httpd.root / "<i>'&\xfc").create()
+    httpd.server_lines += LOCATION
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f'AcmeAlpnSpool "{spool.path}"'])
+    httpd.start()
+    told = f"{httpd.root}/<i>'&%c3%bc"
+    assert as_json(httpd)["spools"][0]["directory"] == told
+    assert told in as_text(httpd).all
+    assert f'acme_alpn_spool_usable{{spool="{told}",max_age_seconds="86400"}} 1' in request(
+        httpd, path=f"{PATH}?prometheus"
+    ).text
+
+
+# Bounds, and life
+
+
+def test_large_spool_is_counted_and_not_read(httpd: Httpd) -> None:
+    for number in range(300):
+        (httpd.spool.path / f"n{number}.test").write_bytes(b"x")
+    spool = next(spool for spool in as_json(httpd)["spools"] if spool["directory"] == str(httpd.spool.path))
+    assert (spool["total"], spool["total_is_exact"], len(spool["entries"])) == (300, True, 200)
+    assert "300 entries, of which this page shows 200" in as_text(httpd).all
+
+
+def test_record_survives_a_reload_and_killed_children(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd(modules=["authz_host"])
+    httpd.server_lines += LOCATION
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.start()
+    since = as_json(httpd)["since"]
+    assert as_json(httpd)["handshakes"] == [] and "No client has offered" in as_text(httpd).all
+    httpd.log.allow("AALPN0102")
+    for number in range(260):
+        answer = client.handshake(httpd.address(), f"n{number}.test")
+        assert answer.alert == client.NO_APPLICATION_PROTOCOL
+    wanted = [f"n{number}.test" for number in range(259, 3, -1)]
+    # Each has its row and its count, though most have no line in the log.
+    assert [row["identifier"] for row in as_json(httpd)["handshakes"]] == wanted
+    assert metrics(httpd)['acme_alpn_handshakes_refused_total{reason="no-entry"}'] == 260
+    for _ in range(2):
+        httpd.reload()
+    told = as_json(httpd)
+    assert told["since"] == since and [row["identifier"] for row in told["handshakes"]] == wanted
+
+
+# The log
+
+
+def test_debug_tells_the_story_of_a_connection(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd()
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["LogLevel acme_alpn:debug"])
+    httpd.server_lines += ["LogLevel acme_alpn:debug"]
+    httpd.start()
+    key_authorization = httpd.spool.publish(NAME)
+    for certificate in ("minted", "cached") if httpd.mpm != "prefork" else ("minted",):
+        with httpd.only_child(min(httpd.children())):
+            assert_answered(httpd, NAME, key_authorization)
+        told = ["AALPN0201", "AALPN0202", "AALPN0203", "AALPN0204", "AALPN0205", "AALPN0206"]
+        records = {tag: httpd.log.expect(tag, level="debug")[0].text for tag in told}
+        assert f"vhost={NAME} sni={NAME} tls=TLSv1.3" in records["AALPN0202"]
+        assert f"source=spool file={httpd.spool.path}/{NAME} result=ok" in records["AALPN0203"]
+        assert f"key=EC-P256 result=ok certificate={certificate}" in records["AALPN0204"]
+    httpd.spool.withdraw(NAME)
+    assert_refused(httpd, NAME, "no-entry")
+    assert "result=no-entry" in httpd.log.expect("AALPN0203")[0].text
+    httpd.log.expect("AALPN0206")
+
+
+# The manual
+
+
+def test_every_field_of_the_json_is_documented(httpd: Httpd) -> None:
+    manual = (REPOSITORY / "docs" / "status.md").read_text()
+    assert_refused(httpd, NAME, "no-entry")
+    httpd.spool.publish(NAME)
+
+    def fields(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(fields, value))
+        if isinstance(value, dict):
+            return set(value).union(*map(fields, value.values()))
+        return set()
+
+    told = as_json(httpd)
+    named = fields(told) - set(told["counters"]["answered"]) - set(told["counters"]["refused"])
+    assert not {name for name in named if not re.search(rf"[`.]{name}(\[\])?[`.]", manual)}
+    for name in metrics(httpd):
+        metric = name.partition("{")[0]
+        assert metric in manual or metric.endswith(("_count", "_with_problems")), metric
