@@ -1,0 +1,103 @@
+"""The packages are built once, as the README says, and from the sources as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from machine import REPOSITORY, Machine
+
+from harness.acme import Pebble
+from harness.pki import Authority
+
+HTTPS = 443
+PACKAGES = ("acme-alpn", "libapache2-mod-acme-alpn", "python3-certbot-acme-alpn")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What dpkg-buildpackage made, and what it printed."""
+
+    directory: Path
+    log: str
+
+    def package(self, name: str) -> Path:
+        (found,) = self.directory.glob(f"{name}_*.deb")
+        return found
+
+
+def required(name: str) -> str:
+    assert name in os.environ, f"{name} is not set; run test/packages/run"
+    return os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def readme() -> list[str]:
+    """The four commands of the README's section Install."""
+    section = (REPOSITORY / "README").read_text().split("\n## Install\n")[1].split("\n    ", 1)[1]
+    commands = re.findall(r"^ *(\S.*)$", section.split("\n\n")[0], re.MULTILINE)
+    assert len(commands) == 4
+    return commands
+
+
+@pytest.fixture(scope="session")
+def built(readme: list[str], tmp_path_factory: pytest.TempPathFactory) -> Built:
+    directory = tmp_path_factory.mktemp("build")
+    sources = Path(required("ACME_ALPN_SOURCES"))
+    with Machine(required("ACME_ALPN_BUILD_ROOT"), directory, sources) as machine:
+        log = machine.run(readme[0], "/src")
+        machine.run("mkdir /results/packages && mv /*.deb /*.changes /*.buildinfo /results/packages")
+    return Built(directory / "packages", log)
+
+
+@pytest.fixture(scope="session")
+def newer(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same packages with a higher version."""
+    target = tmp_path_factory.mktemp("newer")
+    for name in PACKAGES:
+        content = target / name
+        subprocess.run(["dpkg-deb", "-R", built.package(name), content], check=True)
+        control = content / "DEBIAN" / "control"
+        text, replaced = re.subn(r"(?m)^(Version: .*)$", r"\1+newer", control.read_text())
+        assert replaced == 1
+        control.write_text(text)
+        subprocess.run(["dpkg-deb", "--build", content, target], check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(content)
+    return target
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def pebble(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), authority, HTTPS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(
+    built: Built, authority: Authority, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """An empty Debian, with the packages in /root, where apt asks nothing and certbot knows its CA."""
+    with Machine(required("ACME_ALPN_SERVER_ROOT"), tmp_path_factory.mktemp("server")) as machine:
+        machine.write("/etc/apt/apt.conf.d/99assume-yes", 'APT::Get::Assume-Yes "true";\n')
+        machine.write("/usr/local/share/test-ca.pem", authority.root.read_text())
+        machine.environment["REQUESTS_CA_BUNDLE"] = "/usr/local/share/test-ca.pem"
+        settings = ("agree-tos", "non-interactive", "register-unsafely-without-email")
+        machine.write(
+            "/root/.config/letsencrypt/cli.ini",
+            f"server = {pebble.url}\n" + "".join(f"{name} = true\n" for name in settings),
+        )
+        for package in built.directory.glob("*.deb"):
+            shutil.copy(package, machine.directory)
+        machine.run("cp /results/*.deb /root && mkdir /root/source")
+        yield machine

@@ -1,0 +1,40 @@
+"""The packages themselves: how they were built, and what lintian says about them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from conftest import PACKAGES, Built
+from machine import REPOSITORY
+
+
+def field(built: Built, package: str, name: str) -> str:
+    return subprocess.run(
+        ["dpkg-deb", "--field", built.package(package), name], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+
+
+def test_build_runs_the_unit_tests(built: Built) -> None:
+    passed, failed = (re.search(rf"(?m)^# {kind}: +(\d+)", built.log) for kind in ("PASS", "FAIL"))
+    assert passed and int(passed[1]) > 0
+    assert failed and int(failed[1]) == 0
+
+
+def test_lintian_finds_no_error_and_no_warning(built: Built) -> None:
+    (changes,) = built.directory.glob("*.changes")
+    command = ["lintian", "--allow-root", "--fail-on=error,warning", changes]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert (done.returncode, re.findall(r"(?m)^[EW]: .*", done.stdout)) == (0, []), done.stdout
+
+
+def test_version_is_the_same_everywhere(built: Built) -> None:
+    (version,) = re.findall(r"(?m)^AC_INIT\(\[mod_acme_alpn\], \[(.*?)\]", (REPOSITORY / "configure.ac").read_text())
+    (plugin,) = re.findall(r'(?m)^version = "(.*)"$', (REPOSITORY / "certbot" / "pyproject.toml").read_text())
+    assert plugin == version
+    assert {field(built, package, "Version") for package in PACKAGES} == {version}
+
+
+def test_module_depends_on_the_openssl_that_httpd_has(built: Built) -> None:
+    depends = field(built, "libapache2-mod-acme-alpn", "Depends")
+    assert re.search(r"apache2-api-\d+-openssl", depends) and "libssl3" in depends

@@ -1,0 +1,89 @@
+"""From an empty Debian to a certificate by the README's commands, word for word, and what comes after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import HTTPS
+from cryptography import x509
+from machine import Machine
+
+from harness import client, poll
+from harness.acme import Pebble
+
+NAME = "www.example.com"
+LIVE = f"/etc/letsencrypt/live/{NAME}"
+RELOAD_TIMEOUT = 20.0
+
+
+def served() -> bytes:
+    return client.handshake(("127.0.0.1", HTTPS), NAME, alpn=()).leaf
+
+
+def issued(server: Machine) -> bytes:
+    pem = server.run(f"cat {LIVE}/cert.pem").encode()
+    return x509.load_pem_x509_certificate(pem).public_bytes(client.Encoding.DER)
+
+
+@pytest.fixture(scope="module")
+def installed(server: Machine, readme: list[str]) -> Machine:
+    server.run(readme[1], "/root/source")
+    return server
+
+
+@pytest.fixture(scope="module")
+def certified(installed: Machine, readme: list[str]) -> Machine:
+    for command in readme[2:]:
+        installed.run(command, "/root/source")
+    return installed
+
+
+def test_httpd_runs_right_after_the_install(installed: Machine) -> None:
+    installed.run("test -d /proc/$(cat /run/apache2/apache2.pid)")
+    assert "acme_alpn_module (shared)" in installed.run("apachectl -M")
+    assert installed.run("a2query -m acme_alpn").startswith("acme_alpn (enabled by maintainer script)")
+    assert "Syntax OK" in installed.run("apachectl configtest")
+
+
+def test_spool_comes_with_the_package(installed: Machine) -> None:
+    assert installed.run("stat -c '%U:%G %a' /var/spool/acme-alpn").strip() == "root:root 755"
+    installed.run("! command -v systemd-tmpfiles")
+
+
+def test_tool_has_its_manual_and_the_hooks(installed: Machine) -> None:
+    installed.run("test -f /usr/share/man/man1/acme-alpn.1.gz && acme-alpn --version")
+    for hook in ("dehydrated", "uacme"):
+        installed.run(f"test -x /usr/share/acme-alpn/hooks/{hook}")
+
+
+def test_certificate_is_issued(certified: Machine, pebble: Pebble, tmp_path: Path) -> None:
+    names = x509.load_der_x509_certificate(issued(certified)).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert names.value.get_values_for_type(x509.DNSName) == [NAME]
+    assert pebble.validations() == 1
+    assert certified.run("acme-alpn list").strip() == ""
+
+
+def test_tool_checks_httpd_as_a_ca(certified: Machine) -> None:
+    certified.run(f"acme-alpn add {NAME} $(openssl rand -hex 32)")
+    assert "PASS" in certified.run(f"acme-alpn check {NAME}")
+    certified.run(f"acme-alpn remove {NAME}")
+    assert certified.attempt(f"acme-alpn check --wait 0 {NAME}").returncode != 0
+
+
+def test_renewal_reloads_httpd_with_the_new_certificate(certified: Machine) -> None:
+    pid = certified.run("cat /run/apache2/apache2.pid")
+    certified.run(
+        f"sed -i -e 's,^\\(\\s*SSLCertificateFile\\s\\).*,\\1{LIVE}/fullchain.pem,'"
+        f" -e 's,^\\(\\s*SSLCertificateKeyFile\\s\\).*,\\1{LIVE}/privkey.pem,'"
+        " /etc/apache2/sites-available/default-ssl.conf && apachectl graceful"
+    )
+    first = issued(certified)
+    poll.until(lambda: served() == first, RELOAD_TIMEOUT, "httpd serves the certificate")
+    certified.run("certbot renew --force-renewal --no-random-sleep-on-renew")
+    second = issued(certified)
+    assert second != first
+    poll.until(lambda: served() == second, RELOAD_TIMEOUT, "httpd serves the renewed certificate")
+    assert certified.run("cat /run/apache2/apache2.pid") == pid
