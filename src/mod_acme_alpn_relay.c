@@ -14,6 +14,7 @@
 #include "acme_probe.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_names.h"
+#include "mod_acme_alpn_record.h"
 #include "mod_acme_alpn_upstream.h"
 
 APLOG_USE_MODULE(acme_alpn);
@@ -176,6 +177,7 @@ static acme_error_e probe(const question_t *question, apr_sockaddr_t *address)
 {
     acme_probe_t answer;
 
+    acme_record_count(acme_alpn_record_get(), ACME_RECORD_RELAYS);
     acme_probe(&answer, question->pool, context, address, &question->challenge->identifier,
                question->deadline);
     question->challenge->digest = answer.digest;

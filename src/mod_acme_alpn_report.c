@@ -11,6 +11,7 @@
 
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_upstream.h"
 
 static const apr_array_header_t *tls_servers;
 
@@ -169,32 +170,72 @@ static void describe_problems(acme_alpn_report_vhost_t *vhost,
     }
 }
 
-static acme_alpn_report_vhost_t *describe_vhost(apr_pool_t *pool, acme_alpn_report_t *report,
-                                                apr_hash_t *seen, server_rec *server)
+static void describe_upstreams(acme_alpn_report_vhost_t *vhost, const server_rec *server)
+{
+    const apr_array_header_t *upstreams = acme_alpn_server_get(server)->upstreams;
+    int i;
+
+    for (i = 0; upstreams && i < upstreams->nelts; i++) {
+        const acme_alpn_upstream_t *upstream =
+            APR_ARRAY_IDX(upstreams, i, acme_alpn_upstream_t *);
+
+        acme_alpn_report_setting(
+            vhost, "AcmeAlpnUpstream",
+            apr_psprintf(vhost->settings->pool, "%s timeout=%" APR_INT64_T_FMT "ms max=%d%s",
+                         upstream->given, (apr_int64_t)apr_time_as_msec(upstream->timeout),
+                         upstream->places, upstream->any_name ? " any-name" : ""));
+    }
+}
+
+static void describe_placeholder(acme_alpn_report_vhost_t *vhost, const server_rec *server)
+{
+    acme_alpn_report_setting(vhost, "AcmeAlpnPlaceholder",
+                             acme_alpn_server_wants_placeholder(server) ? "On" : "Off");
+    if (acme_alpn_server_get(server)->has_placeholder) {
+        acme_alpn_report_problem(vhost, "placeholder",
+                                 "it has no certificate yet and serves 503 with a placeholder; "
+                                 "reload httpd once there is one");
+    }
+}
+
+/* What can be told of a vhost that answers acme-tls/1. */
+static void describe_sources(acme_alpn_report_vhost_t *vhost,
+                             const acme_alpn_report_spool_t *spool, const server_rec *server)
+{
+    acme_alpn_report_setting(vhost, "AcmeAlpnSpool", acme_alpn_server_spool(server).directory);
+    acme_alpn_report_setting(vhost, "AcmeAlpnMaxAge",
+                             apr_psprintf(vhost->settings->pool, "%" APR_INT64_T_FMT "s",
+                                          (apr_int64_t)apr_time_sec(spool->entry_age)));
+    describe_upstreams(vhost, server);
+    describe_placeholder(vhost, server);
+    describe_problems(vhost, spool);
+}
+
+static acme_alpn_report_vhost_t *new_vhost(apr_pool_t *pool, const server_rec *server)
 {
     acme_alpn_report_vhost_t *vhost = apr_pcalloc(pool, sizeof(*vhost));
+    const char *defined = server->defn_name ? apr_psprintf(pool, "%s:%u", server->defn_name,
+                                                           server->defn_line_number)
+                                            : "";
+
+    vhost->name = acme_alpn_report_printable(
+        pool, server->server_hostname ? server->server_hostname : "");
+    vhost->address = acme_alpn_report_printable(pool, address_of(pool, server));
+    vhost->defined = acme_alpn_report_printable(pool, defined);
+    vhost->settings = apr_array_make(pool, 6, sizeof(acme_alpn_report_item_t));
+    vhost->problems = apr_array_make(pool, 1, sizeof(acme_alpn_report_item_t));
+    return vhost;
+}
+
+static acme_alpn_report_vhost_t *describe_vhost(apr_pool_t *pool, acme_alpn_report_t *report,
+                                                apr_hash_t *seen, const server_rec *server)
+{
+    acme_alpn_report_vhost_t *vhost = new_vhost(pool, server);
     int answers = acme_alpn_server_answers(server);
 
-    vhost->name = server->server_hostname
-                      ? acme_alpn_report_printable(pool, server->server_hostname)
-                      : "";
-    vhost->address = acme_alpn_report_printable(pool, address_of(pool, server));
-    vhost->defined =
-        server->defn_name
-            ? acme_alpn_report_printable(pool, apr_psprintf(pool, "%s:%u", server->defn_name,
-                                                            server->defn_line_number))
-            : "";
-    vhost->settings = apr_array_make(pool, 4, sizeof(acme_alpn_report_item_t));
-    vhost->problems = apr_array_make(pool, 1, sizeof(acme_alpn_report_item_t));
     acme_alpn_report_setting(vhost, "AcmeAlpnEngine", answers ? "On" : "Off");
     if (answers) {
-        const acme_alpn_report_spool_t *spool = spool_of(pool, report, seen, server);
-
-        add_item(vhost->settings, "AcmeAlpnSpool", acme_alpn_server_spool(server).directory);
-        acme_alpn_report_setting(
-            vhost, "AcmeAlpnMaxAge",
-            apr_psprintf(pool, "%" APR_INT64_T_FMT "s", apr_time_sec(spool->entry_age)));
-        describe_problems(vhost, spool);
+        describe_sources(vhost, spool_of(pool, report, seen, server), server);
     } else {
         acme_alpn_report_problem(vhost, "engine-off",
                                  "AcmeAlpnEngine is Off: acme-tls/1 is not answered here");

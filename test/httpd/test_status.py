@@ -248,6 +248,26 @@ def test_vhosts_say_what_is_wrong_with_them_first(httpd: Httpd) -> None:
     assert "ready" in text.row(NAME, "AcmeAlpnSpool")[2] and "engine-off" in text.row(OFF, "AcmeAlpnEngine")[2]
 
 
+def test_upstreams_and_placeholders_are_told(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd(modules=["authz_host"])
+    httpd.server_lines += LOCATION
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["AcmeAlpnUpstream 127.0.0.1:9 timeout=1s any-name"])
+    httpd.vhost(OFF, lines=["AcmeAlpnPlaceholder On"])
+    httpd.log.allow("AALPN0020")
+    httpd.start()
+    told = {vhost["name"]: vhost for vhost in as_json(httpd)["vhosts"]}
+    settings = {item["directive"]: item["value"] for item in told[NAME]["settings"]}
+    assert settings["AcmeAlpnUpstream"] == "127.0.0.1:9 timeout=1000ms max=8 any-name"
+    assert settings["AcmeAlpnPlaceholder"] == "Off" and not told[NAME]["problems"]
+    assert [problem["reason"] for problem in told[OFF]["problems"]] == ["placeholder"]
+    assert "placeholder" in as_text(httpd).row(OFF, "AcmeAlpnPlaceholder On")[2]
+    # Nobody listens there.
+    assert_refused(httpd, NAME, "nobody-listens")
+    row = as_json(httpd)["handshakes"][0]
+    assert (row["source"], row["reason"]) == ("upstream", "nobody-listens")
+    assert metrics(httpd)["acme_alpn_relays_total"] == 1
+
+
 # HTTP
 
 
