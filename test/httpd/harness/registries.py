@@ -1,4 +1,4 @@
-"""What is not in Debian: other certbots and the newest Pebble, from their registries, kept for the next run."""
+"""What is not in Debian: other certbots, the newest Pebble and lego, from their registries, kept for the next run."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ CERTBOTS = {
 # What ACME_ALPN_WITHOUT calls it.
 PYPI = "pypi"
 
+LEGO = "github.com/go-acme/lego/v4/cmd/lego@latest"
 PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@latest"
 
 
@@ -82,12 +83,20 @@ def certbot(version: str) -> Path:
     return _made(f"certbot-{version}", make, target, target / "complete") / "bin" / "certbot"
 
 
-def newest_pebble() -> Path:
-    """The program of the newest Pebble, built with go where that is installed."""
+def _newest(name: str, package: str) -> Path:
+    """The program of a Go module's newest version, built with go where that is installed."""
     go = shutil.which("go")
     if go is None:
-        pytest.skip("the newest pebble could not be built: go is not installed")
-    target = CACHE / "pebble"
+        pytest.skip(f"the newest {name} could not be built: go is not installed")
+    target = CACHE / name
     with tempfile.TemporaryDirectory() as work:
         environment = {"GOBIN": str(target), "GOPATH": work, "GOFLAGS": "-modcacherw -buildvcs=false"}
-        return _made("pebble", [([go, "install", PEBBLE], environment)], target, target / "complete") / "pebble"
+        return _made(name, [([go, "install", package], environment)], target, target / "complete") / name
+
+
+def newest_pebble() -> Path:
+    return _newest("pebble", PEBBLE)
+
+
+def newest_lego() -> Path:
+    return _newest("lego", LEGO)

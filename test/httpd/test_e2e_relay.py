@@ -1,0 +1,209 @@
+"""Clients that have only a responder of their own get certificates behind httpd, which keeps the port and goes on serving."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import StartHttpd, checked
+from harness import client, poll, registries
+from harness.acme import VALIDATIONS, Pebble, skip_where_missing
+from harness.challenge import ANSWERED, assert_answered
+from harness.hooks import Uacme
+from harness.issuance import SITE, load, names_of, undisturbed
+from harness.pki import Authority
+from harness.server import Httpd
+from harness.spool import KeyAuthorization
+from harness.upstream import certificate
+
+NAMES = ("one.test", "two.test")
+CLIENT_TIMEOUT = 120.0
+UACME_SCRIPT = "/usr/share/uacme/ualpn.sh"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Where the clients' responders listen."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def relaying_httpd(make_shared_httpd: StartHttpd, authority: Authority, port: int) -> Httpd:
+    httpd = make_shared_httpd()
+    httpd.server_lines.append(f"AcmeAlpnUpstream 127.0.0.1:{port}")
+    for name in (SITE, *NAMES):
+        httpd.vhost(name, credentials=[authority.issue(name)])
+    return httpd.start()
+
+
+@pytest.fixture(scope="module")
+def pebble(relaying_httpd: Httpd, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), authority, relaying_httpd.address()[1]) as running:
+        yield running
+
+
+@pytest.fixture
+def httpd(relaying_httpd: Httpd) -> Iterator[Httpd]:
+    for record in relaying_httpd.log.refresh():
+        record.claimed = True
+    with checked(relaying_httpd) as server:
+        yield server
+
+
+@contextmanager
+def running(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **environment}
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def assert_relayed(httpd: Httpd, port: int, *names: str) -> None:
+    """The CA's validations, and nobody else's, were answered out of the upstream."""
+    for name in names:
+        httpd.log.expect(ANSWERED, f"identifier={name} .*source=upstream .*upstream=127.0.0.1:{port}", count=VALIDATIONS)
+
+
+def test_openssl_s_server_as_acme_sh_runs_it(httpd: Httpd, authority: Authority, port: int, tmp_path: Path) -> None:
+    value = KeyAuthorization.new()
+    pem = tmp_path / "challenge.pem"
+    pem.write_bytes(certificate([NAMES[0]], value.digest))
+    command = ["openssl", "s_server", "-www", "-cert", str(pem), "-key", str(pem), "-alpn", "acme-tls/1"]
+    with undisturbed(httpd, authority), running([*command, "-accept", f"127.0.0.1:{port}"], tmp_path / "log"):
+        poll.until(lambda: listens(port), 10, "s_server listens")
+        for _ in range(3):
+            assert_answered(httpd, NAMES[0], value)
+
+
+def debians_lego() -> Path:
+    skip_where_missing("lego")
+    return Path("/usr/bin/lego")
+
+
+@pytest.mark.parametrize("program", [debians_lego, registries.newest_lego])
+def test_lego(
+    program: Callable[[], Path], httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path
+) -> None:
+    lego = program()
+    command = [str(lego), "--server", pebble.url, "--email", "admin@example.org", "--accept-tos", "--path", str(tmp_path)]
+    command += [option for name in NAMES for option in ("-d", name)]
+    with undisturbed(httpd, authority):
+        done = subprocess.run(
+            [*command, "--tls", "--tls.port", f"127.0.0.1:{port}", "run"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=CLIENT_TIMEOUT * poll.FACTOR,
+            check=False,
+            env={**os.environ, "LEGO_CA_CERTIFICATES": str(pebble.trust)},
+        )
+    assert done.returncode == 0, done.stdout
+    assert names_of(load(tmp_path / "certificates" / f"{NAMES[0]}.crt")) == set(NAMES)
+    assert_relayed(httpd, port, *NAMES)
+
+
+@dataclass
+class UacmeWithUalpn(Uacme):
+    """uacme as it comes, with the responder of its own; the hook asks the ualpn that runs for it."""
+
+    @property
+    def name(self) -> str:
+        return "uacme"
+
+    @property
+    def hook(self) -> Path:
+        return Path(UACME_SCRIPT)
+
+
+def test_uacme_with_ualpn(httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path) -> None:
+    skip_where_missing("/usr/bin/uacme")
+    home = httpd.root / "uacme"
+    uacme = UacmeWithUalpn(home, pebble, httpd.spool.path, "none")
+    uacme.register()
+    # The script finds its responder by the default socket: this one's, for the client alone.
+    socket_path = home / "ualpn.sock"
+    (home / "bin" / "ualpn").write_text(f'#!/bin/sh\nexec /usr/bin/ualpn -s {socket_path} "$@"\n')
+    (home / "bin" / "ualpn").chmod(0o755)
+    nobody = free_port()
+    command = ["/usr/bin/ualpn", "-v", "-s", str(socket_path), "-b", f"127.0.0.1@{port}", "-c", f"127.0.0.1@{nobody}"]
+    with undisturbed(httpd, authority):
+        with running([*command, "-p", str(home / "ualpn.pid")], tmp_path / "log"):
+            poll.until(lambda: socket_path.exists() and listens(port), 10, "ualpn listens")
+            done = uacme.issue(NAMES)
+    assert done.returncode == 0, done.stdout + (tmp_path / "log").read_text()
+    assert names_of(load(uacme.certificate(NAMES[0]))) == set(NAMES)
+    assert_relayed(httpd, port, *NAMES)
+
+
+CADDYFILE = """{{
+    admin off
+    https_port {port}
+    auto_https disable_redirects
+    skip_install_trust
+}}
+https://{name}:{port} {{
+    bind 127.0.0.1
+    respond "from caddy"
+    tls {{
+        issuer acme {{
+            dir {pebble.url}
+            trusted_roots {pebble.trust}
+            disable_http_challenge
+        }}
+    }}
+}}
+"""
+
+
+def test_caddy_as_a_backend(httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path) -> None:
+    caddy = shutil.which("caddy")
+    skip_where_missing("caddy")
+    assert caddy, "caddy is missing (Debian: apt-get install caddy)"
+    name = NAMES[1]
+    (tmp_path / "Caddyfile").write_text(CADDYFILE.format(port=port, name=name, pebble=pebble))
+    issued_root = tmp_path / "root.pem"
+    issued_root.write_bytes(pebble.root())
+
+    def serves() -> bool:
+        try:
+            verifying = ssl.create_default_context(cafile=str(issued_root))
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                with verifying.wrap_socket(connection, server_hostname=name):
+                    return True
+        except OSError:
+            return False
+
+    command = [caddy, "run", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile"]
+    directories = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    with undisturbed(httpd, authority), running(command, tmp_path / "log", HOME=str(tmp_path), **directories):
+        try:
+            poll.until(serves, 60, "caddy has its certificate")
+        except TimeoutError as error:
+            raise AssertionError(f"{error}:\n{(tmp_path / 'log').read_text()[-3000:]}") from None
+    assert_relayed(httpd, port, name)
+    assert client.https_get(httpd.address(), name, authority.root).status == 200
