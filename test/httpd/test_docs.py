@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
+from conftest import StartHttpd
 from harness.server import REPOSITORY
 
 SOURCES = [REPOSITORY / "mod_acme_alpn.c", *sorted((REPOSITORY / "src").glob("*.c"))]
 MESSAGES = (REPOSITORY / "docs" / "messages.md").read_text()
 README = (REPOSITORY / "README").read_text()
+REFERENCE = (REPOSITORY / "docs" / "mod_acme_alpn.md").read_text()
+TROUBLESHOOTING = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
+PLUGIN = "\n".join(path.read_text() for path in sorted((REPOSITORY / "certbot" / "certbot_acme_alpn").glob("*.py")))
 TOOL = (REPOSITORY / "src" / "acme-alpn.c").read_text()
 MANUAL = (REPOSITORY / "docs" / "acme-alpn.1").read_text().replace("\\-", "-")
 
@@ -50,3 +56,143 @@ def test_every_option_command_and_exit_code_of_the_tool_is_documented() -> None:
     assert found(r'\{"([a-z]+)", command_', TOOL) == found(r"\n\.TP\n\.B (add|remove|list|check)\n", MANUAL)
     header = (REPOSITORY / "include" / "acme-alpn.h").read_text()
     assert found(r"EXIT_\w+ = (\d)", header) == found(r"\n\.TP\n\.B (\d)\n", MANUAL)
+
+
+# The reference, and what users see
+
+
+def quoted(section: str) -> list[str]:
+    """The first cell of each row of the section's tables, without its quotes."""
+    rows = re.findall(r"^\| `(.*?)`", section, re.MULTILINE)
+    assert rows, "no rows"
+    return rows
+
+
+def section(manual: str, heading: str) -> str:
+    parts = re.split(r"^## ", manual, flags=re.MULTILINE)
+    matching = [part for part in parts if part.startswith(heading)]
+    assert len(matching) == 1, heading
+    return matching[0]
+
+
+def fields_of(directive: str) -> dict[str, str]:
+    rows = re.findall(r"^\| (\w+): \| (.*) \|$", section(REFERENCE, f"{directive} Directive"), re.MULTILINE)
+    return {name: value.strip("`").replace("\\|", "|") for name, value in rows}
+
+
+def directives() -> dict[str, tuple[str, str, str]]:
+    """What the sources declare: the kind of arguments, the context and the help of each."""
+    rows = re.findall(r'AP_INIT_(\w+)\(\s*"(\w+)",\s*\w+,\s*\w+,\s*(\w+),\s*((?:"[^"]*"\s*)+)\)', code())
+    assert rows and len(rows) == len(re.findall(r"\bAP_INIT_\w+\(", code()))
+    return {name: (kind, context, "".join(re.findall('"([^"]*)"', text))) for kind, name, context, text in rows}
+
+
+def default_of(directive: str, text: str) -> str:
+    """What the sources say; a flag's help has it."""
+    config = (REPOSITORY / "src" / "mod_acme_alpn_config.c").read_text()
+    if directive == "AcmeAlpnSpool":
+        return found(r'#define ACME_ALPN_SPOOLDIR "(.*)"', config).pop()
+    if directive == "AcmeAlpnMaxAge":
+        hours = found(r"#define MAX_AGE_DEFAULT apr_time_from_sec\((\d+) \* 60 \* 60\)", config).pop()
+        return f"{int(hours) // 24}d"
+    flag = re.search(r"\b(On|Off) \(default\)", text)
+    return flag[1] if flag else "none"
+
+
+def test_reference_has_every_directive_as_the_sources_do() -> None:
+    assert set(re.findall(r"^## (\w+) Directive$", REFERENCE, re.MULTILINE)) == set(directives())
+    for name, (kind, context, text) in directives().items():
+        fields = fields_of(name)
+        assert list(fields) == ["Description", "Syntax", "Default", "Context", "Status", "Module"], name
+        arguments = fields["Syntax"].split()[1:]
+        assert fields["Syntax"].split()[0] == name
+        if kind == "FLAG":
+            assert arguments == ["On|Off"], name
+        elif kind == "TAKE1":
+            assert len(arguments) == 1, name
+        options = r"[a-z]+=[A-Z]+"
+        assert set(re.findall(options, fields["Syntax"])) == set(re.findall(options, text)), name
+        row = f"| `{fields['Syntax']}` | ".replace("On|Off", "On\\|Off")
+        assert row in README and fields["Default"].replace(f"{name} ", "") in README.split(row)[1].split("|")[0]
+        assert fields["Default"].replace(f"{name} ", "") == default_of(name, text)
+        assert context == "RSRC_CONF" and fields["Context"] == "server config, virtual host"
+        assert (fields["Status"], fields["Module"]) == ("External", "mod_acme_alpn")
+
+
+def test_httpd_takes_the_documented_defaults_where_the_reference_says(make_httpd: StartHttpd) -> None:
+    httpd = make_httpd()
+    httpd.spool.path.rmdir()
+    defaults = [fields_of(name)["Default"] for name in directives() if fields_of(name)["Default"] != "none"]
+    httpd.server_lines = defaults
+    httpd.vhost("docs.test", tls=False, lines=defaults)
+    code, output = httpd.configtest()
+    assert code == 0 and output.endswith("Syntax OK\n"), output
+    for line in defaults:
+        httpd.server_lines = ["<Directory />", line, "</Directory>"]
+        code, output = httpd.configtest()
+        assert code == 1 and f"{line.split()[0]} not allowed" in output
+
+
+def test_reference_has_every_handler() -> None:
+    handlers = set(re.findall(r'handler, "([a-z-]+)"', code()))
+    handlers |= set(re.findall(r'#define \w*HANDLER\w* +"([a-z-]+)"', code()))
+    assert handlers == set(re.findall(r"^## Handler `([a-z-]+)`", REFERENCE, re.MULTILINE))
+
+
+def run_help() -> str:
+    tool = os.environ.get("ACME_ALPN_TOOL", REPOSITORY / "acme-alpn")
+    return subprocess.run([tool, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def test_tool_says_what_its_manuals_say() -> None:
+    usage = run_help()
+    reference = section(REFERENCE, "The tool")
+    options = found(r"--[a-z]+", usage)
+    assert options == found(r"--[a-z]+", MANUAL) == found(r"\n\| `(--[a-z]+)` \|", reference)
+    codes = found(r"(\d) [a-z]", usage.split("Exit codes:")[1])
+    assert codes == found(r"\n\.TP\n\.B (\d)\n", MANUAL) == found(r"\n\| (\d) \|", reference)
+
+
+def test_every_option_of_the_certbot_plugin_is_documented() -> None:
+    options = {f"--acme-alpn-{name}" for name in found(r'\badd\("([a-z-]+)"', PLUGIN)}
+    spool = found(r'\nDEFAULT = "(/.*)"', PLUGIN).pop()
+    check = found(r'\nDEFAULT = \("(.*)",\)', PLUGIN).pop()
+    for manual in (section(REFERENCE, "The options"), (REPOSITORY / "certbot" / "README.md").read_text()):
+        rows = dict(re.findall(r"\n\| `(--[a-z-]+)[^|]*` \| `([^`]+)` \|", manual))
+        assert set(rows) == options
+        assert rows == {"--acme-alpn-spool": spool, "--acme-alpn-check": check}
+
+
+def test_every_problem_that_the_plugin_reports_is_in_the_troubleshooting() -> None:
+    text = re.sub(r'"\s*f?"', "", PLUGIN)
+    rows = quoted(section(TROUBLESHOOTING, "What certbot says"))
+    missing = [row for row in rows if row not in text]
+    assert not missing, f"the plugin does not say {missing}"
+    wording = re.findall(r'^(?:REFUSED|OTHER_PROTOCOL|NO_TLS|CLOSED) = \(?\s*f?"([^"]+)"', text, re.MULTILINE)
+    assert len(wording) == 4
+    for phrase in wording:
+        assert any(phrase.startswith(row) for row in rows), phrase
+    handshake = re.sub(r'"\s*f?"', "", (REPOSITORY / "certbot/certbot_acme_alpn/handshake.py").read_text())
+    for phrase in found(r'\btext = f?"([^"{(]+)', handshake):
+        assert any(row.startswith(phrase.strip()[:14]) for row in rows) or phrase.startswith("no connection"), phrase
+
+
+def test_every_reason_that_users_see_has_a_cure() -> None:
+    """In the table of messages.md, for what httpd logs, or in those of troubleshooting.md."""
+    errors = (REPOSITORY / "src" / "acme_error.c").read_text()
+    slugs = found(r'\] =\s*\{\s*"([a-z0-9-]+)"', errors)
+    logged = quoted(MESSAGES.split("## Reasons")[1])
+    checked = quoted(section(TROUBLESHOOTING, "What acme-alpn check says"))
+    untagged = quoted(section(TROUBLESHOOTING, "What httpd's error log says"))
+    runtime = [row for row in untagged if row.startswith("runtime-")]
+    assert {*logged, *checked, *runtime} == slugs
+    seen_by_a_client = found(r'\[ACME_(?:PROBE|CERTIFICATE)_[A-Z_]+\] =\s*\{\s*"([a-z-]+)"', errors)
+    assert seen_by_a_client <= set(checked)
+    for rows in (logged, checked, runtime):
+        assert len(set(rows)) == len(rows)
+
+
+def test_shipped_manuals_are_installed() -> None:
+    makefile = (REPOSITORY / "Makefile.am").read_text()
+    for manual in (REPOSITORY / "docs").glob("*.md"):
+        assert f"docs/{manual.name}" in makefile
