@@ -39,7 +39,7 @@ def required(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def readme() -> list[str]:
-    """The four commands of the README's section Install."""
+    """The four lines of the README's section Install."""
     section = (REPOSITORY / "README").read_text().split("\n## Install\n")[1].split("\n    ", 1)[1]
     commands = re.findall(r"^ *(\S.*)$", section.split("\n\n")[0], re.MULTILINE)
     assert len(commands) == 4
