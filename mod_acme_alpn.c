@@ -29,6 +29,7 @@
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_report.h"
 #include "mod_acme_alpn_status.h"
+#include "mod_acme_alpn_watch.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -94,6 +95,18 @@ static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_C
     return OK;
 }
 
+static int start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
+                       server_rec *server)
+{
+    (void)log_pool;
+    (void)temp_pool;
+    (void)server;
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG && vhosts->nelts > 0) {
+        acme_alpn_watch_init(config_pool, vhosts);
+    }
+    return OK;
+}
+
 static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
                        server_rec *server)
 {
@@ -124,6 +137,7 @@ static void child_init(apr_pool_t *pool, server_rec *server)
     if (vhosts->nelts > 0) {
         acme_alpn_certificates_child_init(pool, server);
         acme_alpn_relay_child_init(pool, server, vhosts);
+        acme_alpn_watch_child_init(pool);
     }
 }
 
@@ -159,16 +173,23 @@ static int hide_upgrade(request_rec *r)
 static void register_hooks(apr_pool_t *pool)
 {
     static const char *const ssl[] = {"mod_ssl.c", NULL};
+    static const char *const before_watchdog[] = {"mod_watchdog.c", NULL};
     static const char *const after_ssl_and_md[] = {"mod_ssl.c", "mod_md.c", NULL};
 
     (void)pool;
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* Before mod_watchdog's, which starts the thread of the watch. */
+    ap_hook_child_init(child_init, NULL, before_watchdog, APR_HOOK_MIDDLE);
 
     /* Last, since mod_ssl calls init_server in its own, and since mod_md would change the
      * challenge type of its domains if it saw acme-tls/1 in the Protocols. */
     ap_hook_post_config(post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
+
+    /* When mod_ssl has told of its vhosts, and before mod_watchdog, at APR_HOOK_LAST, makes
+     * what its callbacks need. */
+    ap_hook_post_config(start_watch, ssl, before_watchdog, APR_HOOK_MIDDLE);
 
     APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);

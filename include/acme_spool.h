@@ -6,6 +6,7 @@
 #ifndef ACME_SPOOL_H
 #define ACME_SPOOL_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <apr_pools.h>
@@ -70,6 +71,24 @@ typedef struct {
     acme_error_e state;   /* ACME_OK: a handshake would be answered from it now */
     acme_digest_t digest; /* with ACME_OK */
 } acme_spool_entry_t;
+
+/*
+ * The steps of a look-up, for who looks at many files. Open and check the directory, as each
+ * look-up does; with ACME_OK the caller closes *fd.
+ *
+ * Returns ACME_OK, or one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set).
+ */
+acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory);
+
+/* What a look-up finds in one file of the opened directory. The entry's name is `name` itself;
+ * its state is also ACME_NAME_INVALID, where no look-up comes to this file, ACME_NO_ENTRY, or
+ * ACME_SYSTEM_ERROR (with errno set). */
+acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
+                                      const char *name, apr_interval_time_t age_max,
+                                      apr_time_t now);
+
+/* Whether an entry of this mtime is too old at that time. */
+int acme_spool_is_too_old(time_t written, apr_interval_time_t age_max, apr_time_t now);
 
 /*
  * All entries, in the order of their names; files whose names start with a dot are none.

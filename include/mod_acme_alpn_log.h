@@ -14,6 +14,21 @@
 /* In the parent, at each start and reload: the counters that all children share. */
 void acme_alpn_log_init(apr_pool_t *config_pool);
 
+/* What a stranger can cause at will must not crowd out what only the spool's state causes, nor
+ * the good news the bad; an upstream that fails does so as often as strangers ask. */
+typedef enum {
+    ACME_ALPN_LIMIT_STRANGERS,
+    ACME_ALPN_LIMIT_UPSTREAM,
+    ACME_ALPN_LIMIT_SPOOL,
+    ACME_ALPN_LIMIT_WATCH,
+    ACME_ALPN_LIMIT_ARRIVED,
+    ACME_ALPN_LIMITS
+} acme_alpn_limit_e;
+
+/* Whether a line of this kind may be written now; *note then says how many could not since the
+ * last. Asking counts. */
+int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool);
+
 /* The line of each outcome. The row is what the record gets; the challenge has what only the
  * log tells, and with acme_alpn_log_incomplete may be NULL. For mod_acme_alpn_outcome.c alone.
  */

@@ -47,8 +47,7 @@ static acme_error_e check_directory(int fd, struct stat *status)
     return others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
 }
 
-/* With ACME_OK the caller closes *fd. */
-static acme_error_e open_directory(int *fd, struct stat *status, const char *directory)
+acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory)
 {
     acme_error_e error;
 
@@ -81,12 +80,17 @@ static acme_error_e entry_error(int error)
 }
 
 /* In seconds, and without a difference of times, since a file's mtime can be any number. */
+int acme_spool_is_too_old(time_t written, apr_interval_time_t age_max, apr_time_t now)
+{
+    return written < apr_time_sec(now - age_max);
+}
+
 static acme_error_e check_age(time_t written, apr_interval_time_t age_max, apr_time_t now)
 {
     if (written > apr_time_sec(now + ACME_SPOOL_FUTURE_MAX)) {
         return ACME_ENTRY_FUTURE;
     }
-    return written < apr_time_sec(now - age_max) ? ACME_ENTRY_TOO_OLD : ACME_OK;
+    return acme_spool_is_too_old(written, age_max, now) ? ACME_ENTRY_TOO_OLD : ACME_OK;
 }
 
 static acme_error_e check_entry(const struct stat *entry, const struct stat *directory)
@@ -160,7 +164,7 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
 {
     struct stat status;
     int fd;
-    acme_error_e error = open_directory(&fd, &status, spool->directory);
+    acme_error_e error = acme_spool_open(&fd, &status, spool->directory);
 
     if (error == ACME_OK) {
         error = find_in(digest, fd, &status, identifier->name, spool->entry_age, now);
@@ -190,7 +194,7 @@ acme_error_e acme_spool_check(const char *directory, uid_t user, gid_t group, ui
 {
     struct stat status;
     int fd;
-    acme_error_e error = open_directory(&fd, &status, directory);
+    acme_error_e error = acme_spool_open(&fd, &status, directory);
 
     if (error != ACME_OK) {
         return error;
@@ -312,7 +316,7 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
     const char *path = apr_pstrcat(pool, directory, "/", identifier->name, NULL);
     struct stat status;
     int fd;
-    acme_error_e error = open_directory(&fd, &status, directory);
+    acme_error_e error = acme_spool_open(&fd, &status, directory);
 
     if (error != ACME_OK) {
         return error;
@@ -377,7 +381,7 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
 {
     struct stat status;
     int fd;
-    acme_error_e error = open_directory(&fd, &status, directory);
+    acme_error_e error = acme_spool_open(&fd, &status, directory);
 
     if (error != ACME_OK) {
         return error;
@@ -403,8 +407,9 @@ static apr_time_t time_of(time_t seconds)
     return apr_time_from_sec(seconds < -most ? -most : seconds);
 }
 
-static acme_spool_entry_t examine(int directory_fd, const struct stat *directory,
-                                  const char *name, apr_interval_time_t age_max, apr_time_t now)
+acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
+                                      const char *name, apr_interval_time_t age_max,
+                                      apr_time_t now)
 {
     acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}}};
     acme_identifier_t identifier;
@@ -443,8 +448,8 @@ static acme_error_e read_entries(apr_pool_t *pool, apr_array_header_t *found, ap
         }
         if (seen++ < most) {
             APR_ARRAY_PUSH(found, acme_spool_entry_t) =
-                examine(dirfd(stream), directory, apr_pstrdup(pool, file->d_name),
-                        spool->entry_age, now);
+                acme_spool_examine(dirfd(stream), directory, apr_pstrdup(pool, file->d_name),
+                                   spool->entry_age, now);
         } else if (seen >= ACME_SPOOL_COUNT_MAX && most < ACME_SPOOL_COUNT_MAX) {
             break;
         }
@@ -461,7 +466,7 @@ acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
     struct stat status;
     DIR *stream;
     int fd;
-    acme_error_e error = open_directory(&fd, &status, spool->directory);
+    acme_error_e error = acme_spool_open(&fd, &status, spool->directory);
 
     if (error != ACME_OK) {
         return error;

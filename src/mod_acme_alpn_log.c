@@ -16,10 +16,6 @@ APLOG_USE_MODULE(acme_alpn);
 /* Lines a second in the whole server, for each kind of line. */
 #define LINES_PER_SECOND 10
 
-/* What a stranger can cause at will must not crowd out what only the spool's state causes; an
- * upstream that fails does so as often as strangers ask. */
-typedef enum { LIMIT_STRANGERS, LIMIT_UPSTREAM, LIMIT_SPOOL, LIMITS } limit_e;
-
 typedef struct {
     apr_uint32_t second;     /* the second that `lines` counts, or one that is over */
     apr_uint32_t lines;      /* asked for in that second */
@@ -30,7 +26,7 @@ static limiter_t *limiters;
 
 void acme_alpn_log_init(apr_pool_t *config_pool)
 {
-    apr_size_t size = LIMITS * sizeof(limiter_t);
+    apr_size_t size = ACME_ALPN_LIMITS * sizeof(limiter_t);
     apr_shm_t *shared;
 
     /* Where there is no anonymous shared memory each child limits itself. */
@@ -42,8 +38,7 @@ void acme_alpn_log_init(apr_pool_t *config_pool)
     }
 }
 
-/* Whether a line may be written now; *note then says how many could not since the last. */
-static int let_through(const char **note, limit_e limit, apr_pool_t *pool)
+int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool)
 {
     limiter_t *limiter = &limiters[limit];
     apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
@@ -62,7 +57,7 @@ static int let_through(const char **note, limit_e limit, apr_pool_t *pool)
     return 1;
 }
 
-static limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_error_e reason)
+static acme_alpn_limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_error_e reason)
 {
     switch (reason) {
     case ACME_NO_SNI:
@@ -74,9 +69,10 @@ static limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_error_e rea
     case ACME_RELAY_LOOP:
     case ACME_RELAY_BUSY:
     case ACME_PROBE_REFUSED:
-        return LIMIT_STRANGERS;
+        return ACME_ALPN_LIMIT_STRANGERS;
     default:
-        return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? LIMIT_UPSTREAM : LIMIT_SPOOL;
+        return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? ACME_ALPN_LIMIT_UPSTREAM
+                                                              : ACME_ALPN_LIMIT_SPOOL;
     }
 }
 
@@ -129,7 +125,7 @@ void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
 {
     const char *note;
 
-    if (let_through(&note, limit_of(challenge, row->reason), c->pool)) {
+    if (acme_alpn_log_lets_through(&note, limit_of(challenge, row->reason), c->pool)) {
         ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
                        "AALPN0102: refused: %s reason=%s file=%s%s%s: %s", fields(c, row),
                        acme_error_slug(row->reason), challenge->file ? challenge->file : "-",
@@ -142,7 +138,7 @@ void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challeng
 {
     const char *note;
 
-    if (let_through(&note, LIMIT_STRANGERS, c->pool)) {
+    if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_STRANGERS, c->pool)) {
         ap_log_cserror(
             APLOG_MARK, APLOG_WARNING, 0, c, challenge ? challenge->server : c->base_server,
             "AALPN0103: incomplete: %s%s: the handshake ended before it was complete; "

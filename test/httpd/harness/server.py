@@ -57,6 +57,9 @@ LEASH = ("setpriv", "--pdeathsig", "TERM")
 # The event MPM's own, of a child that is on its way out while it closes a connection.
 CHILD_EXIT_RACE = "AH03092: process_lingering_close: apr_pollset_add failure"
 
+# What the watch says of the entries that a test makes, whenever that is; test_watch.py asks for it.
+WATCH = r"AALPN02[12]\d:"
+
 # Prefork's own, at level error once all of the few children are busy: a word on MPM_LINES alone, and
 # whoever waits too long for a child fails by itself.
 ALL_CHILDREN_BUSY = "AH00161: server reached MaxRequestWorkers setting"
@@ -132,6 +135,7 @@ class Httpd:
         with_module: bool = True,
         with_ssl: bool = True,
         log_level: str = "notice",
+        expects_watch: bool = False,
     ) -> None:
         if os.geteuid() != 0:
             raise HttpdFailed("the private httpd has to be started by root: it changes to its own User")
@@ -151,6 +155,8 @@ class Httpd:
         self.environment: dict[str, str] = {}
         self.log = ErrorLog([self.root / "stderr.log", self.root / "error.log"])
         self.log.allow(pattern=f"{CHILD_EXIT_RACE}|{ALL_CHILDREN_BUSY}")
+        if not expects_watch:
+            self.log.allow(pattern=rf"^{WATCH}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def vhost(
