@@ -1,6 +1,7 @@
 #include "mod_acme_alpn_placeholder.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include <apr_hash.h>
 #include <apr_strings.h>
@@ -34,9 +35,16 @@ static const char explanation[] =
     "</body>\n"
     "</html>\n";
 
+/* Without a slash at its end. */
 static const char *runtime_directory(apr_pool_t *pool)
 {
-    return ap_runtime_dir_relative(pool, "");
+    char *directory = ap_runtime_dir_relative(pool, "");
+    size_t length = directory ? strlen(directory) : 0;
+
+    if (length > 1 && directory[length - 1] == '/') {
+        directory[length - 1] = '\0';
+    }
+    return directory ? directory : "";
 }
 
 static const char *openssl_text(apr_pool_t *pool)
@@ -81,9 +89,9 @@ static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
 
     if (error != ACME_OK) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, error == ACME_SYSTEM_ERROR ? errno : 0, server,
-                     "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s:%d has no "
+                     "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
                      "certificate and a placeholder cannot be kept in %s: %s%s",
-                     server->server_hostname, server->port, directory, acme_error_text(error),
+                     server->server_hostname, directory, acme_error_text(error),
                      openssl_text(pool));
         return 0;
     }

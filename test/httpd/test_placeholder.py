@@ -28,7 +28,7 @@ SITE, OTHER = "site.test", "other.test"
 ON = ["AcmeAlpnPlaceholder On"]
 FILE = "acme-alpn-placeholder.pem"
 NAME = "Placeholder until there is a certificate"
-CANNOT_START, WILL_NOT_START = "AALPN0020", "AALPN0021"
+CANNOT_START, WILL_NOT_START, MADE = "AALPN0020", "AALPN0021", "AALPN0022"
 TEXT = "This site has no certificate yet"
 CANNED = "temporarily unable to service"
 EXAMPLE = REPOSITORY / "conf" / "acme-alpn-site.conf"
@@ -131,6 +131,14 @@ def test_neighbour_with_a_certificate_is_served(make_httpd: StartHttpd, authorit
         publish_and_check(httpd, name)
 
 
+@pytest.mark.parametrize("line", ["SSLCipherSuite DEFAULT@SECLEVEL=4", "SSLCipherSuite aRSA", "SSLProtocol TLSv1.3"])
+def test_starts_and_answers_whatever_the_vhost_is_restricted_to(line: str, make_httpd: StartHttpd) -> None:
+    httpd = make(make_httpd)
+    httpd.vhosts[0].lines.append(line)
+    httpd.start()
+    publish_and_check(httpd, SITE)
+
+
 @pytest.mark.parametrize("lines", [[], ["AcmeAlpnPlaceholder Off"], [*ON, "AcmeAlpnEngine Off"]])
 def test_off_means_as_ever(lines: list[str], make_httpd: StartHttpd) -> None:
     httpd = make_httpd()
@@ -146,6 +154,7 @@ def test_off_means_as_ever(lines: list[str], make_httpd: StartHttpd) -> None:
 def test_file_is_private_and_kept(make_httpd: StartHttpd) -> None:
     httpd = make(make_httpd).start()
     file = placeholder(httpd)
+    assert httpd.log.expect(MADE, level="info")[0].text.endswith(f" {file}")
     first = file.stat()
     assert (stat.S_IMODE(first.st_mode), first.st_uid, first.st_gid) == (0o600, 0, 0)
     httpd.reload()
