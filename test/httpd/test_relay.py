@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import StartHttpd
-from harness import client, poll
+from harness import client, load, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
 from harness.pki import Authority
 from harness.server import Httpd
@@ -19,6 +20,7 @@ from harness.upstream import Upstream, certificate, close, say, serve
 
 NAME, ALIAS, WILD = "relayed.test", "alias.test", "*.wild.test"
 NODE = "node.test"
+LINES_PER_SECOND = 10
 TIMEOUT = 0.5
 # What a handshake may take beyond the time-out, on a busy machine.
 SLACK = 1.5
@@ -281,6 +283,30 @@ def test_host_that_is_a_name(make_httpd: StartHttpd, authority: Authority, upstr
         value = KeyAuthorization.new()
         upstream.behaviour = serve(certificate([NAME], value.digest))
         assert_answered(httpd, NAME, value)
+
+
+def test_upstream_that_fails_cannot_flood_the_log_nor_hide_the_spools_state(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    upstream.behaviour = close
+    httpd = relay(make_httpd, authority, upstream, "any-name")
+    httpd.spool.publish("broken.test")
+    (httpd.spool.path / "broken.test").chmod(0o666)
+    httpd.log.allow(REFUSED, "reason=(closed|relay-busy) ")
+    count = 400
+    flood = load.run(httpd.address(), [(f"name{number}.test", None) for number in range(count)], count, threads=8)
+    assert flood.refused == count
+    lines = httpd.log.find(REFUSED, "reason=closed ")
+    assert 1 <= len(lines) <= LINES_PER_SECOND * (int(flood.seconds) + 2)
+    # The next line says how many there were none for.
+    forget()
+    assert client.handshake(httpd.address(), "last.test").alert == client.NO_APPLICATION_PROTOCOL
+    if flood.seconds < count / LINES_PER_SECOND / 4:
+        assert re.search(r" suppressed=\d+", httpd.log.expect(REFUSED, "identifier=last.test ")[0].text)
+    # What an upstream just lacks does not hide what is wrong with the spool's entry.
+    upstream.behaviour = say(b"\x15\x03\x03\x00\x02\x02\x78")
+    assert client.handshake(httpd.address(), "broken.test").alert == client.NO_APPLICATION_PROTOCOL
+    httpd.log.expect(REFUSED, "identifier=broken.test .*source=spool .*reason=entry-writable ")
 
 
 def test_two_nodes_that_name_each_other(make_httpd: StartHttpd, authority: Authority) -> None:
