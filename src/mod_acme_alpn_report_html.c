@@ -25,7 +25,7 @@ const char acme_alpn_report_style[] =
     "table{width:100%;border-collapse:collapse}"
     "th,td{padding:.35rem .6rem .35rem 0;text-align:left;vertical-align:top;"
     "border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:500;font-size:13px}"
-    "td p{margin:0}.n{white-space:nowrap}.w{min-width:9rem}"
+    "td p{margin:0}.n{white-space:nowrap}.w{min-width:10rem}"
     "@media(max-width:52rem){thead{display:none}table,tbody,tr,td{display:block}"
     "tr{background:var(--card);border:1px solid var(--line);border-radius:6px;"
     "padding:.4rem .7rem;margin:.6rem 0}"

@@ -21,6 +21,7 @@ from harness.server import REPOSITORY, Httpd
 from harness.spool import KeyAuthorization, Spool
 
 NAME, OFF, MISSING, WRITABLE = "status.test", "off.test", "missing.test", "writable.test"
+FILE, CLOSED = "file.test", "closed.test"
 PATH = "/acme-alpn-status"
 LOCATION = [f"<Location {PATH}>", "SetHandler acme-alpn-status", "Require local", "</Location>"]
 HOSTILE = "<script>\"'&%\\x=\x7f"
@@ -31,12 +32,14 @@ def shared(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     httpd = make_shared_httpd(modules=["authz_host"])
     httpd.server_lines += LOCATION
     writable = Spool(httpd.root / "writable").create()
-    spools = {MISSING: httpd.root / "missing", WRITABLE: writable.path}
+    closed = Spool(httpd.root / "closed").create()
+    spools = {MISSING: httpd.root / "missing", WRITABLE: writable.path, CLOSED: closed.path, FILE: httpd.config}
     httpd.vhost(NAME, credentials=[authority.issue(NAME)])
     httpd.vhost(OFF, credentials=[authority.issue(OFF)], lines=["AcmeAlpnEngine Off"])
     for name, path in spools.items():
         httpd.vhost(name, credentials=[authority.issue(name)], lines=[f"AcmeAlpnSpool {path}"])
     writable.path.chmod(0o777)
+    closed.path.chmod(0o700)
     httpd.log.allow("AALPN0002")
     return httpd.start()
 
@@ -143,6 +146,8 @@ FAILURES: dict[str, tuple[str | None, Callable[[Httpd], object]]] = {
     "name-invalid": ("under_score.test", lambda httpd: None),
     "spool-missing": (MISSING, lambda httpd: None),
     "spool-writable": (WRITABLE, lambda httpd: None),
+    "spool-not-directory": (FILE, lambda httpd: None),
+    "spool-unreadable": (CLOSED, lambda httpd: None),
     "entry-unreadable": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), mode=0o600)),
     "entry-symlink": (NAME, prepare_symlink),
     "entry-not-regular": (NAME, lambda httpd: (httpd.spool.path / NAME).mkdir()),
@@ -197,6 +202,27 @@ def test_client_without_a_usable_key_type_is_told(httpd: Httpd) -> None:
     assert (row["outcome"], row["reason"], row["identifier"]) == ("refused", "no-key-type", NAME)
 
 
+def test_resumed_session_is_told(httpd: Httpd) -> None:
+    using = client.context(["http/1.1"], "1.2")
+    get = f"GET /index.html HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode()
+    session = client.handshake(httpd.address(), NAME, using=using, send=get).session
+    using.set_alpn_protocols(list(client.ACME))
+    httpd.spool.publish(NAME)
+    resumed = lambda: client.handshake(httpd.address(), NAME, using=using, session=session)  # noqa: E731
+    assert_refused(httpd, NAME, "session-resumed", resumed)
+    row = as_json(httpd)["handshakes"][0]
+    assert (row["outcome"], row["reason"], row["tls"]) == ("refused", "session-resumed", "TLSv1.2")
+    assert as_text(httpd).row(row["peer"], "session-resumed")
+
+
+def test_no_reason_of_the_spool_is_left_out() -> None:
+    """What the module says of a name, a spool, an entry or its value; the tool has some for itself."""
+    manual = (REPOSITORY / "docs" / "messages.md").read_text().split("## Reasons")[1]
+    told = set(re.findall(r"\n\| `((?:name|spool|entry|value|no)-[a-z-]+)` \|", manual))
+    others = {"no-key-type", "no-certificate"}
+    assert told - others == set(FAILURES) and len(told) > 15
+
+
 def test_incomplete_handshake_is_told(httpd: Httpd) -> None:
     httpd.spool.publish(NAME)
     before = metrics(httpd)["acme_alpn_handshakes_incomplete_total"]
@@ -238,9 +264,16 @@ def test_answered_handshake_is_told(httpd: Httpd) -> None:
 def test_vhosts_say_what_is_wrong_with_them_first(httpd: Httpd) -> None:
     told = as_json(httpd)
     problems = {vhost["name"]: [problem["reason"] for problem in vhost["problems"]] for vhost in told["vhosts"]}
-    assert problems == {OFF: ["engine-off"], MISSING: ["spool-missing"], WRITABLE: ["spool-writable"], NAME: []}
+    assert problems == {
+        OFF: ["engine-off"],
+        MISSING: ["spool-missing"],
+        WRITABLE: ["spool-writable"],
+        CLOSED: ["spool-unreadable"],
+        FILE: ["spool-not-directory"],
+        NAME: [],
+    }
     assert told["vhosts"][-1]["name"] == NAME
-    assert (told["vhosts_total"], told["vhosts_with_problems"]) == (4, 3)
+    assert (told["vhosts_total"], told["vhosts_with_problems"]) == (6, 5)
     settings = {item["directive"]: item["value"] for item in told["vhosts"][-1]["settings"]}
     expected = {"AcmeAlpnEngine": "On", "AcmeAlpnSpool": str(httpd.spool.path), "AcmeAlpnMaxAge": "86400s"}
     assert expected.items() <= settings.items()
