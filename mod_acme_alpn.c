@@ -26,6 +26,7 @@
 #include "mod_acme_alpn_protocol.h"
 #include "mod_acme_alpn_protocols.h"
 #include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_report.h"
 #include "mod_acme_alpn_status.h"
@@ -125,6 +126,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
     if (vhosts->nelts > 0) {
         acme_alpn_certificates_init(config_pool, server);
         acme_alpn_log_init(config_pool);
+        acme_alpn_store_init(config_pool);
         acme_alpn_relay_init(config_pool, server, vhosts);
         acme_alpn_protocols_allow(config_pool, server);
         acme_alpn_check_spools(temp_pool, vhosts, ACME_ALPN_AT_START);
@@ -136,6 +138,7 @@ static void child_init(apr_pool_t *pool, server_rec *server)
 {
     if (vhosts->nelts > 0) {
         acme_alpn_certificates_child_init(pool, server);
+        acme_alpn_store_child_init(pool, server);
         acme_alpn_relay_child_init(pool, server, vhosts);
         acme_alpn_watch_child_init(pool);
     }

@@ -3,7 +3,7 @@
 
 # apache2-bin and not apache2, which would start a server of its own.
 PACKAGES_BUILD=(apache2-bin apache2-dev autoconf automake gcc libapr1-dev libaprutil1-dev
-    libjansson-dev libssl-dev libtool make pkg-config)
+    libhiredis-dev libjansson-dev libssl-dev libtool make pkg-config)
 
 # The CA, the client, and what the private servers are run with.
 PACKAGES_DEMO=(certbot pebble openssl python3 python3-cryptography python3-pip python3-setuptools
@@ -11,7 +11,7 @@ PACKAGES_DEMO=(certbot pebble openssl python3 python3-cryptography python3-pip p
 
 # What `make check` and test/httpd need besides, on each Debian.
 PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto python3-pytest
-    python3-pytest-xdist python3-scapy uacme)
+    python3-pytest-xdist python3-redis python3-scapy redis-server uacme)
 
 # What is run on one Debian alone, with whose clang's version a name here ends.
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.

@@ -22,6 +22,7 @@ typedef struct {
 
     /* Set in post_config: mod_ssl has the placeholder in place of a certificate. */
     int has_placeholder;
+    apr_array_header_t *stores; /* of acme_alpn_store_t *, in their order */
 } acme_alpn_server_t;
 
 extern const command_rec acme_alpn_directives[];

@@ -20,6 +20,7 @@
 typedef enum {
     ACME_ALPN_SOURCE_NONE, /* none was asked: no name was valid */
     ACME_ALPN_SOURCE_SPOOL,
+    ACME_ALPN_SOURCE_STORE,
     ACME_ALPN_SOURCE_UPSTREAM,
     ACME_ALPN_SOURCES
 } acme_alpn_source_e;

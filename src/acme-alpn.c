@@ -44,6 +44,8 @@ static const char usage[] =
     "or\n"
     "its SHA-256 in base64url or hex, or - to read it from standard input.\n"
     "The spool is DIR, else $" SPOOL_VARIABLE ", else " ACME_ALPN_SPOOLDIR ".\n"
+    "In place of a directory it may be the URL of a store that a fleet shares "
+    "(docs/fleet.md).\n"
     "Exit codes: 0 done or passed, 1 failed, 2 wrong usage, 3 a problem with the spool.\n";
 
 typedef exit_e (*command_f)(acme_alpn_options_t *options, int count, char **arguments);
@@ -119,7 +121,6 @@ static exit_e command_add(acme_alpn_options_t *options, int count, char **argume
     acme_identifier_t identifier;
     acme_digest_t digest;
     const char *value;
-    acme_error_e error;
 
     (void)count;
     if (!read_identifier(&identifier, arguments[0])) {
@@ -129,27 +130,19 @@ static exit_e command_add(acme_alpn_options_t *options, int count, char **argume
     if (!value) {
         return EXIT_USAGE;
     }
-    error = acme_spool_publish(options->pool, options->spool, &identifier, value);
-    return error == ACME_OK ? EXIT_PASS : acme_alpn_complain_spool(options->spool, error);
+    return acme_alpn_publish(options, &identifier, value);
 }
 
 static exit_e command_remove(acme_alpn_options_t *options, int count, char **arguments)
 {
     acme_identifier_t identifier;
     acme_digest_t digest;
-    acme_error_e error;
 
     if (!read_identifier(&identifier, arguments[0]) ||
         (count > 1 && !read_value(&digest, options->pool, arguments[1]))) {
         return EXIT_USAGE;
     }
-    error = acme_spool_withdraw(options->spool, &identifier, count > 1 ? &digest : NULL);
-    /* Clients clean up more than once; what is gone is gone. */
-    if (error == ACME_OK || error == ACME_NO_ENTRY) {
-        return EXIT_PASS;
-    }
-    return acme_alpn_complain_spool(
-        apr_pstrcat(options->pool, options->spool, "/", identifier.name, NULL), error);
+    return acme_alpn_withdraw(options, &identifier, count > 1 ? &digest : NULL);
 }
 
 static exit_e command_list(acme_alpn_options_t *options, int count, char **arguments)
@@ -161,10 +154,9 @@ static exit_e command_list(acme_alpn_options_t *options, int count, char **argum
 
 static exit_e command_check(acme_alpn_options_t *options, int count, char **arguments)
 {
-    acme_spool_t spool = acme_alpn_spool(options);
     acme_identifier_t identifier;
     acme_digest_t digest;
-    acme_error_e error;
+    exit_e code;
 
     if (!read_identifier(&identifier, arguments[0])) {
         return EXIT_USAGE;
@@ -174,10 +166,9 @@ static exit_e command_check(acme_alpn_options_t *options, int count, char **argu
             return EXIT_USAGE;
         }
     } else {
-        error = acme_spool_find(&digest, &spool, &identifier, apr_time_now());
-        if (error != ACME_OK) {
-            return acme_alpn_complain_spool(
-                apr_pstrcat(options->pool, spool.directory, "/", identifier.name, NULL), error);
+        code = acme_alpn_find(&digest, options, &identifier);
+        if (code != EXIT_PASS) {
+            return code;
         }
     }
     if (options->connect->nelts == 0) {
@@ -199,6 +190,27 @@ static const struct {
     {"check", command_check, 1, 2, "jcw", ", --connect, --wait and --json"},
 };
 
+/* Where the spool is the URL of a store: its settings, and the files that they name. */
+static int load_store(acme_alpn_options_t *options)
+{
+    const char *problem;
+    acme_store_t *store;
+
+    if (!acme_store_is_url(options->spool)) {
+        return 1;
+    }
+    problem = acme_store_parse(&store, options->pool, options->spool, NULL);
+    if (!problem) {
+        problem = acme_store_load(store, options->pool);
+    }
+    if (problem) {
+        acme_alpn_complain("the store's URL: %s", problem);
+        return 0;
+    }
+    options->store = store;
+    return 1;
+}
+
 static exit_e run(acme_alpn_options_t *options, const char *given, int count, char **arguments)
 {
     apr_size_t i;
@@ -217,7 +229,8 @@ static exit_e run(acme_alpn_options_t *options, const char *given, int count, ch
             acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
             return wrong_usage();
         }
-        return commands[i].run(options, wanted, arguments + 1);
+        return load_store(options) ? commands[i].run(options, wanted, arguments + 1)
+                                   : EXIT_USAGE;
     }
     acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
     return wrong_usage();
@@ -230,6 +243,7 @@ static void set_defaults(acme_alpn_options_t *options, apr_pool_t *pool)
     options->pool = pool;
     options->spool =
         from_environment && *from_environment ? from_environment : ACME_ALPN_SPOOLDIR;
+    options->store = NULL;
     options->connect = apr_array_make(pool, 1, sizeof(const char *));
     options->wait = DEFAULT_WAIT;
     options->json = 0;

@@ -30,7 +30,7 @@ static const struct {
          "this user is neither root nor the owner of the spool, so httpd would ignore its "
          "entries; run this as one of them, or chown the spool"},
 
-    [ACME_NO_ENTRY] = {"no-entry", "the spool has no entry for this name"},
+    [ACME_NO_ENTRY] = {"no-entry", "there is no entry for this name"},
     [ACME_ENTRY_UNREADABLE] = {"entry-unreadable",
                                "httpd's User may not read the entry; give it "
                                "mode 0644"},
@@ -55,6 +55,23 @@ static const struct {
     [ACME_VALUE_MALFORMED] = {"value-malformed",
                               "the entry is neither a key authorization nor its "
                               "SHA-256 in base64url or hex"},
+
+    [ACME_STORE_UNSUPPORTED] = {"store-unsupported",
+                                "this was built without hiredis, so it has no stores "
+                                "(Debian: apt-get install libhiredis-dev, and build again)"},
+    [ACME_STORE_UNRESOLVED] = {"store-unresolved", "the store's host has no address"},
+    [ACME_STORE_UNREACHABLE] = {"store-unreachable", "the store cannot be connected to"},
+    [ACME_STORE_TIMEOUT] = {"store-timeout", "the store did not answer in time"},
+    [ACME_STORE_CLOSED] = {"store-closed", "the store closed the connection"},
+    [ACME_STORE_TLS_FAILED] = {"store-tls-failed", "TLS with the store failed"},
+    [ACME_STORE_PROTOCOL] = {"store-protocol", "what the store sent is not an answer of Redis"},
+    [ACME_STORE_DENIED] = {"store-denied",
+                           "the store refuses the user, the password or the command"},
+    [ACME_STORE_FAILED] = {"store-failed", "the store answered with an error"},
+    [ACME_STORE_BUSY] = {"store-busy",
+                         "all connections of this process to the store were in use"},
+    [ACME_STORE_LEFT_ALONE] = {"store-left-alone",
+                               "the store failed within the last 5 seconds and was not asked"},
 
     [ACME_SESSION_RESUMED] = {"session-resumed",
                               "the client resumes a session, which would send "

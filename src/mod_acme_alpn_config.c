@@ -3,6 +3,7 @@
 #include <apr_strings.h>
 
 #include "acme_interval.h"
+#include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_upstream.h"
 
 #ifndef ACME_ALPN_SPOOLDIR
@@ -33,6 +34,7 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
     made->spool_directory =
         over->spool_directory ? over->spool_directory : from->spool_directory;
     made->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
+    made->stores = over->stores ? over->stores : from->stores;
     made->upstreams = over->upstreams ? over->upstreams : from->upstreams;
     return made;
 }
@@ -107,6 +109,21 @@ static const char *set_max_age(cmd_parms *command, void *directory, const char *
     return NULL;
 }
 
+/* "none": no store for this vhost, whatever the main server says. */
+static const char *add_store(cmd_parms *command, void *directory, int count,
+                             char *const arguments[])
+{
+    acme_alpn_server_t *config = acme_alpn_server_get(command->server);
+
+    (void)directory;
+    if (!config->stores) {
+        config->stores = apr_array_make(command->pool, 2, sizeof(acme_alpn_store_t *));
+    }
+    return count == 1 && ap_cstr_casecmp(arguments[0], "none") == 0
+               ? NULL
+               : acme_alpn_store_configure(command, config->stores, count, arguments);
+}
+
 const command_rec acme_alpn_directives[] = {
     AP_INIT_FLAG("AcmeAlpnEngine", set_engine, NULL, RSRC_CONF,
                  "On (default) or Off: whether acme-tls/1 handshakes are answered"),
@@ -117,6 +134,9 @@ const command_rec acme_alpn_directives[] = {
     AP_INIT_FLAG("AcmeAlpnPlaceholder", set_placeholder, NULL, RSRC_CONF,
                  "On or Off (default): whether a TLS vhost that has no certificate gets a "
                  "self-signed one, and answers requests with 503"),
+    AP_INIT_TAKE_ARGV("AcmeAlpnStore", add_store, NULL, RSRC_CONF,
+                      "URL [timeout=TIME] [passwordfile=PATH] [prefix=TEXT]: a Redis that a "
+                      "fleet shares"),
     AP_INIT_TAKE_ARGV("AcmeAlpnUpstream", acme_alpn_upstream_set, NULL, RSRC_CONF,
                       "HOST:PORT of another acme-tls/1 responder that is asked for what the "
                       "spool lacks, then timeout=TIME, max=N or any-name"),

@@ -65,6 +65,16 @@ static acme_alpn_limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_e
     case ACME_NO_ENTRY:
     case ACME_SESSION_RESUMED:
     case ACME_NO_KEY_TYPE:
+    case ACME_STORE_UNRESOLVED: /* any name will do while the store fails */
+    case ACME_STORE_UNREACHABLE:
+    case ACME_STORE_TIMEOUT:
+    case ACME_STORE_CLOSED:
+    case ACME_STORE_TLS_FAILED:
+    case ACME_STORE_PROTOCOL:
+    case ACME_STORE_DENIED:
+    case ACME_STORE_FAILED:
+    case ACME_STORE_BUSY:
+    case ACME_STORE_LEFT_ALONE:
     case ACME_RELAY_FOREIGN_NAME:
     case ACME_RELAY_LOOP:
     case ACME_RELAY_BUSY:

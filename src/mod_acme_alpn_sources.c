@@ -4,19 +4,11 @@
 
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_relay.h"
+#include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_trace.h"
 
-static acme_error_e ask_spool(acme_alpn_challenge_t *challenge, apr_pool_t *pool)
-{
-    acme_spool_t spool = acme_alpn_server_spool(challenge->server);
-
-    challenge->source = ACME_ALPN_SOURCE_SPOOL;
-    challenge->file = apr_pstrcat(pool, spool.directory, "/", challenge->identifier.name, NULL);
-    return acme_spool_find(&challenge->digest, &spool, &challenge->identifier, apr_time_now());
-}
-
 /* Whether a source just has no such challenge, as opposed to something that is to be mended.
- * Whoever has an upstream need not have a spool. */
+ * Whoever has a store or an upstream need not have a spool. */
 static int is_mere_lack(acme_error_e error)
 {
     switch (error) {
@@ -31,28 +23,68 @@ static int is_mere_lack(acme_error_e error)
     }
 }
 
+/* A source has been asked: its word stands, unless it has less to say than those before it. */
+static void hear(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *result,
+                 const acme_alpn_challenge_t *asked, acme_error_e error)
+{
+    acme_alpn_trace_asked(c, asked, error);
+    if (!is_mere_lack(error) || (is_mere_lack(*result) && error != *result)) {
+        *challenge = *asked;
+        *result = error;
+    }
+}
+
+static acme_error_e ask_spool(conn_rec *c, acme_alpn_challenge_t *challenge)
+{
+    acme_spool_t spool = acme_alpn_server_spool(challenge->server);
+    acme_error_e error;
+
+    challenge->source = ACME_ALPN_SOURCE_SPOOL;
+    challenge->file =
+        apr_pstrcat(c->pool, spool.directory, "/", challenge->identifier.name, NULL);
+    error = acme_spool_find(&challenge->digest, &spool, &challenge->identifier, apr_time_now());
+    acme_alpn_trace_asked(c, challenge, error);
+    return error;
+}
+
+static void ask_stores(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *result)
+{
+    const apr_array_header_t *stores = acme_alpn_server_get(challenge->server)->stores;
+    int i;
+
+    for (i = 0; stores && i < stores->nelts && *result != ACME_OK; i++) {
+        acme_alpn_challenge_t asked = *challenge;
+        acme_error_e error =
+            acme_alpn_store_ask(&asked, APR_ARRAY_IDX(stores, i, acme_alpn_store_t *), c->pool);
+
+        hear(c, challenge, result, &asked, error);
+    }
+}
+
+static void ask_upstreams(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *result)
+{
+    acme_alpn_challenge_t asked = *challenge;
+    acme_error_e error;
+
+    if (*result != ACME_OK && acme_alpn_relay_is_configured(challenge)) {
+        asked.source = ACME_ALPN_SOURCE_UPSTREAM;
+        error = acme_alpn_relay_ask(&asked, c->pool);
+        hear(c, challenge, result, &asked, error);
+    }
+}
+
 acme_error_e acme_alpn_sources_ask(conn_rec *c, acme_alpn_challenge_t *challenge)
 {
-    acme_error_e error = ask_spool(challenge, c->pool);
+    acme_error_e error = ask_spool(c, challenge);
 
-    acme_alpn_trace_asked(c, challenge, error);
-    if (error != ACME_OK && acme_alpn_relay_is_configured(challenge)) {
-        acme_error_e spool = error;
-
-        challenge->source = ACME_ALPN_SOURCE_UPSTREAM;
-        error = acme_alpn_relay_ask(challenge, c->pool);
-        acme_alpn_trace_asked(c, challenge, error);
-        if (is_mere_lack(error) && !is_mere_lack(spool)) {
-            challenge->source = ACME_ALPN_SOURCE_SPOOL;
-            error = spool;
-        }
-    }
+    ask_stores(c, challenge, &error);
+    ask_upstreams(c, challenge, &error);
     return error;
 }
 
 const char *acme_alpn_source_name(acme_alpn_source_e source)
 {
-    static const char *const names[ACME_ALPN_SOURCES] = {"none", "spool", "upstream"};
+    static const char *const names[ACME_ALPN_SOURCES] = {"none", "spool", "store", "upstream"};
 
     return names[source];
 }

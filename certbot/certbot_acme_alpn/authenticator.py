@@ -1,13 +1,13 @@
 """The plugin as certbot sees it."""
 import argparse
 import os
-from typing import Any, Callable, Iterable, List, Type
+from typing import Any, Callable, Iterable, List, Type, Union
 
 from acme import challenges
 from certbot import achallenges, errors, interfaces
 from certbot.plugins import common
 
-from certbot_acme_alpn import addresses, challenge, check, error_log, identifier, spool
+from certbot_acme_alpn import addresses, challenge, check, error_log, identifier, spool, store
 
 
 class Authenticator(common.Plugin, interfaces.Authenticator):
@@ -20,7 +20,8 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
         """The two options; certbot prefixes them with the plugin's name."""
         add("spool", metavar="DIR", type=_directory, default=spool.DEFAULT,
-            help="Directory that mod_acme_alpn reads, its AcmeAlpnSpool. "
+            help="Directory that mod_acme_alpn reads, its AcmeAlpnSpool; or the URL of the Redis "
+                 "that the nodes of a fleet share (redis://, rediss:// or unix://). "
                  f"(default: {spool.DEFAULT})")
         add("check", metavar="HOST:PORT", type=addresses.option_values, action="extend",
             help="Where httpd must answer rightly before the CA is asked to validate; may be "
@@ -80,8 +81,9 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
             "logged with LogLevel acme_alpn:info). No such line with the CA's address means that "
             "the CA never reached this httpd.")
 
-    def _spool(self) -> spool.Spool:
-        return spool.Spool(self.conf("spool"))
+    def _spool(self) -> Union[spool.Spool, store.Store]:
+        place = self.conf("spool")
+        return store.Store(place) if store.is_url(place) else spool.Spool(place)
 
     def _addresses(self) -> List[addresses.Address]:
         return addresses.configured(self.conf("check"))
@@ -97,9 +99,15 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
 
 
 def _directory(text: str) -> str:
-    """An absolute path: a renewal runs in another working directory."""
+    """A store's URL, or an absolute path: a renewal runs in another working directory."""
     if not text:
         raise argparse.ArgumentTypeError(f"{spool.OPTION} takes the path of a directory")
+    if store.is_url(text):
+        try:
+            store.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{spool.OPTION}: {error}") from error
+        return text
     return os.path.abspath(text)
 
 

@@ -1,0 +1,322 @@
+"""The store that a fleet shares, as one httpd sees it: ways to reach it, and what each of its failures does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import StartHttpd
+from harness import client, poll
+from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
+from harness.pki import Authority
+from harness.redis import READER, FakeStore, Redis, dripping, sending, silent
+from harness.server import Httpd
+from harness.spool import KeyAuthorization
+
+NAME, SITE = "store.test", "site.test"
+FAILS, WORKS = "AALPN0401", "AALPN0402"
+
+# The default time of a look-up, and what a handshake may take besides on a busy machine.
+TIMEOUT, BESIDE = 0.25, 0.6
+LEFT_ALONE = 5.0
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    with Redis() as running:
+        yield running
+
+
+@pytest.fixture
+def start(make_httpd: StartHttpd, authority: Authority) -> Callable[..., Httpd]:
+    def start(*lines: str, vhost: tuple[str, ...] = ()) -> Httpd:
+        httpd = make_httpd()
+        httpd.server_lines += lines
+        httpd.vhost(SITE, credentials=[authority.issue(SITE)])
+        if vhost:
+            httpd.vhost("own.test", credentials=[authority.issue("own.test")], lines=vhost)
+        return httpd.start()
+
+    return start
+
+
+def assert_from_store(httpd: Httpd, name: str, value: KeyAuthorization) -> None:
+    before = len(httpd.log.find(ANSWERED, f"identifier={name} .*source=store"))
+    assert_answered(httpd, name, value)
+    assert len(httpd.log.find(ANSWERED, f"identifier={name} .*source=store")) == before + 1
+
+
+def assert_works(httpd: Httpd, redis: Redis, name: str = NAME) -> None:
+    """Answered at the next handshake, and gone at the next."""
+    assert_refused(httpd, name, "no-entry")
+    assert_from_store(httpd, name, redis.publish(name))
+    redis.withdraw(name)
+    assert_refused(httpd, name, "no-entry")
+
+
+def recovers(httpd: Httpd, name: str) -> None:
+    """Answered again once the store has been left alone for long enough."""
+    httpd.log.allow(REFUSED, "reason=store-")
+
+    def answered() -> bool:
+        return bool(client.handshake(httpd.address(), name).chain)
+
+    poll.until(answered, LEFT_ALONE + 3, "the store is asked again")
+    httpd.log.expect(WORKS, level="notice")
+    httpd.log.expect(ANSWERED, f"identifier={name} .*source=store")
+
+
+def test_plain(start: Callable[..., Httpd], redis: Redis) -> None:
+    assert_works(start(f"AcmeAlpnStore {redis.url}"), redis)
+
+
+def test_socket(start: Callable[..., Httpd], redis: Redis) -> None:
+    assert_works(start(f"AcmeAlpnStore unix://{redis.socket}"), redis)
+
+
+def test_ip_address_database_and_prefix(start: Callable[..., Httpd], redis: Redis) -> None:
+    httpd = start(f"AcmeAlpnStore {redis.url}/3 prefix=other: timeout=2s")
+    value = KeyAuthorization.new()
+    assert redis.run("-n", "3", "SET", "other:192.0.2.7", value.text) == "OK"
+    shake = lambda: client.handshake(httpd.address(), "7.2.0.192.in-addr.arpa")
+    assert_answered(httpd, "192.0.2.7", value, shake)
+
+
+@pytest.mark.parametrize("user", ["", READER])
+@pytest.mark.parametrize("tls", [False, True])
+def test_password_and_tls(
+    start: Callable[..., Httpd], authority: Authority, user: str, tls: bool
+) -> None:
+    with Redis(authority=authority, secret=True) as redis:
+        at = f"{user}@" if user else ""
+        secret = f"passwordfile={redis.password_file(user or 'default')}"
+        url = f"rediss://{at}localhost:{redis.tls_port}" if tls else f"redis://{at}localhost:{redis.port}"
+        identity = authority.issue("client.test")
+        files = f"cafile={authority.root} certfile={identity.certificate} keyfile={identity.key}" if tls else ""
+        httpd = start(f"AcmeAlpnStore {url} timeout=2s {secret} {files}")
+        assert_works(httpd, redis)
+
+
+def test_wrong_password_is_told_and_never_shown(start: Callable[..., Httpd]) -> None:
+    with Redis(secret=True) as redis:
+        httpd = start(f"AcmeAlpnStore {redis.url} passwordfile={redis.password_file(text='wrong-secret')}")
+        redis.publish(NAME)
+        assert_refused(httpd, NAME, "store-denied")
+        httpd.log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
+        assert_refused(httpd, NAME, "store-left-alone")
+    assert "wrong-secret" not in "".join(record.line for record in httpd.log.refresh())
+
+
+@pytest.mark.parametrize("trusted", [False, True], ids=["other-ca", "other-name"])
+def test_certificate_of_somebody_else_is_refused(
+    start: Callable[..., Httpd], tmp_path: Path, authority: Authority, trusted: bool
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    root = authority.root if trusted else Authority(other).root
+    host = "127.0.0.2" if trusted else "127.0.0.1"
+    with Redis(authority=authority) as redis:
+        if trusted:
+            redis.run("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2")
+        httpd = start(f"AcmeAlpnStore rediss://{host}:{redis.tls_port} timeout=2s cafile={root}")
+        redis.publish(NAME)
+        assert_refused(httpd, NAME, "store-tls-failed")
+        httpd.log.expect(FAILS, "reason=store-tls-failed: ", level="error")
+
+
+def test_spool_comes_first_and_never_waits(start: Callable[..., Httpd]) -> None:
+    with FakeStore(silent) as store:
+        httpd = start(f"AcmeAlpnStore {store.url} timeout=20s")
+        value = httpd.spool.publish(NAME)
+        begin = time.monotonic()
+        assert_answered(httpd, NAME, value)
+        assert time.monotonic() - begin < 5 and store.accepted == 0
+
+
+def test_stores_are_tried_in_their_order(start: Callable[..., Httpd]) -> None:
+    with Redis() as first, Redis() as second:
+        httpd = start(f"AcmeAlpnStore {first.url}", f"AcmeAlpnStore {second.url}")
+        assert_from_store(httpd, NAME, second.publish(NAME))
+        assert_from_store(httpd, NAME, first.publish(NAME))
+        first.kill()
+        httpd.log.allow(REFUSED, "reason=store-")
+        assert_from_store(httpd, "other.test", second.publish("other.test"))
+        httpd.log.expect(FAILS, "reason=store-(unreachable|closed): ", level="error")
+
+
+def test_vhost_has_its_own_store_or_none(start: Callable[..., Httpd]) -> None:
+    with Redis() as main, Redis() as own:
+        httpd = start(f"AcmeAlpnStore {main.url}", vhost=(f"AcmeAlpnStore {own.url}",))
+        main.publish("own.test")
+        assert_refused(httpd, "own.test", "no-entry")
+        assert_from_store(httpd, "own.test", own.publish("own.test"))
+        assert_from_store(httpd, NAME, main.publish(NAME))
+    none = start("AcmeAlpnStore redis://127.0.0.1:1", vhost=("AcmeAlpnStore none",))
+    assert_refused(none, "own.test", "no-entry")
+    assert not none.log.find(FAILS)
+
+
+GARBAGE = {
+    "": "value-empty",
+    "garbage": "value-malformed",
+    "x" * 1025: "entry-too-large",
+    "x" * 100000: "entry-too-large",
+    "one\ntwo": "value-lines",
+}
+
+
+def test_garbage_is_refused_and_the_store_is_not_to_blame(start: Callable[..., Httpd], redis: Redis) -> None:
+    httpd = start(f"AcmeAlpnStore {redis.url}")
+    for number, (value, reason) in enumerate(GARBAGE.items()):
+        redis.publish(NAME, value)
+        record = assert_refused(httpd, NAME, reason)
+        assert f"{redis.url}#acme-alpn:{NAME}" in record.text and "source=store" in record.text
+        other = f"name{number}.test"
+        assert_from_store(httpd, other, redis.publish(other))
+    redis.withdraw(NAME)
+    assert redis.run("LPUSH", f"acme-alpn:{NAME}", "a list") == "1"
+    assert_refused(httpd, NAME, "value-malformed")
+    assert not httpd.log.find(FAILS)
+
+
+NOT_REDIS = {
+    b"HTTP/1.1 400 Bad Request\r\n\r\n": "store-protocol",
+    b"*2147483647\r\n": "store-protocol",
+    b"%9999999\r\n": "store-protocol",
+    b":1\r\n": "store-protocol",
+    b"$-2\r\n": "store-protocol",
+    b"-LOADING the dataset\r\n": "store-failed",
+    b"-NOPERM no\r\n": "store-denied",
+}
+
+
+@pytest.mark.parametrize("answer", NOT_REDIS)
+def test_answer_that_is_none(start: Callable[..., Httpd], answer: bytes) -> None:
+    with FakeStore(sending(answer)) as store:
+        httpd = start(f"AcmeAlpnStore {store.url}")
+        assert_refused(httpd, NAME, NOT_REDIS[answer])
+        httpd.log.expect(FAILS, f"reason={NOT_REDIS[answer]}: ", level="error")
+
+
+@pytest.mark.parametrize("serve", [silent, dripping])
+def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve: Callable[..., None]) -> None:
+    """Also one that sends a byte now and then, which restarts the time-out of a read."""
+    with FakeStore(serve) as store:
+        httpd = start(f"AcmeAlpnStore {store.url}")
+        assert_refused(httpd, NAME, "store-timeout")
+        httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
+        line = httpd.log.find(REFUSED, "reason=store-timeout")[0].text
+        duration = float(line.split("duration=")[1].split("ms")[0]) / 1000
+        assert TIMEOUT <= duration <= (TIMEOUT + BESIDE) * poll.FACTOR, line
+        accepted = store.accepted
+        for _ in range(5):
+            assert_refused(httpd, NAME, "store-left-alone")
+        assert store.accepted == accepted
+        assert not [record for record in httpd.log.find(FAILS) if not record.claimed]
+
+
+def test_store_that_is_stopped_and_goes_on(start: Callable[..., Httpd], redis: Redis) -> None:
+    httpd = start(f"AcmeAlpnStore {redis.url}")
+    assert_from_store(httpd, NAME, redis.publish(NAME))
+    redis.pause()
+    try:
+        assert_refused(httpd, NAME, "store-timeout")
+        httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
+        value = httpd.spool.publish("spool.test")
+        assert_answered(httpd, "spool.test", value)
+    finally:
+        redis.resume()
+    recovers(httpd, NAME)
+
+
+def test_store_that_restarts_is_no_failure(start: Callable[..., Httpd], redis: Redis) -> None:
+    """Each child has connections that died with it, and none of them costs an answer."""
+    httpd = start(f"AcmeAlpnStore {redis.url}")
+    value = redis.publish(NAME)
+    for _ in range(12):
+        assert_answered(httpd, NAME, value)
+    assert redis.clients() > 0
+    redis.restart()
+    for _ in range(12):
+        assert_answered(httpd, NAME, value)
+    assert not httpd.log.find(FAILS)
+
+
+def test_store_that_is_killed_and_comes_back(start: Callable[..., Httpd], redis: Redis) -> None:
+    httpd = start(f"AcmeAlpnStore {redis.url}")
+    assert_from_store(httpd, NAME, redis.publish(NAME))
+    redis.kill()
+    assert_refused(httpd, NAME, "store-unreachable")
+    httpd.log.expect(FAILS, "reason=store-unreachable: .*refused", level="error")
+    redis.start()
+    recovers(httpd, NAME)
+
+
+def test_connections_are_kept_and_reloads_leave_none(start: Callable[..., Httpd], redis: Redis) -> None:
+    httpd = start(f"AcmeAlpnStore {redis.url}")
+    value = redis.publish(NAME)
+    children = len(httpd.children())
+    for _ in range(3):
+        for _ in range(30):
+            assert_answered(httpd, NAME, value)
+        assert 0 < redis.clients() <= children
+        httpd.reload()
+        poll.until(lambda: redis.clients() == 0, 5, "the connections of the old children are closed")
+
+
+BAD = {
+    "": "give a URL",
+    "redis": "give a URL",
+    "http://host": "give a URL",
+    "redis://": "no host",
+    "redis://user:secret@host": "does not belong in the URL",
+    "redis://user@host": "a user needs a password",
+    "redis://host/x": "number from 0 to 65535",
+    "redis://host timeout=0": "timeout: give",
+    "redis://host timeout=2h": "timeout: give",
+    "redis://host prefix=": "prefix: give",
+    "redis://host nonsense=1": "'nonsense' is not an option",
+    "redis://host cafile=/ca": "goes with rediss://",
+    "rediss://host certfile=/c": "go together",
+    "rediss://host cafile=/nonexistent": "cannot be used",
+    "redis://host passwordfile=relative": "absolute path",
+    "redis://host passwordfile=/nonexistent": "No such file",
+    "redis://host passwordfile=/etc/passwd": "mode 0600",
+    "redis://host passwordfile=/dev/null": "not a regular file",
+    "unix://host/path": "absolute path of a socket",
+}
+
+
+@pytest.mark.parametrize("argument", BAD)
+def test_bad_argument_fails_configtest(make_httpd: StartHttpd, argument: str) -> None:
+    httpd = make_httpd()
+    httpd.server_lines.append(f"AcmeAlpnStore {argument}")
+    code, output = httpd.configtest()
+    assert code == 1 and "AcmeAlpnStore" in output and BAD[argument] in output, output
+    assert "secret" not in output.split("AcmeAlpnStore:", 1)[-1]
+
+
+def test_good_argument_passes_configtest(make_httpd: StartHttpd, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("word\n")
+    secret.chmod(0o640)
+    httpd = make_httpd()
+    httpd.server_lines += [
+        "AcmeAlpnStore redis://host",
+        f"AcmeAlpnStore redis://user@[::1]:6380/2?timeout=1s&prefix=a%3A&passwordfile={secret}",
+        "AcmeAlpnStore rediss://host expiry=1h database=3",
+        "AcmeAlpnStore unix:///run/redis.sock",
+    ]
+    assert httpd.configtest() == (0, "Syntax OK\n")
+
+
+def test_time_of_a_store_bounds_a_name_that_is_not_there(start: Callable[..., Httpd]) -> None:
+    httpd = start("AcmeAlpnStore redis://nobody.invalid")
+    wait_for_rate_limit(httpd)
+    begin = time.monotonic()
+    assert client.handshake(httpd.address(), NAME).alert == client.NO_APPLICATION_PROTOCOL
+    assert time.monotonic() - begin <= (TIMEOUT + BESIDE) * poll.FACTOR
+    httpd.log.expect(REFUSED, "reason=store-(unresolved|timeout)")
+    httpd.log.expect(FAILS, "reason=store-(unresolved|timeout): ", level="error")

@@ -1,0 +1,99 @@
+"""acme-alpn with the store of a fleet in place of a directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from harness.pki import Authority
+from harness.redis import PREFIX, WRITER, FakeStore, Redis, silent
+from harness.spool import KeyAuthorization
+from test_tool import DONE, FAILED, SPOOL_PROBLEM, USAGE, run
+
+NAME = "tool.test"
+
+
+@pytest.fixture(scope="module", params=["plain", "acl-and-tls"])
+def store(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[Redis, str]]:
+    if request.param == "plain":
+        with Redis() as redis:
+            yield redis, redis.url
+    else:
+        with Redis(authority=authority, secret=True) as redis:
+            identity = authority.issue("client.test")
+            yield redis, (
+                f"rediss://{WRITER}@localhost:{redis.tls_port}?passwordfile={redis.password_file(WRITER)}"
+                f"&cafile={authority.root}&certfile={identity.certificate}&keyfile={identity.key}"
+            )
+
+
+@pytest.fixture
+def redis(store: tuple[Redis, str]) -> Redis:
+    store[0].run("FLUSHALL")
+    return store[0]
+
+
+@pytest.fixture
+def url(store: tuple[Redis, str]) -> str:
+    return store[1]
+
+
+def tool(url: str, *arguments: str, code: int = DONE) -> str:
+    done = run(f"--spool={url}", *arguments)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == DONE else done.stderr
+
+
+def test_add_with_an_expiry_and_remove(redis: Redis, url: str) -> None:
+    value = KeyAuthorization.new()
+    tool(url, "add", NAME.upper(), value.text)
+    assert redis.run("GET", PREFIX + NAME) == value.text
+    assert 86000 < int(redis.run("TTL", PREFIX + NAME)) <= 86400
+    tool(url + ("&" if "?" in url else "?") + "expiry=1h", "add", NAME, value.text)
+    assert 3500 < int(redis.run("TTL", PREFIX + NAME)) <= 3600
+    tool(url, "remove", NAME, value.digest_base64url)
+    assert redis.run("EXISTS", PREFIX + NAME) == "0"
+    tool(url, "remove", NAME, value.text)
+    tool(url, "remove", NAME)
+
+
+def test_remove_leaves_what_is_another_clients(redis: Redis, url: str) -> None:
+    for text in (redis.publish(NAME).text, "garbage", "x" * 2000):
+        redis.publish(NAME, text)
+        assert "another value" in tool(url, "remove", NAME, KeyAuthorization.new().text, code=FAILED)
+        assert redis.run("GET", PREFIX + NAME) == text
+    tool(url, "remove", NAME)
+    assert redis.run("EXISTS", PREFIX + NAME) == "0"
+
+
+def test_list(redis: Redis, url: str) -> None:
+    assert tool(url, "list") == ""
+    for number in range(250):
+        redis.run("SET", f"{PREFIX}n{number:03}.test", KeyAuthorization.new().text)
+    redis.publish("bad.test", "garbage")
+    redis.run("SET", "other:key", "x")
+    listed = json.loads(tool(url, "list", "--json"))["entries"]
+    assert len(listed) == 251 and [entry["identifier"] for entry in listed] == sorted(
+        entry["identifier"] for entry in listed
+    )
+    assert (listed[0]["valid"], listed[0]["reason"]) == (False, "value-malformed")
+    assert 0 < listed[0]["expires"] <= 600
+    assert (listed[1]["valid"], listed[1]["expires"]) == (True, None)
+    assert "never expires  valid" in tool(url, "list")
+
+
+def test_environment_and_wrong_urls() -> None:
+    for url in ("redis://", "redis://u:secret@host", "redis://host?x=1", "unix://host/path"):
+        done = run("list", environment={"ACME_ALPN_SPOOL": url})
+        assert done.returncode == USAGE and "the store's URL: " in done.stderr and "secret" not in done.stderr
+
+
+def test_failures() -> None:
+    with Redis(secret=True) as redis:
+        tool(redis.url, "list", code=SPOOL_PROBLEM)
+        wrong = f"{redis.url}?passwordfile={redis.password_file(text='wrong-secret')}"
+        output = tool(wrong, "add", NAME, KeyAuthorization.new().text, code=SPOOL_PROBLEM)
+        assert "WRONGPASS" in output and "wrong-secret" not in output
+    with FakeStore(silent) as store:
+        assert "in time" in tool(f"{store.url}?timeout=200ms", "list", code=SPOOL_PROBLEM)
