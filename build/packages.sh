@@ -1,4 +1,4 @@
-# Which Debian packages what needs; sourced by build/quickstart, build/check and test/roots/run.
+# Which Debian packages what needs; sourced by build/bench, build/quickstart, build/check and test/roots/run.
 # shellcheck shell=bash disable=SC2034
 
 # apache2-bin and not apache2, which would start a server of its own.
@@ -17,6 +17,9 @@ PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto 
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.
 PACKAGES_CHECK=(caddy clang clang-format libclang-rt-14-dev debootstrap iproute2 lego lintian mypy
     python3-certbot-apache python3-pytest-rerunfailures python3-venv shellcheck strace valgrind)
+
+# The servers that build/bench compares with, and how it counts.
+PACKAGES_BENCH=(caddy uacme valgrind)
 
 # Run a command during which Debian's packages start no services.
 without_services() (

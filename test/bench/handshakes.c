@@ -1,7 +1,8 @@
 /*
  * A client for load: many TLS handshakes from many threads, each on a connection of its own,
  * and what became of them. Either challenge handshakes (acme-tls/1), whose answers it checks,
- * or ordinary ones with a request.
+ * or ordinary ones, with a request or without, or connections that are closed as soon as they
+ * are there.
  *
  * The last line on standard output is the summary; with -r one line for each handshake precedes
  * it: begin and end (CLOCK_MONOTONIC, ns), the local port, the name and the outcome, which is
@@ -48,6 +49,8 @@ typedef struct {
 
 typedef enum { RIGHT, WRONG, REFUSED, FAILED, RESULTS } result_e;
 
+typedef enum { CHALLENGE, REQUEST, ORDINARY, CONNECT } mode_e;
+
 typedef struct {
     const target_t *target;
     long long begin, end;
@@ -59,10 +62,11 @@ typedef struct {
 static struct {
     long threads, count, seconds;
     int records;
-    const char *path; /* NULL: challenges */
+    mode_e mode;
+    const char *path; /* of the request */
     const char *trust;
     const char *version;
-} options = {1, 0, 0, 0, NULL, NULL, NULL};
+} options = {1, 0, 0, 0, CHALLENGE, NULL, NULL, NULL};
 
 static struct addrinfo *address;
 static SSL_CTX *context;
@@ -215,6 +219,18 @@ static SSL *make_ssl(int fd, const char *name)
     return ssl;
 }
 
+static void judge(attempt_t *attempt, SSL *ssl)
+{
+    if (options.mode == REQUEST) {
+        judge_response(attempt, ssl);
+        attempt->end = now();
+    } else if (options.mode == CHALLENGE) {
+        judge_challenge(attempt, ssl);
+    } else {
+        conclude(attempt, negotiated(ssl, HTTP_ALPN) ? RIGHT : WRONG, "ordinary");
+    }
+}
+
 /* Ends with a close_notify, as every orderly client does. */
 static void shake_hands(attempt_t *attempt, int fd)
 {
@@ -224,11 +240,8 @@ static void shake_hands(attempt_t *attempt, int fd)
     attempt->end = now();
     if (returned != 1) {
         conclude_failure(attempt, ssl, returned, "handshake");
-    } else if (options.path) {
-        judge_response(attempt, ssl);
-        attempt->end = now();
     } else {
-        judge_challenge(attempt, ssl);
+        judge(attempt, ssl);
     }
     if (returned == 1 && attempt->result != FAILED) {
         SSL_shutdown(ssl);
@@ -285,7 +298,11 @@ static void attempt_one(attempt_t *attempt)
         return;
     }
     attempt->port = local_port(fd);
-    shake_hands(attempt, fd);
+    if (options.mode == CONNECT) {
+        conclude(attempt, RIGHT, "connected");
+    } else {
+        shake_hands(attempt, fd);
+    }
     close(fd);
 }
 
@@ -336,7 +353,7 @@ static void read_targets(const char *file)
 
 static void make_context(void)
 {
-    const char *alpn = options.path ? HTTP_ALPN : ACME_ALPN;
+    const char *alpn = options.mode == CHALLENGE ? ACME_ALPN : HTTP_ALPN;
     int version = !options.version                      ? 0
                   : strcmp(options.version, "1.2") == 0 ? TLS1_2_VERSION
                                                         : TLS1_3_VERSION;
@@ -375,9 +392,10 @@ static long number(const char *option, const char *text, long limit)
 static void usage(void)
 {
     fputs("usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-v 1.2|1.3] [-r] [-g PATH "
-          "-c CAFILE] HOST PORT FILE\n"
+          "-c CAFILE | -o | -x] HOST PORT FILE\n"
           "FILE holds a name, and the digest that is right in hex if there is but one, on each "
-          "line.\n-g makes ordinary requests instead of challenge handshakes.\n",
+          "line.\n-g makes ordinary requests instead of challenge handshakes, -o ordinary "
+          "handshakes alone, -x connections alone.\n",
           stderr);
     exit(2);
 }
@@ -386,7 +404,7 @@ static void parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "n:s:t:v:g:c:r")) != -1) {
+    while ((option = getopt(argc, argv, "n:s:t:v:g:c:rox")) != -1) {
         switch (option) {
         case 'n':
             options.count = number("-n", optarg, COUNT_LIMIT);
@@ -401,7 +419,14 @@ static void parse(int argc, char **argv)
             options.version = optarg;
             break;
         case 'g':
+            options.mode = REQUEST;
             options.path = optarg;
+            break;
+        case 'o':
+            options.mode = ORDINARY;
+            break;
+        case 'x':
+            options.mode = CONNECT;
             break;
         case 'c':
             options.trust = optarg;

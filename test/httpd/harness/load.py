@@ -22,19 +22,27 @@ LONG = os.environ.get("ACME_ALPN_LONG", "") not in ("", "0")
 
 SOURCE = REPOSITORY / "test" / "bench" / "handshakes.c"
 
+# What the client can make besides challenge handshakes and, with a CA's certificate, requests.
+MODES = {"ordinary": "-o", "connect": "-x"}
+
 
 class LoadFailed(AssertionError):
     """The client could not be built, or did not do its work."""
 
 
 @lru_cache(maxsize=None)
-def client() -> Path:
+def compile_program(source: Path) -> Path:
+    """A program of one C source that uses OpenSSL, built once for the whole process."""
     directory = tempfile.mkdtemp(prefix="acme-alpn-load-")
     atexit.register(shutil.rmtree, directory)
-    built = Path(directory) / SOURCE.stem
+    built = Path(directory) / source.stem
     flags = _output("pkg-config", "--cflags", "--libs", "openssl")
-    _output("cc", "-O2", "-o", str(built), str(SOURCE), *shlex.split(flags), "-pthread")
+    _output("cc", "-O2", "-o", str(built), str(source), *shlex.split(flags), "-pthread")
     return built
+
+
+def client() -> Path:
+    return compile_program(SOURCE)
 
 
 def _output(*command: str) -> str:
@@ -94,8 +102,10 @@ class Load:
         version: str | None = None,
         trust: Path | None = None,
         records: bool = False,
+        mode: str | None = None,
     ) -> None:
-        """With `trust`, a CA's certificate, ordinary requests for the page; otherwise challenge handshakes."""
+        """With `trust`, a CA's certificate, ordinary requests for the page; with `mode` one of MODES; otherwise
+        challenge handshakes."""
         self._directory = tempfile.TemporaryDirectory(prefix="acme-alpn-load-")
         lines = [f"{name} {value.digest.hex() if value else ''}\n" for name, value in targets]
         self._targets = Path(self._directory.name) / "targets"
@@ -106,6 +116,7 @@ class Load:
         options += ["-v", version] if version else []
         options += ["-g", "/index.html", "-c", str(trust)] if trust else []
         options += ["-r"] if records else []
+        options += [MODES[mode]] if mode else []
         self._output = Path(self._directory.name) / "output"
         self._errors = Path(self._directory.name) / "errors"
         with self._output.open("wb") as output, self._errors.open("wb") as errors:

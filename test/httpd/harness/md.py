@@ -14,8 +14,9 @@ from .server import MODULES, Httpd
 # mod_md before or after this module in the configuration: hooks of one place run in the order of loading.
 ORDERS = ("before", "after")
 
-# What mod_md calls the two files of a challenge for an RSA key (md_acme_authz.c, md_crypt.c).
-CERTIFICATE, KEY = "acme-tls-alpn-01-pubcert.pem", "acme-tls-alpn-01-privkey.pem"
+# What mod_md calls the two files of a challenge for each type of key (md_acme_authz.c, md_crypt.c).
+CERTIFICATE, KEY = "acme-tls-alpn-01-pubcert{}.pem", "acme-tls-alpn-01-privkey{}.pem"
+KINDS = {"rsa": "", "p256": ".secp256r1"}
 
 
 class DualPebble(Pebble):
@@ -35,19 +36,20 @@ class Store:
 
     path: Path
 
-    def put_challenge(self, name: str, credential: Credential) -> bytes:
+    def put_challenge(self, name: str, credential: Credential, kind: str = "rsa") -> bytes:
         """A live challenge for the name, answered with this certificate (DER)."""
         directory = self.path / "challenges" / name
         directory.mkdir(mode=0o755)
         for file, source in ((CERTIFICATE, credential.certificate), (KEY, credential.key)):
-            (directory / file).write_bytes(source.read_bytes())
-            (directory / file).chmod(0o644)
+            path = directory / file.format(KINDS[kind])
+            path.write_bytes(source.read_bytes())
+            path.chmod(0o644)
         return credential.der
 
     def remove_challenge(self, name: str) -> None:
         directory = self.path / "challenges" / name
-        for file in (CERTIFICATE, KEY):
-            (directory / file).unlink()
+        for file in list(directory.iterdir()):
+            file.unlink()
         directory.rmdir()
 
 

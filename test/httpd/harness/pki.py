@@ -74,9 +74,10 @@ def common_name(text: str) -> x509.Name:
 MONTH = datetime.timedelta(days=30)
 
 
-def _builder(
+def unsigned(
     subject: x509.Name, issuer: x509.Name, key: PrivateKey, rest: datetime.timedelta = MONTH
 ) -> x509.CertificateBuilder:
+    """A certificate that lacks its extensions and its signature."""
     now = datetime.datetime.utcnow()
     return (
         x509.CertificateBuilder()
@@ -104,7 +105,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._issued: dict[tuple[str, ...], Credential] = {}
         builder = (
-            _builder(self._subject, self._subject, self._key)
+            unsigned(self._subject, self._subject, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(SIGNS_CERTIFICATES, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
@@ -117,7 +118,7 @@ class Authority:
         if wanted not in self._issued:
             key = make_key(kind)
             builder = (
-                _builder(common_name(names[0][:64]), self._subject, key, rest)
+                unsigned(common_name(names[0][:64]), self._subject, key, rest)
                 .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
                 .add_extension(
                     x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False

@@ -298,7 +298,7 @@ class Httpd:
         self.assert_alive()
         if not self.log.find(pattern="resuming normal operations"):
             return False
-        return all(_accepts(listener.address) for listener in self.listeners.values())
+        return all(accepts(listener.address) for listener in self.listeners.values())
 
     def assert_alive(self) -> None:
         if self._process is not None and self._process.poll() is not None:
@@ -384,7 +384,7 @@ def _is_stopped(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] == "T"
 
 
-def _accepts(address: tuple[str, int]) -> bool:
+def accepts(address: tuple[str, int]) -> bool:
     try:
         socket.create_connection(address, timeout=1).close()
         return True

@@ -1,0 +1,191 @@
+"""The servers that are measured side by side, each private, on a free port of the loopback, and ended with the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from harness import poll
+from harness.load import compile_program
+from harness.md import Store, load_mod_md
+from harness.pki import Authority, Credential, common_name, make_key, unsigned
+from harness.server import BINARY, LEASH, MODULES, Httpd, Listener, accepts
+from harness.spool import KeyAuthorization
+
+HERE = Path(__file__).resolve().parent
+SITE = "site.test"
+ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
+NOWHERE = "https://127.0.0.1:1/directory"
+
+# Debian's two children, with room for all clients at once, and none comes or goes in a measurement.
+CHILDREN = ("StartServers 2", "ServerLimit 2", "ThreadsPerChild 32", "MaxRequestWorkers 64")
+SPARE = ("MinSpareThreads 1", "MaxSpareThreads 64")
+
+# What a target is: a name, and the digest that has to be answered where there is but one.
+Targets = list[tuple[str, Optional[KeyAuthorization]]]
+
+
+def challenge_certificate(directory: Path, name: str, value: KeyAuthorization, kind: str) -> Credential:
+    """What the other servers are given as the certificate to answer with."""
+    key = make_key(kind)
+    subject = common_name("ACME challenge")
+    certificate = (
+        unsigned(subject, subject, key)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.UnrecognizedExtension(ACME_IDENTIFIER, b"\x04\x20" + value.digest), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    made = Credential(directory / f"{kind}-{name}.pem", directory / f"{kind}-{name}.key")
+    made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    made.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            # mod_md reads this form alone of those that have no password.
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return made
+
+
+def tree(pid: int) -> Iterator[int]:
+    """The process and all that come from it."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from tree(int(child))
+
+
+def cpu_ns(pid: int) -> int:
+    """User and system time of a server: of all threads that it has, in all processes."""
+    return sum(
+        int((task / "schedstat").read_text().split()[0])
+        for process in tree(pid)
+        for task in Path(f"/proc/{process}/task").iterdir()
+    )
+
+
+def resident_kib(pid: int) -> int:
+    """The memory of a server: what is shared by its processes is divided among them."""
+    found = 0
+    for process in tree(pid):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                found += int(line.split()[1])
+    return found
+
+
+class Program:
+    """A server that is not httpd."""
+
+    def __init__(self, directory: Path, command: Iterable[str], port: int, environment: Mapping[str, str]) -> None:
+        self._log = directory / "log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*LEASH, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.environ["PATH"], "HOME": str(directory), **environment},
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._address = ("127.0.0.1", port)
+        poll.until(self._ready, 20, f"{' '.join(command)} accepts connections")
+
+    def _ready(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"it ended with {self._process.returncode}: {self._log.read_text()}")
+        return accepts(self._address)
+
+    def address(self) -> tuple[str, int]:
+        return self._address
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def free_port() -> int:
+    listener = Listener()
+    listener.choose_port()
+    return listener.port
+
+
+def httpd(authority: Authority, *, mpm: str = "event", with_module: bool = True, lines: Iterable[str] = ()) -> Httpd:
+    """Not started yet. Its vhost has a P-256 certificate."""
+    made = Httpd(mpm=mpm, with_module=with_module)
+    made.server_lines += [*CHILDREN, *SPARE, "LogLevel warn"]
+    made.vhost(SITE, credentials=[authority.issue(SITE)], lines=lines)
+    made.log.allow("AALPN0102", r"reason=no-entry ")
+    # Children are as many as there may be, and clients come and go as they like.
+    made.log.allow(pattern="AH00161|AH00484|AH10159|AH0028[67]|AH03490")
+    return made
+
+
+def mod_md(directory: Path, authority: Authority, name: str, value: KeyAuthorization, kind: str) -> Httpd:
+    """mod_md without this module, with a live challenge in its store; started."""
+    made = httpd(authority, with_module=False, lines=["Protocols http/1.1 acme-tls/1"])
+    store: Store = load_mod_md(made, "before", [SITE, name], NOWHERE, renew="manual")
+    if kind == "p256":
+        made.server_lines.append("MDPrivateKeys secp256r1")
+    made.vhost(name, credentials=[authority.issue(name, kind=kind)], lines=["Protocols http/1.1 acme-tls/1"])
+    made.start()
+    store.put_challenge(name, challenge_certificate(directory, name, value, kind), kind)
+    return made
+
+
+def ualpn(directory: Path, name: str, value: KeyAuthorization) -> Program:
+    """Debian's, with its two workers; it hands on to nobody."""
+    port, socket = free_port(), directory / "socket"
+    options = ["-b", f"127.0.0.1@{port}", "-c", "127.0.0.1@1", "-s", str(socket), "-S", "600"]
+    server = Program(directory, ["ualpn", *options, "-p", str(directory / "pid"), "-u", "root"], port, {})
+    client = ["ualpn", "-s", str(socket)]
+    said = subprocess.run(client, input=f"auth {name} {value.digest_base64url}\n", capture_output=True, text=True, check=False)
+    if not said.stdout.startswith("OK"):
+        raise RuntimeError(f"ualpn: {said.stdout}{said.stderr}")
+    return server
+
+
+def caddy(directory: Path, name: str, value: KeyAuthorization) -> Program:
+    """Debian's, with a challenge in the storage that its servers share."""
+    port, storage = free_port(), directory / "storage"
+    own = directory / "own"
+    tokens = storage / "acme" / "ca.test-directory" / "challenge_tokens"
+    tokens.mkdir(parents=True)
+    token = {"type": "tls-alpn-01", "url": "https://ca.test/1", "status": "pending", "token": value.text.split(".")[0]}
+    identifier = {"type": "dns", "value": name}
+    (tokens / f"{name}.json").write_text(
+        json.dumps({**token, "keyAuthorization": value.text, "identifier": identifier})
+    )
+    own.mkdir()
+    config = directory / "Caddyfile"
+    credential = Authority(own).issue(SITE)
+    config.write_text(
+        "{\n admin off\n auto_https disable_redirects\n"
+        f" storage file_system {storage}\n acme_ca https://ca.test/directory\n}}\n"
+        f"https://{SITE}:{port} {{\n bind 127.0.0.1\n tls {credential.certificate} {credential.key}\n respond hello\n}}\n"
+        f"https://{name}:{port} {{\n bind 127.0.0.1\n respond hello\n}}\n"
+    )
+    return Program(directory, ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)], port, {})
+
+
+def floor(directory: Path, name: str, value: KeyAuthorization) -> Program:
+    port = free_port()
+    credential = challenge_certificate(directory, name, value, "p256")
+    program = compile_program(HERE / "floor.c")
+    return Program(directory, [str(program), str(port), str(credential.certificate), str(credential.key)], port, {})
