@@ -89,6 +89,9 @@ def server(
 ) -> Iterator[Machine]:
     """An empty Debian, with the packages in /root, where apt asks nothing and certbot knows its CA."""
     with Machine(required("ACME_ALPN_SERVER_ROOT"), tmp_path_factory.mktemp("server")) as machine:
+        # Without an init, packages start no service unless this lets them.
+        machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 0\n")
+        machine.run("chmod 755 /usr/sbin/policy-rc.d")
         machine.write("/etc/apt/apt.conf.d/99assume-yes", 'APT::Get::Assume-Yes "true";\n')
         machine.write("/usr/local/share/test-ca.pem", authority.root.read_text())
         machine.environment["REQUESTS_CA_BUNDLE"] = "/usr/local/share/test-ca.pem"
