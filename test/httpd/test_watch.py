@@ -303,11 +303,17 @@ def told(record: Record) -> int:
     return 1 + (int(found[1]) if found else 0)
 
 
+# A file system has a limit for the links to one file.
+LINKS = 50_000
+
+
 def flood(spool: Spool, count: int, content: bytes) -> None:
-    """More files than one tick handles, and (by links, which change the first one's ctime) all bad or good alike."""
-    first = spool.write("0.many.test", content)
-    for number in range(1, count):
-        os.link(first, spool.path / f"{number}.many.test")
+    """More files than one tick handles."""
+    for number in range(count):
+        if number % LINKS == 0:
+            first = spool.write(f"{number}.many.test", content)
+        else:
+            os.link(first, spool.path / f"{number}.many.test")
 
 
 def cpu(pid: int) -> float:
@@ -335,11 +341,19 @@ def test_flood_of_files_is_told_in_few_lines_and_costs_nothing_afterwards(conten
     lines = httpd.log.find(tag)
     assert len(lines) <= LINES_PER_SECOND * (int(seconds) + 2)
 
-    pid = watcher(httpd)
-    before = cpu(pid)
-    quiet = 3
-    time.sleep(quiet)
-    print(f"{MANY} files told in {seconds:.1f} s; then {(cpu(pid) - before) / quiet:.2%} of a CPU")
-    assert cpu(pid) - before <= 0.1 * quiet
+    used = poll.until(lambda: rested(watcher(httpd)), 60, "the watch rests")
+    print(f"{MANY} files told in {seconds:.1f} s; then {used:.2%} of a CPU")
     httpd.spool.write("late-and-bad.test", b"nonsense")
-    noticed(httpd, UNUSABLE, "file=late-and-bad.test ", timeout=NOTICED)
+    noticed(httpd, UNUSABLE, "file=late-and-bad.test ")
+
+
+# Longer than there is from one reading of the whole spool to the next, should there be any.
+QUIET = 10 if LONG else 3
+
+
+def rested(pid: int) -> float | None:
+    """Which part of a CPU the process takes, if that is next to nothing."""
+    before = cpu(pid)
+    time.sleep(QUIET)
+    used = (cpu(pid) - before) / QUIET
+    return max(used, 1e-6) if used < 0.01 else None
