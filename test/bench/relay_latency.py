@@ -29,8 +29,8 @@ from harness.upstream import certificate
 NAME = "relayed.test"
 
 
-def measure(httpd: Httpd, value: KeyAuthorization, count: int) -> str:
-    with Load(httpd.address(), [(NAME, value)], count=count, records=True) as load:
+def measure(httpd: Httpd, value: KeyAuthorization, count: int, name: str = NAME) -> str:
+    with Load(httpd.address(), [(name, value)], count=count, records=True) as load:
         summary = load.wait()
         assert summary.right == count, summary
         times = sorted((shake.end - shake.begin) * 1000 for shake in load.records())

@@ -88,9 +88,9 @@ class Pebble:
         poll.until(self._ready, START_TIMEOUT, "Pebble answers")
         return self
 
-    def set_address(self, name: str, address: str) -> None:
-        """Make this name alone resolve to another IPv4 address."""
-        record = json.dumps({"host": f"{name}.", "addresses": [address]}).encode()
+    def set_address(self, name: str, *addresses: str) -> None:
+        """Make this name alone resolve to other IPv4 addresses."""
+        record = json.dumps({"host": f"{name}.", "addresses": list(addresses)}).encode()
         with urllib.request.urlopen(f"http://127.0.0.1:{self._challtestsrv}/add-a", record, timeout=5):
             pass
 
