@@ -47,15 +47,15 @@ static const char *runtime_directory(apr_pool_t *pool)
     return directory ? directory : "";
 }
 
-static const char *openssl_text(apr_pool_t *pool)
+/* OpenSSL's own words, where it was OpenSSL that failed. */
+static const char *openssl_text(acme_error_e error, apr_status_t status, apr_pool_t *pool)
 {
     char text[256];
-    unsigned long number = ERR_get_error();
 
-    if (!number) {
+    if (error != ACME_SYSTEM_ERROR || status != 0) {
         return "";
     }
-    ERR_error_string_n(number, text, sizeof(text));
+    ERR_error_string_n(ERR_get_error(), text, sizeof(text));
     ERR_clear_error();
     return apr_pstrcat(pool, ": ", text, NULL);
 }
@@ -86,13 +86,14 @@ static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
 {
     int is_new = 0;
     acme_error_e error = acme_placeholder_provide(&is_new, pool, directory, apr_time_now());
+    apr_status_t status = error == ACME_SYSTEM_ERROR ? errno : 0;
 
     if (error != ACME_OK) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, error == ACME_SYSTEM_ERROR ? errno : 0, server,
+        ap_log_error(APLOG_MARK, APLOG_EMERG, status, server,
                      "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
                      "certificate and a placeholder cannot be kept in %s: %s%s",
                      server->server_hostname, directory, acme_error_text(error),
-                     openssl_text(pool));
+                     openssl_text(error, status, pool));
         return 0;
     }
     if (is_new) {
