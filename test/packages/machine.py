@@ -39,7 +39,7 @@ class Machine:
             tarfile.open(tarball, "w").close()
         # The first process reaps what daemons leave behind, and makes what each start of a Debian makes.
         stay = "mkdir -m 1777 /run/lock && touch /results/ready; while sleep 60; do :; done"
-        self._command = ["bash", "-c", '. "$0" && isolated "$@"', ROOTS / "isolated.sh", str(LIFETIME)]
+        self._command: list[str | Path] = ["bash", "-c", '. "$0" && isolated "$@"', ROOTS / "isolated.sh", str(LIFETIME)]
         self._command += ["env", "-i", *self._variables(), ROOTS / "enter", root, directory, "/bin/sh", "-c", stay]
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0

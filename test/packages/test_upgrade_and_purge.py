@@ -87,7 +87,7 @@ class Before:
 
 @pytest.fixture(scope="module")
 def before(server: Machine) -> Before:
-    server.run("apt-get install apache2 certbot && a2enmod ssl")
+    server.run("apt-get install apache2 certbot libhiredis0.14 && a2enmod ssl")
     server.run("a2ensite default-ssl && apachectl restart")
     # certbot makes directories of its own.
     server.run("certbot plugins")
