@@ -54,7 +54,7 @@ class Size:
 
 SIZES = {
     "full": Size(500, 15, (1, 1_000, 1_000_000), (1, 100, 1_000, 10_000), 10_000, 100),
-    "short": Size(150, 5, (1, 1_000), (1, 1_000), 200, 20),
+    "short": Size(100, 4, (1, 1_000), (1, 1_000), 100, 20),
     "smoke": Size(6, 2, (1, 10), (1, 10), 4, 2),
 }
 
@@ -261,7 +261,7 @@ def run(form: str) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", dest="form", action="store_const", const="short", default="full", help="2 minutes")
+    parser.add_argument("--short", dest="form", action="store_const", const="short", default="full", help="a few minutes")
     parser.add_argument("--smoke", dest="form", action="store_const", const="smoke", help="only whether it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, those of each round too")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw them")
