@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from .checker import ACME_IDENTIFIER, PROTOCOL
-from .pki import _builder, common_name, general_name, make_key
+from .pki import common_name, general_name, make_key, unsigned
 
 # What a connection is given: the accepted socket, which is closed afterwards.
 Behaviour = Callable[[socket.socket], None]
@@ -31,7 +31,7 @@ def certificate(
     oid = x509.ObjectIdentifier(ACME_IDENTIFIER)
     content = b"\x04\x20" + digest if value is None else value
     builder = (
-        _builder(subject, subject, key)
+        unsigned(subject, subject, key)
         .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
         .add_extension(x509.UnrecognizedExtension(oid, content), critical=critical)
     )
