@@ -19,6 +19,10 @@ typedef struct acme_alpn_store_t acme_alpn_store_t;
 const char *acme_alpn_store_configure(cmd_parms *command, apr_array_header_t *stores, int count,
                                       char *const arguments[]);
 
+/* The store's URL as it may be shown, and whether its last call, by any child, has failed. */
+const char *acme_alpn_store_name(const acme_alpn_store_t *store);
+int acme_alpn_store_is_down(const acme_alpn_store_t *store);
+
 /* In the parent, at each start and reload: what the children share. */
 void acme_alpn_store_init(apr_pool_t *config_pool);
 

@@ -11,6 +11,7 @@
 
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_upstream.h"
 
 static const apr_array_header_t *tls_servers;
@@ -170,6 +171,24 @@ static void describe_problems(acme_alpn_report_vhost_t *vhost,
     }
 }
 
+static void describe_stores(acme_alpn_report_vhost_t *vhost, const server_rec *server)
+{
+    const apr_array_header_t *stores = acme_alpn_server_get(server)->stores;
+    int i;
+
+    for (i = 0; stores && i < stores->nelts; i++) {
+        const acme_alpn_store_t *store = APR_ARRAY_IDX(stores, i, acme_alpn_store_t *);
+
+        acme_alpn_report_setting(vhost, "AcmeAlpnStore", acme_alpn_store_name(store));
+        if (acme_alpn_store_is_down(store)) {
+            acme_alpn_report_problem(
+                vhost, "store-down",
+                "the last call of the store has failed; the handshakes and "
+                "the log tell why");
+        }
+    }
+}
+
 static void describe_upstreams(acme_alpn_report_vhost_t *vhost, const server_rec *server)
 {
     const apr_array_header_t *upstreams = acme_alpn_server_get(server)->upstreams;
@@ -206,6 +225,7 @@ static void describe_sources(acme_alpn_report_vhost_t *vhost,
     acme_alpn_report_setting(vhost, "AcmeAlpnMaxAge",
                              apr_psprintf(vhost->settings->pool, "%" APR_INT64_T_FMT "s",
                                           (apr_int64_t)apr_time_sec(spool->entry_age)));
+    describe_stores(vhost, server);
     describe_upstreams(vhost, server);
     describe_placeholder(vhost, server);
     describe_problems(vhost, spool);

@@ -267,3 +267,13 @@ acme_error_e acme_alpn_store_ask(acme_alpn_challenge_t *challenge, acme_alpn_sto
     }
     return error;
 }
+
+const char *acme_alpn_store_name(const acme_alpn_store_t *store)
+{
+    return store->settings->name;
+}
+
+int acme_alpn_store_is_down(const acme_alpn_store_t *store)
+{
+    return store->health && apr_atomic_read32(&store->health->until) != 0;
+}

@@ -301,6 +301,20 @@ def test_upstreams_and_placeholders_are_told(make_httpd: StartHttpd, authority: 
     assert metrics(httpd)["acme_alpn_relays_total"] == 1
 
 
+def test_store_that_is_down_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make_httpd(modules=["authz_host"])
+    httpd.server_lines += LOCATION
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f"AcmeAlpnStore unix://{httpd.root}/nobody"])
+    httpd.log.allow(pattern="AcmeAlpnStore|source=store")
+    httpd.start()
+    assert as_json(httpd)["vhosts"][0]["problems"] == []
+    client.handshake(httpd.address(), NAME)
+    vhost = as_json(httpd)["vhosts"][0]
+    assert [problem["reason"] for problem in vhost["problems"]] == ["store-down"]
+    assert any(item["directive"] == "AcmeAlpnStore" and "/nobody" in item["value"] for item in vhost["settings"])
+    assert as_json(httpd)["handshakes"][0]["reason"].startswith("store-")
+
+
 # HTTP
 
 
