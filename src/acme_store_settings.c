@@ -199,7 +199,9 @@ static const char *take_host(acme_store_t *store, apr_pool_t *pool, const apr_ur
     if (!uri->hostname || !*uri->hostname) {
         return "there is no host in the URL";
     }
-    if (uri->port_str && (uri->port < 1 || strlen(uri->port_str) > 5)) {
+    /* What APR has of a port beyond 65535 is its remainder. */
+    if (uri->port_str &&
+        (uri->port < 1 || strlen(uri->port_str) > 5 || atoi(uri->port_str) != uri->port)) {
         return "the port of the URL is wrong";
     }
     store->host = uri->hostname;
