@@ -16,6 +16,7 @@ from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused
 from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
+from harness.status import LOCATION, MODULES, assert_told
 from harness.upstream import Upstream, certificate, close, say, serve
 
 NAME, ALIAS, WILD = "relayed.test", "alias.test", "*.wild.test"
@@ -33,8 +34,8 @@ def upstream() -> Iterator[Upstream]:
 
 
 def server(make_httpd: StartHttpd, authority: Authority, *directives: str) -> Httpd:
-    httpd = make_httpd()
-    httpd.server_lines += directives
+    httpd = make_httpd(modules=MODULES)
+    httpd.server_lines += [*directives, *LOCATION]
     vhost = httpd.vhost(NAME, ALIAS, credentials=[authority.issue(NAME)])
     vhost.lines.append(f"ServerAlias {WILD}")
     return httpd.start()
@@ -155,6 +156,7 @@ def test_fault_is_refused_in_time_and_told(
     line = assert_refused(httpd, NAME, rf"({reason}|timeout)" if reason == "host-unknown" else reason)
     assert time.monotonic() - begin < TIMEOUT + SLACK * poll.FACTOR
     assert f"upstream={where}" in line.text and "source=upstream" in line.text
+    assert_told(httpd, re.search(r"reason=(\S+)", line.text)[1], line.text)  # type: ignore[index]
     # And the server goes on.
     assert_answered(httpd, NAME, httpd.spool.publish(NAME))
     assert client.https_get(httpd.address(), NAME, authority.root).status == 200

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Any, Callable
 
 import pytest
@@ -19,17 +15,16 @@ from harness.challenge import assert_answered, assert_refused, wait_for_rate_lim
 from harness.pki import Authority
 from harness.server import REPOSITORY, Httpd
 from harness.spool import KeyAuthorization, Spool
+from harness.status import LOCATION, MODULES, PATH, as_json, as_text, assert_told, metrics, request
 
 NAME, OFF, MISSING, WRITABLE = "status.test", "off.test", "missing.test", "writable.test"
 FILE, CLOSED = "file.test", "closed.test"
-PATH = "/acme-alpn-status"
-LOCATION = [f"<Location {PATH}>", "SetHandler acme-alpn-status", "Require local", "</Location>"]
 HOSTILE = "<script>\"'&%\\x=\x7f"
 
 
 @pytest.fixture(scope="module")
 def shared(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
-    httpd = make_shared_httpd(modules=["authz_host"])
+    httpd = make_shared_httpd(modules=MODULES)
     httpd.server_lines += LOCATION
     writable = Spool(httpd.root / "writable").create()
     closed = Spool(httpd.root / "closed").create()
@@ -50,79 +45,6 @@ def httpd(shared: Httpd) -> Any:
         yield server
         for entry in shared.spool.path.iterdir():
             entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-@dataclass(frozen=True)
-class Page:
-    status: int
-    headers: dict[str, str]
-    text: str
-
-
-def request(httpd: Httpd, *, method: str = "GET", path: str = PATH, accept: str | None = None) -> Page:
-    insecure = ssl.create_default_context()
-    insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(*httpd.address(), timeout=client.TIMEOUT * poll.FACTOR, context=insecure)
-    try:
-        connection.request(method, path, headers={"Accept": accept} if accept else {})
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    # All of it is ASCII, whatever is in the names.
-    return Page(response.status, dict(response.getheaders()), body.decode("ascii"))
-
-
-def as_json(httpd: Httpd) -> Any:
-    page = request(httpd, accept="application/json")
-    assert page.status == 200 and page.headers["Content-Type"] == "application/json"
-    return json.loads(page.text)
-
-
-class Text(HTMLParser):
-    """What a reader of a page sees, cell by cell; what it is made of is checked."""
-
-    # `p` inside cells, and no attribute that loads or runs anything.
-    ELEMENTS = set("html head meta title style body h1 h2 p b span code table thead tbody tr th td".split())
-    ATTRIBUTES = {"lang", "charset", "name", "content", "class", "data-h"}
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.all = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in self.ELEMENTS and {name for name, _ in attrs} <= self.ATTRIBUTES, (tag, attrs)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        self.all += data
-        if self.rows and self.rows[-1]:
-            self.rows[-1][-1] += data
-
-    def row(self, *texts: str) -> list[str]:
-        """The first row that has all of them."""
-        found = [row for row in self.rows if all(any(text in cell for cell in row) for text in texts)]
-        assert found, (texts, self.rows[:20])
-        return found[0]
-
-
-def as_text(httpd: Httpd) -> Text:
-    page = request(httpd, accept="text/html")
-    assert page.status == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
-    return Text(page.text)
-
-
-def metrics(httpd: Httpd) -> dict[str, float]:
-    """Sample lines, once Prometheus's own parser has found nothing wrong."""
-    page = request(httpd, path=f"{PATH}?prometheus")
-    assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    lines = [line for line in page.text.splitlines() if line and not line.startswith("#")]
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
 # Every way to fail: the log, the page, the JSON and the metrics tell the same reason.
@@ -169,14 +91,9 @@ def test_reason_of_a_failure_is_everywhere(reason: str, httpd: Httpd) -> None:
     before = metrics(httpd).get(label, 0)
     prepare(httpd)
     line = assert_refused(httpd, name, reason).text
-    told = as_json(httpd)
+    told = assert_told(httpd, reason, line)
     row = told["handshakes"][0]
-    assert (row["outcome"], row["reason"], row["tag"]) == ("refused", reason, "AALPN0102")
     assert (row["identifier"] or row["sni"]) == name
-    assert f"peer={row['peer']} vhost={row['vhost']} tls={row['tls']} " in line and row["text"] in line
-    assert f"duration={row['duration_seconds'] * 1000:.3f}ms source={row['source']} " in line
-    cells = as_text(httpd).row(row["peer"], reason)
-    assert any(f"{reason}: {row['text']}" in cell for cell in cells) and row["vhost"] in cells
     assert metrics(httpd)[label] == before + 1
     if reason.startswith(("entry-", "value-")):
         assert_entry_is_told(httpd, told, reason)
@@ -282,7 +199,7 @@ def test_vhosts_say_what_is_wrong_with_them_first(httpd: Httpd) -> None:
 
 
 def test_upstreams_and_placeholders_are_told(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd(modules=["authz_host"])
+    httpd = make_httpd(modules=MODULES)
     httpd.server_lines += LOCATION
     httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["AcmeAlpnUpstream 127.0.0.1:9 timeout=1s any-name"])
     httpd.vhost(OFF, lines=["AcmeAlpnPlaceholder On"])
@@ -302,7 +219,7 @@ def test_upstreams_and_placeholders_are_told(make_httpd: StartHttpd, authority: 
 
 
 def test_store_that_is_down_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd(modules=["authz_host"])
+    httpd = make_httpd(modules=MODULES)
     httpd.server_lines += LOCATION
     httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f"AcmeAlpnStore unix://{httpd.root}/nobody"])
     httpd.log.allow(pattern="AcmeAlpnStore|source=store")
@@ -400,7 +317,7 @@ def test_name_of_a_file_is_only_text(name: bytes, told: str, httpd: Httpd) -> No
 
 
 def test_name_of_a_spool_is_only_text(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd(modules=["authz_host"])
+    httpd = make_httpd(modules=MODULES)
     spool = Spool(httpd.root / "<i>'&\xfc").create()
     httpd.server_lines += LOCATION
     httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f'AcmeAlpnSpool "{spool.path}"'])
@@ -425,7 +342,7 @@ def test_large_spool_is_counted_and_not_read(httpd: Httpd) -> None:
 
 
 def test_record_survives_a_reload_and_killed_children(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd(modules=["authz_host"])
+    httpd = make_httpd(modules=MODULES)
     httpd.server_lines += LOCATION
     httpd.vhost(NAME, credentials=[authority.issue(NAME)])
     httpd.start()

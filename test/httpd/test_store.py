@@ -10,10 +10,12 @@ import pytest
 from conftest import StartHttpd
 from harness import client, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
+from harness.errorlog import Record
 from harness.pki import Authority
 from harness.redis import READER, FakeStore, Redis, dripping, sending, silent
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
+from harness.status import LOCATION, MODULES, assert_told
 
 NAME, SITE = "store.test", "site.test"
 FAILS, WORKS = "AALPN0401", "AALPN0402"
@@ -32,8 +34,8 @@ def redis() -> Iterator[Redis]:
 @pytest.fixture
 def start(make_httpd: StartHttpd, authority: Authority) -> Callable[..., Httpd]:
     def start(*lines: str, vhost: tuple[str, ...] = ()) -> Httpd:
-        httpd = make_httpd()
-        httpd.server_lines += lines
+        httpd = make_httpd(modules=MODULES)
+        httpd.server_lines += [*lines, *LOCATION]
         httpd.vhost(SITE, credentials=[authority.issue(SITE)])
         if vhost:
             httpd.vhost("own.test", credentials=[authority.issue("own.test")], lines=vhost)
@@ -54,6 +56,13 @@ def assert_works(httpd: Httpd, redis: Redis, name: str = NAME) -> None:
     assert_from_store(httpd, name, redis.publish(name))
     redis.withdraw(name)
     assert_refused(httpd, name, "no-entry")
+
+
+def assert_refused_and_told(httpd: Httpd, reason: str) -> Record:
+    """Also on the status page, in all of its forms."""
+    record = assert_refused(httpd, NAME, reason)
+    assert_told(httpd, reason, record.text)
+    return record
 
 
 def recovers(httpd: Httpd, name: str) -> None:
@@ -103,9 +112,9 @@ def test_wrong_password_is_told_and_never_shown(start: Callable[..., Httpd]) -> 
     with Redis(secret=True) as redis:
         httpd = start(f"AcmeAlpnStore {redis.url} passwordfile={redis.password_file(text='wrong-secret')}")
         redis.publish(NAME)
-        assert_refused(httpd, NAME, "store-denied")
+        assert_refused_and_told(httpd, "store-denied")
         httpd.log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
-        assert_refused(httpd, NAME, "store-left-alone")
+        assert_refused_and_told(httpd, "store-left-alone")
     assert "wrong-secret" not in "".join(record.line for record in httpd.log.refresh())
 
 
@@ -122,7 +131,7 @@ def test_certificate_of_somebody_else_is_refused(
             redis.run("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2")
         httpd = start(f"AcmeAlpnStore rediss://{host}:{redis.tls_port} timeout=2s cafile={root}")
         redis.publish(NAME)
-        assert_refused(httpd, NAME, "store-tls-failed")
+        assert_refused_and_told(httpd, "store-tls-failed")
         httpd.log.expect(FAILS, "reason=store-tls-failed: ", level="error")
 
 
@@ -171,7 +180,7 @@ def test_garbage_is_refused_and_the_store_is_not_to_blame(start: Callable[..., H
     httpd = start(f"AcmeAlpnStore {redis.url}")
     for number, (value, reason) in enumerate(GARBAGE.items()):
         redis.publish(NAME, value)
-        record = assert_refused(httpd, NAME, reason)
+        record = assert_refused_and_told(httpd, reason)
         assert f"{redis.url}#acme-alpn:{NAME}" in record.text and "source=store" in record.text
         other = f"name{number}.test"
         assert_from_store(httpd, other, redis.publish(other))
@@ -196,7 +205,7 @@ NOT_REDIS = {
 def test_answer_that_is_none(start: Callable[..., Httpd], answer: bytes) -> None:
     with FakeStore(sending(answer)) as store:
         httpd = start(f"AcmeAlpnStore {store.url}")
-        assert_refused(httpd, NAME, NOT_REDIS[answer])
+        assert_refused_and_told(httpd, NOT_REDIS[answer])
         httpd.log.expect(FAILS, f"reason={NOT_REDIS[answer]}: ", level="error")
 
 
@@ -205,7 +214,7 @@ def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve
     """Also one that sends a byte now and then, which restarts the time-out of a read."""
     with FakeStore(serve) as store:
         httpd = start(f"AcmeAlpnStore {store.url}")
-        assert_refused(httpd, NAME, "store-timeout")
+        assert_refused_and_told(httpd, "store-timeout")
         httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
         line = httpd.log.find(REFUSED, "reason=store-timeout")[0].text
         duration = float(line.split("duration=")[1].split("ms")[0]) / 1000
@@ -248,7 +257,7 @@ def test_store_that_is_killed_and_comes_back(start: Callable[..., Httpd], redis:
     httpd = start(f"AcmeAlpnStore {redis.url}")
     assert_from_store(httpd, NAME, redis.publish(NAME))
     redis.kill()
-    assert_refused(httpd, NAME, "store-unreachable")
+    assert_refused_and_told(httpd, "store-unreachable")
     httpd.log.expect(FAILS, "reason=store-unreachable: .*refused", level="error")
     redis.start()
     recovers(httpd, NAME)
