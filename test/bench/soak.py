@@ -151,7 +151,7 @@ def run(options: argparse.Namespace, directory: Path) -> Figures:
     httpd = Httpd(mpm=options.mpm)
     httpd.server_lines += [*ROOM[options.mpm], "LogLevel acme_alpn:warn"]
     httpd.vhost(SITE, credentials=[authority.issue(SITE)])
-    httpd.log.allow("AALPN0102", r"reason=no-entry .*: the spool has no entry for this name$")
+    httpd.log.allow("AALPN0102", r"reason=no-entry .*: there is no entry for this name$")
     figures = None
     try:
         figures = soak(httpd.start(), authority, options)
