@@ -61,19 +61,20 @@ typedef struct {
 
 static struct {
     long threads, count, seconds;
+    long rate; /* begun in a second; 0: as fast as can be */
     int records;
     mode_e mode;
     const char *path; /* of the request */
     const char *trust;
     const char *version;
-} options = {1, 0, 0, 0, CHALLENGE, NULL, NULL, NULL};
+} options = {1, 0, 0, 0, 0, CHALLENGE, NULL, NULL, NULL};
 
 static struct addrinfo *address;
 static SSL_CTX *context;
 static ASN1_OBJECT *acme_identifier;
 static target_t *targets;
 static size_t target_count;
-static long long deadline;
+static long long first, deadline;
 static atomic_long started;
 static atomic_long results[RESULTS];
 
@@ -306,6 +307,15 @@ static void attempt_one(attempt_t *attempt)
     close(fd);
 }
 
+static void wait_for_turn(long number)
+{
+    long long due = first + number * NS / options.rate;
+    struct timespec until = {(time_t)(due / NS), (long)(due % NS)};
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
+    }
+}
+
 static void *work(void *unused)
 {
     long number;
@@ -315,6 +325,9 @@ static void *work(void *unused)
            ((number = atomic_fetch_add(&started, 1)) < options.count || !options.count)) {
         attempt_t attempt = {.target = &targets[(size_t)number % target_count]};
 
+        if (options.rate) {
+            wait_for_turn(number);
+        }
         attempt_one(&attempt);
         atomic_fetch_add(&results[attempt.result], 1);
         if (options.records) {
@@ -391,10 +404,12 @@ static long number(const char *option, const char *text, long limit)
 
 static void usage(void)
 {
-    fputs("usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-v 1.2|1.3] [-r] [-g PATH "
+    fputs("usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-p RATE] [-v 1.2|1.3] [-r] "
+          "[-g PATH "
           "-c CAFILE | -o | -x] HOST PORT FILE\n"
           "FILE holds a name, and the digest that is right in hex if there is but one, on each "
-          "line.\n-g makes ordinary requests instead of challenge handshakes, -o ordinary "
+          "line.\n-p begins no more than that many a second. -g makes ordinary requests "
+          "instead of challenge handshakes, -o ordinary "
           "handshakes alone, -x connections alone.\n",
           stderr);
     exit(2);
@@ -404,7 +419,7 @@ static void parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "n:s:t:v:g:c:rox")) != -1) {
+    while ((option = getopt(argc, argv, "n:s:t:p:v:g:c:rox")) != -1) {
         switch (option) {
         case 'n':
             options.count = number("-n", optarg, COUNT_LIMIT);
@@ -414,6 +429,9 @@ static void parse(int argc, char **argv)
             break;
         case 't':
             options.threads = number("-t", optarg, THREADS_LIMIT);
+            break;
+        case 'p':
+            options.rate = number("-p", optarg, COUNT_LIMIT);
             break;
         case 'v':
             options.version = optarg;
@@ -474,19 +492,19 @@ static void run(void)
 
 int main(int argc, char **argv)
 {
-    long long begin = now();
     double seconds;
     long all;
 
+    first = now();
     parse(argc, argv);
     /* A child that is killed is an outcome to count. */
     signal(SIGPIPE, SIG_IGN);
     find_address(argv[optind], argv[optind + 1]);
     read_targets(argv[optind + 2]);
     make_context();
-    deadline = options.seconds ? begin + options.seconds * NS : 0;
+    deadline = options.seconds ? first + options.seconds * NS : 0;
     run();
-    seconds = (double)(now() - begin) / NS;
+    seconds = (double)(now() - first) / NS;
     all = results[RIGHT] + results[WRONG] + results[REFUSED] + results[FAILED];
     printf("handshakes=%ld right=%ld wrong=%ld refused=%ld failed=%ld seconds=%.3f "
            "per_second=%.1f\n",

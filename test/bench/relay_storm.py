@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
 from harness.pki import Authority
 from harness.server import MPM, Httpd
-from harness.storm import SITE, Storm, server
 from harness.load import Load
+from harness.storm import SITE, server, storm
 from harness.upstream import Upstream
 
 
@@ -43,14 +43,15 @@ def main() -> int:
         with Httpd() as httpd:
             server(httpd, authority, upstream)
             quiet = ordinary(httpd, authority, given.seconds)
-            with Storm(httpd.address(), given.rate, relayed=False) as refused:
+            with storm(httpd.address(), given.rate, given.seconds, relayed=False) as load:
                 without = ordinary(httpd, authority, given.seconds)
-            with Storm(httpd.address(), given.rate, given.names) as storm:
+                refused = load.wait()
+            with storm(httpd.address(), given.rate, given.seconds, given.names) as load:
                 during = ordinary(httpd, authority, given.seconds)
-    print(f"relay storm: mpm={MPM} rate={given.rate} names={given.names} reached={storm.per_second:.0f}/s")
+                relayed = load.wait()
+    print(f"relay storm: mpm={MPM} rate={given.rate} names={given.names} reached={relayed.per_second:.0f}/s")
     print(f"ordinary requests a second: quiet {quiet:.0f}, refused without a relay {without:.0f}, storm {during:.0f}")
     print(f"ratio to quiet {during / quiet:.2f}, to refused at {refused.per_second:.0f}/s {during / without:.2f}")
-    print(f"most handshakes that waited for the upstream at once: {upstream.most_open}")
     return 0
 
 

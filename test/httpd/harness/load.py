@@ -99,6 +99,7 @@ class Load:
         count: int | None = None,
         seconds: int | None = None,
         threads: int = 1,
+        rate: int | None = None,
         version: str | None = None,
         trust: Path | None = None,
         records: bool = False,
@@ -113,6 +114,7 @@ class Load:
         options = ["-t", str(threads)]
         options += ["-n", str(count)] if count else []
         options += ["-s", str(seconds)] if seconds else []
+        options += ["-p", str(rate)] if rate else []
         options += ["-v", version] if version else []
         options += ["-g", "/index.html", "-c", str(trust)] if trust else []
         options += ["-r"] if records else []

@@ -18,6 +18,9 @@ from .pki import common_name, general_name, make_key, unsigned
 # What a connection is given: the accepted socket, which is closed afterwards.
 Behaviour = Callable[[socket.socket], None]
 
+# A state in /proc/net/tcp.
+ESTABLISHED = "01"
+
 # A bound on what a connection that is held takes, for the case that nobody closes it.
 HELD = 30.0
 
@@ -93,6 +96,12 @@ class Upstream:
 
     def __str__(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
+
+    def asked_now(self) -> int:
+        """How many connections the other side has open. (What this side knows of their ends comes late.)"""
+        remote = f":{self.address[1]:04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[2].endswith(remote) and row[3] == ESTABLISHED for row in rows)
 
     def hang(self, connection: socket.socket) -> None:
         """Never a word, until the other side goes away."""
