@@ -380,8 +380,9 @@ class Httpd:
 
 
 def _is_stopped(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat").read_text()
-    return status.rpartition(")")[2].split()[0] == "T"
+    """With all of its threads: they stop one after the other, and until then each may accept a connection."""
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return bool(states) and all(state == "T" for state in states)
 
 
 def accepts(address: tuple[str, int]) -> bool:
