@@ -117,6 +117,7 @@ def test_client_without_a_usable_key_type_is_told(httpd: Httpd) -> None:
     httpd.log.expect("AALPN0102", "reason=no-key-type ")
     row = as_json(httpd)["handshakes"][0]
     assert (row["outcome"], row["reason"], row["identifier"]) == ("refused", "no-key-type", NAME)
+    assert as_text(httpd).row(row["peer"], "no-key-type")
 
 
 def test_resumed_session_is_told(httpd: Httpd) -> None:
@@ -154,6 +155,7 @@ def test_incomplete_handshake_is_told(httpd: Httpd) -> None:
     httpd.log.expect("AALPN0103", f"identifier={NAME} ")
     row = as_json(httpd)["handshakes"][0]
     assert (row["outcome"], row["tag"], row["reason"]) == ("incomplete", "AALPN0103", None)
+    assert as_text(httpd).row(row["peer"], "incomplete")
     assert metrics(httpd)["acme_alpn_handshakes_incomplete_total"] == before + 1
 
 
