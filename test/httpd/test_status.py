@@ -284,6 +284,7 @@ def test_access_control_is_httpds(make_httpd: StartHttpd, authority: Authority) 
 
 def test_prometheus_parses_it(httpd: Httpd) -> None:
     parser = pytest.importorskip("prometheus_client.parser", reason="python3-prometheus-client is missing")
+    assert_refused(httpd, NAME, "no-entry")
     page = request(httpd, path=f"{PATH}?prometheus")
     families = {family.name: family for family in parser.text_string_to_metric_families(page.text)}
     assert {family.type for family in families.values()} <= {"counter", "gauge", "summary"}
