@@ -152,6 +152,19 @@ static int is_about_challenge(conn_rec *c, const acme_alpn_connection_t *connect
            failed_offer(c, connection);
 }
 
+/* Without lingering: the client has its proof or its alert, and sends nothing before it has
+ * read that. To wait for its close_notify would hold a child of prefork for up to two seconds,
+ * and wake two threads of the other MPMs. */
+static void close_at_once(conn_rec *c)
+{
+    c->keepalive = AP_CONN_CLOSE;
+    ap_flush_conn(c); /* sends our close_notify */
+    c->aborted = 1;
+    if (c->cs) {
+        c->cs->state = CONN_STATE_LINGER;
+    }
+}
+
 int acme_alpn_protocol_close(conn_rec *c)
 {
     acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
@@ -170,10 +183,6 @@ int acme_alpn_protocol_close(conn_rec *c)
     }
     say_end(c, connection);
     acme_alpn_trace_closed(c, connection->challenge);
-    c->keepalive = AP_CONN_CLOSE;
-    apr_table_setn(c->notes, "short-lingering-close", "1");
-    if (c->cs) {
-        c->cs->state = CONN_STATE_LINGER;
-    }
+    close_at_once(c);
     return DONE;
 }
