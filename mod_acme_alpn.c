@@ -190,9 +190,9 @@ static void register_hooks(apr_pool_t *pool)
      * challenge type of its domains if it saw acme-tls/1 in the Protocols. */
     ap_hook_post_config(post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
 
-    /* When mod_ssl has told of its vhosts, and before mod_watchdog, at APR_HOOK_LAST, makes
-     * what its callbacks need. */
-    ap_hook_post_config(start_watch, ssl, before_watchdog, APR_HOOK_MIDDLE);
+    /* When mod_ssl has told of its vhosts, and before mod_watchdog makes what its callbacks need,
+     * at the same place. */
+    ap_hook_post_config(start_watch, NULL, before_watchdog, APR_HOOK_LAST);
 
     APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
@@ -205,9 +205,10 @@ static void register_hooks(apr_pool_t *pool)
     /* Last, when all proposals are there. */
     ap_hook_protocol_propose(protocol_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
 
-    /* After mod_ssl's hook, in which the handshake takes place, and for the rest first: whoever
-     * comes before may take the connection and read from it. */
-    ap_hook_process_connection(acme_alpn_protocol_close, ssl, NULL, APR_HOOK_FIRST);
+    /* After mod_ssl's hook, in which the handshake takes place, and before all others that take
+     * a connection and read from it. Not at APR_HOOK_FIRST, where mod_ssl's would be drawn
+     * along and come before mod_reqtimeout's, which limits the time of the handshake. */
+    ap_hook_process_connection(acme_alpn_protocol_close, ssl, NULL, APR_HOOK_MIDDLE - 1);
 
     /* Last, so that mod_md gives its own domains what it has for them: mod_ssl asks no further.
      */

@@ -54,6 +54,7 @@ def server(request: pytest.FixtureRequest, make_shared_httpd: StartHttpd, author
     httpd = make_shared_httpd()
     if request.param == "mod_md-first":
         httpd.modules.append("md")
+        httpd.module_last = True
     else:
         httpd.server_lines.append(f"LoadModule md_module {MODULES}/mod_md.so")
     httpd.server_lines.append(f"MDStoreDir {httpd.root}/md")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from conftest import StartHttpd
 from harness import client
@@ -32,7 +34,7 @@ def start(make_httpd: StartHttpd, authority: Authority, **arguments: object) -> 
 def test_reload_with_other_modules(change: str, make_httpd: StartHttpd, authority: Authority) -> None:
     """The module is loaded anew, and at another address than before."""
     few: list[str] = []
-    httpd = start(make_httpd, authority, modules=MORE_MODULES if change == "less" else few)
+    httpd = start(make_httpd, authority, modules=MORE_MODULES if change == "less" else few, module_last=True)
     publish_and_check(httpd, NAME)
     base = [name for name in httpd.modules if name not in MORE_MODULES]
     for modules in ([], MORE_MODULES, []) if change == "less" else (MORE_MODULES, []):
@@ -46,7 +48,7 @@ def test_module_that_speaks_first_gets_no_byte(
     version: str, make_httpd: StartHttpd, authority: Authority
 ) -> None:
     """mod_echo takes the connection in the same hook as we, and it is loaded before us."""
-    httpd = make_httpd(modules=["echo"])
+    httpd = make_httpd(modules=["echo"], module_last=True)
     httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["ProtocolEcho On"])
     httpd.start()
 
@@ -54,6 +56,20 @@ def test_module_that_speaks_first_gets_no_byte(
         return client.handshake(httpd.address(), NAME, version=version, send=b"hello\r\n")
 
     assert publish_and_check(httpd, NAME, talk).data == b""
+
+
+@pytest.mark.parametrize("module_last", [False, True])
+def test_handshake_that_does_not_go_on_is_ended_by_mod_reqtimeout(
+    module_last: bool, make_httpd: StartHttpd, authority: Authority
+) -> None:
+    """Its hook is to come before mod_ssl's handshake, wherever we stand."""
+    httpd = make_httpd(modules=["reqtimeout"], module_last=module_last)
+    httpd.server_lines += [f"Timeout {int(client.TIMEOUT * 4)}", "RequestReadTimeout handshake=1"]
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    httpd.start()
+    with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
+        connection.send(b"\x16")
+        assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -59,6 +59,7 @@ def load_mod_md(httpd: Httpd, order: str, names: Iterable[str], ca: str, *, rene
     load = f"LoadModule md_module {MODULES}/mod_md.so"
     if order == "before":
         httpd.modules.append("md")
+        httpd.module_last = True
     else:
         httpd.server_lines.append(load)
     httpd.server_lines += [

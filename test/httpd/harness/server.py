@@ -133,6 +133,7 @@ class Httpd:
         mpm: str = MPM,
         modules: Iterable[str] = (),
         with_module: bool = True,
+        module_last: bool = False,
         with_ssl: bool = True,
         log_level: str = "notice",
         expects_watch: bool = False,
@@ -142,6 +143,7 @@ class Httpd:
         self.mpm = mpm
         self.modules = [*BASE_MODULES, *(["ssl"] if with_ssl else []), *modules]
         self.with_module = with_module
+        self.module_last = module_last
         self.log_level = f"{log_level} acme_alpn:info" if with_module else log_level
         self.root = Path(tempfile.mkdtemp(prefix="acme-alpn-test-", dir=PARENT))
         self.root.chmod(0o755)
@@ -221,9 +223,10 @@ class Httpd:
         return "\n".join(lines) + "\n"
 
     def _load_lines(self) -> list[str]:
+        """This module first, as on Debian, which goes by the alphabet."""
         lines = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in self.modules]
         if self.with_module:
-            lines.append(f"LoadModule acme_alpn_module {MODULE}")
+            lines.insert(len(lines) if self.module_last else 0, f"LoadModule acme_alpn_module {MODULE}")
         return lines
 
     def write_config(self) -> None:
