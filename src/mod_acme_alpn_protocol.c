@@ -12,21 +12,19 @@
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_outcome.h"
+#include "mod_acme_alpn_protocols.h"
 #include "mod_acme_alpn_trace.h"
 
 /* mod_ssl turns whatever is not OK, DONE or DECLINED into the alert no_application_protocol. */
 #define REFUSED HTTP_MISDIRECTED_REQUEST
 
-/* NULL where the module has no say: in an HTTP Upgrade, on a connection without TLS, and with
- * AcmeAlpnEngine Off, be it for the vhost that the SNI names or for the one whose TLS that
- * gets. */
-static acme_alpn_connection_t *concerned(const conn_rec *c, const request_rec *r,
-                                         const server_rec *server)
+/* NULL where the module has no say: in an HTTP Upgrade, on a connection without TLS, and where
+ * the TLS is that of a vhost with AcmeAlpnEngine Off. */
+static acme_alpn_connection_t *concerned(const conn_rec *c, const request_rec *r)
 {
     acme_alpn_connection_t *connection = r ? NULL : acme_alpn_connection_get(c);
 
-    return connection && !connection->over && acme_alpn_server_answers(server) &&
-                   acme_alpn_connection_answers(connection)
+    return connection && !connection->over && acme_alpn_connection_answers(connection)
                ? connection
                : NULL;
 }
@@ -34,8 +32,9 @@ static acme_alpn_connection_t *concerned(const conn_rec *c, const request_rec *r
 int acme_alpn_protocol_propose(conn_rec *c, request_rec *r, server_rec *server,
                                apr_array_header_t *proposals)
 {
-    const acme_alpn_connection_t *connection = concerned(c, r, server);
+    const acme_alpn_connection_t *connection = concerned(c, r);
 
+    (void)server;
     if (!connection || !connection->offered) {
         return DECLINED;
     }
@@ -46,10 +45,10 @@ int acme_alpn_protocol_propose(conn_rec *c, request_rec *r, server_rec *server,
 int acme_alpn_protocol_withdraw(conn_rec *c, request_rec *r, server_rec *server,
                                 apr_array_header_t *proposals)
 {
-    const acme_alpn_connection_t *connection = concerned(c, r, server);
+    const acme_alpn_connection_t *connection = concerned(c, r);
     int from, to = 0;
 
-    if (!connection || connection->offered) {
+    if (connection ? connection->offered : !acme_alpn_protocols_are_ours(server)) {
         return DECLINED;
     }
     for (from = 0; from < proposals->nelts; from++) {
@@ -92,7 +91,7 @@ static int refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_error_e 
 int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
                               const char *protocol)
 {
-    acme_alpn_connection_t *connection = concerned(c, r, server);
+    acme_alpn_connection_t *connection = concerned(c, r);
     const acme_alpn_challenge_t *challenge;
 
     if (!connection || connection->asking || strcmp(protocol, ACME_ALPN_PROTOCOL) != 0) {

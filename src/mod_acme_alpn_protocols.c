@@ -36,12 +36,10 @@ static void allow(apr_pool_t *pool, server_rec *server)
     APR_ARRAY_PUSH(core->protocols, const char *) = added;
 }
 
-/* Whether core announces what `allow` added to this list. */
-static int is_announced(const apr_array_header_t *protocols)
+static int is_added(const apr_array_header_t *protocols)
 {
     return protocols->nelts > 0 &&
-           APR_ARRAY_IDX(protocols, protocols->nelts - 1, const char *) == added &&
-           !ap_array_str_contains(protocols, AP_PROTOCOL_HTTP1);
+           APR_ARRAY_IDX(protocols, protocols->nelts - 1, const char *) == added;
 }
 
 void acme_alpn_protocols_allow(apr_pool_t *pool, server_rec *servers)
@@ -49,10 +47,15 @@ void acme_alpn_protocols_allow(apr_pool_t *pool, server_rec *servers)
     server_rec *server;
 
     for (server = servers; server; server = server->next) {
-        if (acme_alpn_server_answers(server)) {
-            allow(pool, server);
-        }
+        allow(pool, server);
     }
+}
+
+int acme_alpn_protocols_are_ours(const server_rec *server)
+{
+    const core_server_config *core = ap_get_core_module_config(server->module_config);
+
+    return is_added(core->protocols);
 }
 
 void acme_alpn_protocols_hide(request_rec *r)
@@ -62,7 +65,8 @@ void acme_alpn_protocols_hide(request_rec *r)
     const char *upgrade;
     apr_size_t length;
 
-    if (!is_announced(core->protocols)) {
+    if (!is_added(core->protocols) ||
+        ap_array_str_contains(core->protocols, AP_PROTOCOL_HTTP1)) {
         return;
     }
     upgrade = apr_table_get(r->headers_out, "Upgrade");

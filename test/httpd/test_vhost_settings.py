@@ -17,9 +17,9 @@ from harness.challenge import (
     publish_and_check,
     wait_for_rate_limit,
 )
-from harness.checker import check_answer
 from harness.client import Answer
 from harness.clienthello import Hello, HelloAnswer, Wire, shake
+from harness.md import load_mod_md
 from harness.pki import Authority
 from harness.server import PAGE, Httpd
 from harness.spool import Spool
@@ -334,25 +334,30 @@ def test_name_of_a_vhost_without_tls(wide: Httpd, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-@pytest.mark.parametrize("off", ["wide.test", "plain.test"])
-def test_engine_off_beside_a_vhost_without_tls(wide: Httpd, authority: Authority, off: str, version: str) -> None:
-    """No certificate goes out over acme-tls/1 that is no challenge's, and no page after one that is."""
+@pytest.mark.parametrize("mod_md", [False, True])
+def test_engine_off_beside_a_vhost_without_tls(
+    wide: Httpd, authority: Authority, mod_md: bool, version: str
+) -> None:
+    """That of the vhost whose TLS it is counts, and mod_md, which takes acme-tls/1 for any name, is not let in by us."""
+    if mod_md:
+        load_mod_md(wide, "after", ["managed.test"], "https://127.0.0.1:1/directory", renew="manual")
     wide.vhost("plain.test", tls=False)
     wide.vhost("other.test", credentials=[authority.issue("other.test")])
-    for vhost in wide.vhosts:
-        if off in vhost.names:
-            vhost.lines.append("AcmeAlpnEngine Off")
+    wide.vhosts[0].lines.append("AcmeAlpnEngine Off")
     wide.start()
     both_versions(wide, "other.test")
-    key_authorization = wide.spool.publish("plain.test")
+    wide.spool.publish("plain.test")
     answer = shake(wide.address(), Hello(b"plain.test", version=version), send=request("plain"))
     assert answer.alpn == "http/1.1"
-    if (off, version) == ("plain.test", "1.2"):
-        # TLS 1.2 chooses the certificate before the protocol.
-        answer.alpn = "acme-tls/1"
-        check_answer(answer, "plain.test", key_authorization.digest)
-        assert answer.data == b""
-        wide.log.expect("AALPN0103", "identifier=plain.test ")
-    else:
-        assert answer.chain == (authority.issue("wide.test").der,)
-        assert answer.data.endswith(PAGE.encode())
+    assert answer.chain == (authority.issue("wide.test").der,)
+    assert answer.data.endswith(PAGE.encode())
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_engine_off_in_a_vhost_without_tls(wide: Httpd, version: str) -> None:
+    """It has no handshakes that it could be off for."""
+    wide.vhost("plain.test", tls=False, lines=["AcmeAlpnEngine Off"])
+    wide.start()
+    publish_and_check(
+        wide, "plain.test", lambda: client.handshake(wide.address(), "plain.test", version=version)
+    )
