@@ -100,22 +100,14 @@ static int add_alternative_name(X509 *certificate, const acme_identifier_t *iden
 /* The OCTET STRING of an extension holds DER: here that of another OCTET STRING. */
 static ASN1_OCTET_STRING *acme_identifier_value(const acme_digest_t *digest)
 {
-    ASN1_OCTET_STRING *inner = ASN1_OCTET_STRING_new(), *value = NULL;
-    unsigned char *der = NULL;
-    int length = -1;
+    unsigned char der[2 + ACME_DIGEST_SIZE] = {V_ASN1_OCTET_STRING, ACME_DIGEST_SIZE};
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
 
-    if (inner && ASN1_OCTET_STRING_set(inner, digest->bytes, ACME_DIGEST_SIZE)) {
-        length = i2d_ASN1_OCTET_STRING(inner, &der);
-    }
-    if (length > 0) {
-        value = ASN1_OCTET_STRING_new();
-    }
-    if (value && !ASN1_OCTET_STRING_set(value, der, length)) {
+    memcpy(der + 2, digest->bytes, ACME_DIGEST_SIZE);
+    if (value && !ASN1_OCTET_STRING_set(value, der, sizeof(der))) {
         ASN1_OCTET_STRING_free(value);
         value = NULL;
     }
-    OPENSSL_free(der);
-    ASN1_OCTET_STRING_free(inner);
     return value;
 }
 
