@@ -21,6 +21,7 @@
 #include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_handshake.h"
+#include "mod_acme_alpn_hello.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_placeholder.h"
 #include "mod_acme_alpn_protocol.h"
@@ -40,16 +41,12 @@ static apr_array_header_t *vhosts;
 /* All TLS vhosts, for the status page. */
 static apr_array_header_t *tls_vhosts;
 
-/* Whether there are TLS vhosts that do not. */
-static int has_others;
-
 static int pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool)
 {
     (void)log_pool;
     (void)temp_pool;
     vhosts = apr_array_make(config_pool, 8, sizeof(server_rec *));
     tls_vhosts = apr_array_make(config_pool, 8, sizeof(server_rec *));
-    has_others = 0;
     return OK;
 }
 
@@ -90,8 +87,6 @@ static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_C
     APR_ARRAY_PUSH(tls_vhosts, server_rec *) = server;
     if (acme_alpn_server_answers(server)) {
         APR_ARRAY_PUSH(vhosts, server_rec *) = server;
-    } else {
-        has_others = 1;
     }
     return OK;
 }
@@ -124,6 +119,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         return OK;
     }
     if (vhosts->nelts > 0) {
+        acme_alpn_hello_init(tls_vhosts);
         acme_alpn_certificates_init(config_pool, server);
         acme_alpn_log_init(config_pool);
         acme_alpn_store_init(config_pool);
@@ -149,7 +145,7 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     if (is_proxy || vhosts->nelts == 0) {
         return DECLINED;
     }
-    acme_alpn_handshake_watch(c, ssl, !has_others);
+    acme_alpn_hello_watch(c, ssl);
     return OK;
 }
 
@@ -190,8 +186,8 @@ static void register_hooks(apr_pool_t *pool)
      * challenge type of its domains if it saw acme-tls/1 in the Protocols. */
     ap_hook_post_config(post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
 
-    /* When mod_ssl has told of its vhosts, and before mod_watchdog makes what its callbacks need,
-     * at the same place. */
+    /* When mod_ssl has told of its vhosts, and before mod_watchdog makes what its callbacks
+     * need, at the same place. */
     ap_hook_post_config(start_watch, NULL, before_watchdog, APR_HOOK_LAST);
 
     APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_MIDDLE);

@@ -46,6 +46,8 @@ typedef struct {
     acme_key_type_e key_type; /* with ACME_RECORD_ANSWERED */
     unsigned int source;      /* the caller's number, less than ACME_RECORD_SOURCES */
     int is_identifier;        /* `name` is canonical; otherwise as the client sent it */
+    int alert;                /* of TLS, that ended the handshake (RFC 8446 section 6), or 0 */
+    int alert_sent;           /* by this server; otherwise by the client */
     char name[256];
     char peer[80];
     char vhost[256];

@@ -46,9 +46,12 @@ typedef struct {
 typedef struct {
     SSL *ssl; /* mod_ssl's; only to be used while the first handshake goes on */
     acme_alpn_challenge_t *challenge; /* NULL until looked up */
+    const char *sni;                  /* as the ClientHello has it; NULL if it has none */
     apr_time_t begun;                 /* when the ClientHello's offer was seen, or 0 */
-    unsigned int widens : 1;          /* may choose groups that the vhost does not */
+    int alert;                        /* that ended the handshake (RFC 8446 section 6), or 0 */
+    unsigned int alert_sent : 1;      /* by us; otherwise by the client */
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
+    unsigned int concerned : 1;       /* and the vhost for its SNI answers challenges */
     unsigned int relayed : 1;         /* the ClientHello is another server's relay's */
     unsigned int asking : 1;          /* our protocol_switch hook is asking the other modules */
     unsigned int switched : 1;        /* we have taken the connection over */
@@ -68,6 +71,9 @@ void acme_alpn_connection_forgo(conn_rec *c);
 
 /* NULL on a connection that is not ours to look at. */
 acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);
+
+/* Whether it is the first handshake that goes on, and not a renegotiation. */
+int acme_alpn_connection_is_first_handshake(const acme_alpn_connection_t *connection);
 
 /* Whether the vhost whose TLS settings the connection has answers acme-tls/1. */
 int acme_alpn_connection_answers(const acme_alpn_connection_t *connection);

@@ -29,17 +29,11 @@ typedef enum {
  * last. Asking counts. */
 int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool);
 
-/* The line of each outcome. The row is what the record gets; the challenge has what only the
- * log tells, and with acme_alpn_log_incomplete may be NULL. For mod_acme_alpn_outcome.c alone.
- */
-void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                            const acme_record_row_t *row);
-void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
+/* The line of what became of a handshake. The row is what the record gets; the challenge has
+ * what only the log tells, and with ACME_RECORD_INCOMPLETE may be NULL. For
+ * mod_acme_alpn_outcome.c alone. */
+void acme_alpn_log_outcome(conn_rec *c, const acme_alpn_challenge_t *challenge,
                            const acme_record_row_t *row);
-void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                              const acme_record_row_t *row);
-void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                             const acme_record_row_t *row);
 
 /* From here on httpd logs nothing about this connection: it has two lines at level error for
  * each protocol switch that is refused, and a stranger could fill the log with them. */

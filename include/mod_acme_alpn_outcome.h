@@ -1,5 +1,5 @@
 /*
- * What became of a handshake for a challenge, said once: these write the log's line and the
+ * What became of a handshake for a challenge, said once: this writes the log's line and the
  * record's row, and nothing else does. A row is written for every handshake; the lines that
  * strangers can cause are rate-limited.
  */
@@ -14,19 +14,13 @@
 /* The ClientHello (after a HelloRetryRequest: the first) offers acme-tls/1 and nothing else. */
 void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connection);
 
-/* The handshake with our challenge certificate has succeeded. */
-void acme_alpn_outcome_answered(conn_rec *c, const acme_alpn_connection_t *connection);
-
-/* The handshake is refused for `reason`. */
-void acme_alpn_outcome_refused(conn_rec *c, const acme_alpn_connection_t *connection,
-                               acme_error_e reason);
-
-/* The handshake ended before it was complete, with neither of the above; perhaps before a
+/* With ACME_RECORD_REFUSED for `reason`, else ACME_OK. ACME_RECORD_INCOMPLETE may be before a
  * challenge was looked for. */
-void acme_alpn_outcome_incomplete(conn_rec *c, const acme_alpn_connection_t *connection);
+void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
+                       acme_record_outcome_e outcome, acme_error_e reason);
 
-/* Another module has a challenge for this connection. */
-void acme_alpn_outcome_delegated(conn_rec *c, const acme_alpn_connection_t *connection);
+/* In words, who ended a handshake that is incomplete, and how. Static, or from the pool. */
+const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row);
 
 /* The tag of the outcome's line. Static, never NULL. */
 const char *acme_alpn_outcome_tag(acme_record_outcome_e outcome);

@@ -30,6 +30,11 @@ acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c)
     return ap_get_module_config(c->conn_config, &acme_alpn_module);
 }
 
+int acme_alpn_connection_is_first_handshake(const acme_alpn_connection_t *connection)
+{
+    return !connection->over && SSL_num_renegotiations(connection->ssl) == 0;
+}
+
 /* Where the SNI names a vhost without SSLEngine, mod_ssl keeps to the TLS of the listener's
  * first vhost. Each context of mod_ssl's has its server as app data. */
 static const server_rec *tls_server(const acme_alpn_connection_t *connection)

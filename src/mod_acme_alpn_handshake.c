@@ -3,7 +3,8 @@
  * be had beside them:
  *
  * - the extension debug callback of the SSL, which OpenSSL calls with each extension of the
- *   ClientHello before it has chosen anything: it marks the connection;
+ *   ClientHello before it has chosen anything: it marks the connection
+ *   (mod_acme_alpn_hello.c);
  * - the certificate callback of the SSL_CTX, when the vhost is known and the certificate is to
  *   be chosen: on a marked connection with a challenge it puts ours in the vhost's place.
  *
@@ -21,7 +22,6 @@
 
 #include "acme_probe.h"
 #include "mod_acme_alpn_certificates.h"
-#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_trace.h"
@@ -30,70 +30,9 @@
 #define GO_ON          1
 #define FAIL_HANDSHAKE 0
 
-/* Whoever validates must find a group and a cipher, whatever the vhost is restricted to: there
- * is nothing to protect in this handshake. RFC 8737 section 3 wants TLS 1.2 or later. */
-#define GROUPS          "X25519:P-256:P-384:P-521"
-#define GROUPS_FIPS     "P-256:P-384:P-521"
+/* Whoever validates must find a cipher, whatever the vhost is restricted to. RFC 8737 section 3
+ * wants TLS 1.2 or later. */
 #define TLS_1_2_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
-
-static int is_first_handshake(const acme_alpn_connection_t *connection)
-{
-    return !connection->over && SSL_num_renegotiations(connection->ssl) == 0;
-}
-
-/* RFC 8737 section 3: the list MUST contain the single value "acme-tls/1". */
-static int offers_acme_alone(const unsigned char *extension, int length)
-{
-    static const unsigned char offer[] = "\x00\x0b\x0a" ACME_ALPN_PROTOCOL;
-
-    return length == (int)sizeof(offer) - 1 && memcmp(extension, offer, sizeof(offer) - 1) == 0;
-}
-
-/* The list is set as a whole or not at all, and not everybody has X25519. */
-static void widen_groups(SSL *ssl)
-{
-    ERR_set_mark();
-    if (!SSL_set1_groups_list(ssl, GROUPS)) {
-        SSL_set1_groups_list(ssl, GROUPS_FIPS);
-    }
-    ERR_pop_to_mark();
-}
-
-static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
-                         int length, void *argument)
-{
-    acme_alpn_connection_t *connection = argument;
-
-    (void)from_server;
-    if (type == ACME_PROBE_RELAYED && is_first_handshake(connection)) {
-        connection->relayed = 1;
-    }
-    if (type != TLSEXT_TYPE_application_layer_protocol_negotiation ||
-        !is_first_handshake(connection)) {
-        return;
-    }
-    connection->offered = offers_acme_alone(data, length) ? 1 : 0;
-    if (!connection->offered) {
-        return;
-    }
-    acme_alpn_outcome_begin(SSL_get_app_data(ssl), connection);
-    if (connection->widens) {
-        widen_groups(ssl);
-    }
-}
-
-void acme_alpn_handshake_watch(conn_rec *c, SSL *ssl, int widens)
-{
-    acme_alpn_connection_t *connection;
-
-    if (acme_alpn_connection_get(c)) {
-        return;
-    }
-    connection = acme_alpn_connection_create(c, ssl);
-    connection->widens = widens ? 1 : 0;
-    SSL_set_tlsext_debug_callback(ssl, on_extension);
-    SSL_set_tlsext_debug_arg(ssl, connection);
-}
 
 /* Whether the client takes it, and it is installed. SSL_check_chain alone does not see the
  * security level, and installing alone does not see the client's signature algorithms. */
@@ -114,6 +53,7 @@ static int install_certificate(SSL *ssl, X509 *certificate, EVP_PKEY *key)
 static int has_cipher(const SSL *ssl, acme_key_type_e type)
 {
     const int signer = type == ACME_KEY_RSA2048 ? NID_auth_rsa : NID_auth_ecdsa;
+    STACK_OF(SSL_CIPHER) *ours = SSL_get_ciphers(ssl);
     const STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl);
     int i, count = offered ? sk_SSL_CIPHER_num(offered) : 0;
 
@@ -121,7 +61,7 @@ static int has_cipher(const SSL *ssl, acme_key_type_e type)
         const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(offered, i);
 
         if (SSL_CIPHER_get_auth_nid(cipher) == signer &&
-            SSL_CIPHER_get_kx_nid(cipher) == NID_kx_ecdhe && SSL_CIPHER_is_aead(cipher)) {
+            sk_SSL_CIPHER_find(ours, cipher) >= 0) {
             return 1;
         }
     }
@@ -191,7 +131,8 @@ static void on_progress(const SSL *ssl, int where, int result)
 
     (void)result;
     if (where & SSL_CB_HANDSHAKE_DONE) {
-        acme_alpn_connection_get(c)->complete = 1;
+        /* Resumed, by what only a second ClientHello offered, it sent no certificate. */
+        acme_alpn_connection_get(c)->complete = SSL_session_reused(ssl) ? 0 : 1;
     }
 }
 
@@ -217,8 +158,11 @@ static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
     }
     error = install(ssl, challenge);
     if (error != ACME_OK) {
+        if (error == ACME_SYSTEM_ERROR) {
+            challenge->detail = ERR_reason_error_string(ERR_peek_last_error());
+        }
         connection->refused = 1;
-        acme_alpn_outcome_refused(c, connection, error);
+        acme_alpn_outcome(c, connection, ACME_RECORD_REFUSED, error);
         return FAIL_HANDSHAKE;
     }
     connection->installed = 1;
@@ -250,7 +194,7 @@ static int on_certificate(SSL *ssl, void *argument)
     int result = GO_ON;
 
     (void)argument;
-    if (!connection || !is_first_handshake(connection)) {
+    if (!connection || !acme_alpn_connection_is_first_handshake(connection)) {
         return GO_ON;
     }
     if (connection->installed) {

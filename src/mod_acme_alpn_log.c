@@ -9,6 +9,7 @@
 #include <http_log.h>
 
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_sources.h"
 
 APLOG_USE_MODULE(acme_alpn);
@@ -112,8 +113,8 @@ static const char *upstream(const conn_rec *c, const acme_alpn_challenge_t *chal
                                : "";
 }
 
-void acme_alpn_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                            const acme_record_row_t *row)
+static void say_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                         const acme_record_row_t *row)
 {
     if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
         ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
@@ -130,8 +131,8 @@ static const char *words(const conn_rec *c, const acme_alpn_challenge_t *challen
     return challenge->detail ? apr_psprintf(c->pool, "%s (%s)", text, challenge->detail) : text;
 }
 
-void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           const acme_record_row_t *row)
+static void say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                        const acme_record_row_t *row)
 {
     const char *note;
 
@@ -143,27 +144,53 @@ void acme_alpn_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
     }
 }
 
-void acme_alpn_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                              const acme_record_row_t *row)
+static const char *alert_by(const acme_record_row_t *row)
+{
+    if (!row->alert) {
+        return "";
+    }
+    return row->alert_sent ? "server" : "client";
+}
+
+static void say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                           const acme_record_row_t *row)
 {
     const char *note;
 
     if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_STRANGERS, c->pool)) {
-        ap_log_cserror(
-            APLOG_MARK, APLOG_WARNING, 0, c, challenge ? challenge->server : c->base_server,
-            "AALPN0103: incomplete: %s%s: the handshake ended before it was complete; "
-            "LogLevel ssl:info shows what mod_ssl knows of it",
-            fields(c, row), note);
+        ap_log_cserror(APLOG_MARK, APLOG_WARNING, 0, c,
+                       challenge ? challenge->server : c->base_server,
+                       "AALPN0103: incomplete: %s alert=%s alert-by=%s%s: %s", fields(c, row),
+                       row->alert ? apr_itoa(c->pool, row->alert) : "-", value(alert_by(row)),
+                       note, acme_alpn_outcome_end(c->pool, row));
     }
 }
 
-void acme_alpn_log_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                             const acme_record_row_t *row)
+static void say_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                          const acme_record_row_t *row)
 {
     if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_DEBUG)) {
         ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
                        "AALPN0104: left to another module that has a challenge: %s",
                        fields(c, row));
+    }
+}
+
+void acme_alpn_log_outcome(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                           const acme_record_row_t *row)
+{
+    switch (row->outcome) {
+    case ACME_RECORD_ANSWERED:
+        say_answered(c, challenge, row);
+        break;
+    case ACME_RECORD_REFUSED:
+        say_refused(c, challenge, row);
+        break;
+    case ACME_RECORD_DELEGATED:
+        say_delegated(c, challenge, row);
+        break;
+    default:
+        say_incomplete(c, challenge, row);
     }
 }
 

@@ -50,53 +50,44 @@ static void describe_challenge(acme_record_row_t *row, const acme_alpn_challenge
     row->key_type = challenge->key_type;
 }
 
-static void record(acme_record_row_t *row, const conn_rec *c,
-                   const acme_alpn_connection_t *connection, acme_record_outcome_e outcome,
-                   acme_error_e reason)
+/* It ended before the certificate callback. */
+static void describe_hello(acme_record_row_t *row, const acme_alpn_connection_t *connection)
 {
-    memset(row, 0, sizeof(*row));
-    row->outcome = outcome;
-    row->reason = reason;
-    row->ended = apr_time_now();
-    row->duration = duration(connection->begun, row->ended);
-    describe_peer(row, c);
-    if (connection->challenge) {
-        describe_challenge(row, connection->challenge);
+    if (connection->sni) {
+        apr_cpystrn(row->name, connection->sni, sizeof(row->name));
     }
-    acme_record_add(acme_alpn_record_get(), row);
 }
 
-void acme_alpn_outcome_answered(conn_rec *c, const acme_alpn_connection_t *connection)
+void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
+                       acme_record_outcome_e outcome, acme_error_e reason)
 {
     acme_record_row_t row;
 
-    record(&row, c, connection, ACME_RECORD_ANSWERED, ACME_OK);
-    acme_alpn_log_answered(c, connection->challenge, &row);
+    memset(&row, 0, sizeof(row));
+    row.outcome = outcome;
+    row.reason = reason;
+    row.ended = apr_time_now();
+    row.duration = duration(connection->begun, row.ended);
+    describe_peer(&row, c);
+    row.alert = connection->alert;
+    row.alert_sent = connection->alert_sent;
+    if (connection->challenge) {
+        describe_challenge(&row, connection->challenge);
+    } else {
+        describe_hello(&row, connection);
+    }
+    acme_record_add(acme_alpn_record_get(), &row);
+    acme_alpn_log_outcome(c, connection->challenge, &row);
 }
 
-void acme_alpn_outcome_refused(conn_rec *c, const acme_alpn_connection_t *connection,
-                               acme_error_e reason)
+const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row)
 {
-    acme_record_row_t row;
-
-    record(&row, c, connection, ACME_RECORD_REFUSED, reason);
-    acme_alpn_log_refused(c, connection->challenge, &row);
-}
-
-void acme_alpn_outcome_incomplete(conn_rec *c, const acme_alpn_connection_t *connection)
-{
-    acme_record_row_t row;
-
-    record(&row, c, connection, ACME_RECORD_INCOMPLETE, ACME_OK);
-    acme_alpn_log_incomplete(c, connection->challenge, &row);
-}
-
-void acme_alpn_outcome_delegated(conn_rec *c, const acme_alpn_connection_t *connection)
-{
-    acme_record_row_t row;
-
-    record(&row, c, connection, ACME_RECORD_DELEGATED, ACME_OK);
-    acme_alpn_log_delegated(c, connection->challenge, &row);
+    if (!row->alert) {
+        return "the client went away before the handshake was complete, or took too long";
+    }
+    return apr_psprintf(pool, "%s ended the handshake with the alert %s (%d)",
+                        row->alert_sent ? "this server" : "the client",
+                        SSL_alert_desc_string_long(row->alert), row->alert);
 }
 
 const char *acme_alpn_outcome_tag(acme_record_outcome_e outcome)

@@ -8,7 +8,6 @@
 #include <http_protocol.h>
 #include <http_ssl.h>
 
-#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_outcome.h"
@@ -83,7 +82,7 @@ static int another_answers(conn_rec *c, acme_alpn_connection_t *connection, serv
 static int refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_error_e reason)
 {
     connection->refused = 1;
-    acme_alpn_outcome_refused(c, connection, reason);
+    acme_alpn_outcome(c, connection, ACME_RECORD_REFUSED, reason);
     acme_alpn_log_silence(c);
     return REFUSED;
 }
@@ -113,7 +112,7 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
         /* mod_ssl puts the other module's certificate beside the vhost's, and a client that
          * prefers the type of key of the vhost's would get that. */
         SSL_certs_clear(connection->ssl);
-        acme_alpn_outcome_delegated(c, connection);
+        acme_alpn_outcome(c, connection, ACME_RECORD_DELEGATED, ACME_OK);
         return OK;
     }
     return refuse(c, connection, challenge->outcome);
@@ -130,18 +129,16 @@ const char *acme_alpn_protocol_get(const conn_rec *c)
 static void say_end(conn_rec *c, const acme_alpn_connection_t *connection)
 {
     if (connection->complete && connection->switched) {
-        acme_alpn_outcome_answered(c, connection);
+        acme_alpn_outcome(c, connection, ACME_RECORD_ANSWERED, ACME_OK);
     } else if (!connection->refused && !connection->delegated) {
-        acme_alpn_outcome_incomplete(c, connection);
+        acme_alpn_outcome(c, connection, ACME_RECORD_INCOMPLETE, ACME_OK);
     }
 }
 
-/* mod_ssl has freed the SSL of a handshake that failed. One that failed before a vhost was
- * chosen is the first vhost's. */
+/* mod_ssl has freed the SSL of a handshake that failed. */
 static int failed_offer(conn_rec *c, const acme_alpn_connection_t *connection)
 {
-    return connection->offered && !ap_ssl_conn_is_ssl(c) &&
-           (connection->challenge || acme_alpn_server_answers(c->base_server));
+    return connection->offered && connection->concerned && !ap_ssl_conn_is_ssl(c);
 }
 
 /* Whether the client came for a challenge, whoever answered it. */
@@ -172,8 +169,11 @@ int acme_alpn_protocol_close(conn_rec *c)
         acme_alpn_connection_forgo(c);
         return DECLINED;
     }
+    if (connection->over) {
+        return DECLINED;
+    }
     /* Only now: mod_ssl may end the SSL under a request's feet. */
-    if (!connection->over && ap_ssl_conn_is_ssl(c)) {
+    if (ap_ssl_conn_is_ssl(c)) {
         connection->unserved = acme_alpn_connection_has_placeholder(connection) ? 1 : 0;
     }
     connection->over = 1;

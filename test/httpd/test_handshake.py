@@ -98,8 +98,18 @@ def assert_protocol_version_alert(httpd: Httpd, name: str, version: str) -> None
     """The vhost does not speak this version, with or without a challenge."""
     protocol_version = 70
     httpd.spool.publish(name)
-    assert assert_incomplete(httpd, openssl_client(httpd, name, version)).alert == protocol_version
+    assert assert_incomplete(httpd, openssl_client(httpd, name, version), name).alert == protocol_version
     httpd.spool.withdraw(name)
+
+
+@pytest.mark.parametrize("ours, keys", [("ECDHE-RSA-AES128-GCM-SHA256", RSA), ("ECDHE-ECDSA-AES128-GCM-SHA256", EC)])
+@pytest.mark.parametrize("theirs", ["ECDHE-ECDSA-AES128-CCM", "ECDHE-ARIA128-GCM-SHA256"])
+def test_key_goes_with_the_ciphers_that_we_have(
+    httpd: Httpd, ours: str, keys: tuple[type, ...], theirs: str
+) -> None:
+    """The client's first cipher would want another type of key, but is none of ours."""
+    shake = openssl_client(httpd, NAMES[0], "1.2", "-cipher", f"{theirs}:{ours}")
+    assert isinstance(served_key(publish_and_check(httpd, NAMES[0], shake)), keys)
 
 
 def served_key(answer: client.Answer) -> object:

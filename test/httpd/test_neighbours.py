@@ -16,6 +16,7 @@ NAME, OTHER = "neighbour.test", "other.test"
 VERSIONS = ("1.2", "1.3")
 UNSAFE_AT_START, UNSAFE_AT_CONFIGTEST = "AALPN0002", "AALPN0003"
 DELEGATED = "AALPN0104"
+HANDSHAKE_FAILURE = 40
 
 # Enough of them to move where the next module is loaded.
 MORE_MODULES = [
@@ -93,17 +94,27 @@ def test_vhosts_certificate_is_never_served_beside_mod_mds(
     publish_and_check(httpd, NAME, lambda: client.handshake(httpd.address(), NAME, version=version))
 
 
-def test_vhost_that_is_off_keeps_its_groups(make_httpd: StartHttpd, authority: Authority) -> None:
+ELSEWHERE = "elsewhere.test"
+NARROW = ["SSLOpenSSLConfCmd Groups P-521", "SSLProtocol TLSv1.3"]
+
+
+@pytest.mark.parametrize("order", ["off-first", "off-last"])
+def test_vhost_that_is_off_keeps_its_groups(order: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    """And is no reason for its neighbours not to answer whoever lacks their groups."""
     httpd = make_httpd()
-    narrow = ["SSLOpenSSLConfCmd Groups P-384", "SSLProtocol TLSv1.3", "AcmeAlpnEngine Off"]
-    httpd.vhost(OTHER, credentials=[authority.issue(OTHER)], lines=narrow)
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    off = {OTHER: ["AcmeAlpnEngine Off"], "*.wild.test": ["AcmeAlpnEngine Off"]}
+    lines = {**off, NAME: [], ELSEWHERE: []} if order == "off-first" else {NAME: [], ELSEWHERE: [], **off}
+    for name, own in lines.items():
+        first, *aliases = [name] if "*" not in name else ["wild.test", name]
+        httpd.vhost(first, *aliases, credentials=[authority.issue(first)], lines=[*NARROW, *own])
     httpd.start()
-    answer = client.s_client(httpd.address(), OTHER, "-groups", "X25519")
-    assert not answer.chain and answer.alert == 40, answer
-    answer = client.s_client(httpd.address(), OTHER, "-groups", "P-384", alpn=["http/1.1"])
-    assert answer.leaf == authority.issue(OTHER).der
-    publish_and_check(httpd, NAME)
+    for name, vhost in ((OTHER, OTHER), ("a.wild.test", "wild.test")):
+        answer = client.s_client(httpd.address(), name, "-groups", "X25519")
+        assert not answer.chain and answer.alert == HANDSHAKE_FAILURE, answer
+        answer = client.s_client(httpd.address(), name, "-groups", "P-521", alpn=["http/1.1"])
+        assert answer.leaf == authority.issue(vhost).der
+    for name in (NAME, ELSEWHERE):
+        publish_and_check(httpd, name, lambda: client.s_client(httpd.address(), name, "-groups", "X25519"))
 
 
 def test_spool_that_httpds_user_cannot_read_is_reported(make_httpd: StartHttpd, authority: Authority) -> None:

@@ -156,7 +156,7 @@ def test_setting_counts_for_others(httpd: Httpd, name: str) -> None:
     assert ordinary.alert == setting.alert
     if name in DECIDED_BY_OPENSSL:
         httpd.spool.publish(host(name))
-        answer = assert_incomplete(httpd, openssl(httpd, name, *setting.turned_away))
+        answer = assert_incomplete(httpd, openssl(httpd, name, *setting.turned_away), host(name))
         httpd.spool.withdraw(host(name))
         assert answer.alert == setting.alert
     else:

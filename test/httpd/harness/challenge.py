@@ -55,12 +55,14 @@ def publish_and_check(
         spool.withdraw(identifier)
 
 
-def assert_incomplete(httpd: Httpd, shake: Handshake) -> Answer:
-    """The handshake for a challenge brings no certificate, and the log has a line about that."""
+def assert_incomplete(httpd: Httpd, shake: Handshake, name: str | None = None) -> Answer:
+    """The handshake for a challenge brings no certificate, and the log has a line about that, and who ended it."""
     wait_for_rate_limit(httpd)
     answer = shake()
     assert not answer.chain, f"{len(answer.chain)} certificate(s) served"
-    httpd.log.expect(INCOMPLETE, level="warn")
+    ended = rf" alert={answer.alert} alert-by=server\b" if answer.alert is not None else " alert=- alert-by=- "
+    whom = rf"=(?i:{re.escape(name)}) peer=.*" if name else ""
+    httpd.log.expect(INCOMPLETE, whom + ended, level="warn")
     return answer
 
 

@@ -1,0 +1,151 @@
+#include "mod_acme_alpn_hello.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "acme_probe.h"
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_connection.h"
+#include "mod_acme_alpn_names.h"
+#include "mod_acme_alpn_outcome.h"
+
+/* The first bytes of a ServerNameList (RFC 6066 section 3): the length of the list, the type
+ * and the length of its only name. */
+#define SNI_HEADER    5
+#define SNI_HOST_NAME 0
+
+/* The TLS vhosts where some of them have AcmeAlpnEngine Off, else NULL. */
+static const apr_array_header_t *mixed_vhosts;
+
+void acme_alpn_hello_init(const apr_array_header_t *tls_vhosts)
+{
+    int i;
+
+    mixed_vhosts = NULL;
+    for (i = 0; i < tls_vhosts->nelts; i++) {
+        if (!acme_alpn_server_answers(APR_ARRAY_IDX(tls_vhosts, i, server_rec *))) {
+            mixed_vhosts = tls_vhosts;
+        }
+    }
+}
+
+/* RFC 8737 section 3: the list MUST contain the single value "acme-tls/1". */
+static int offers_acme_alone(const unsigned char *extension, int length)
+{
+    static const unsigned char offer[] = "\x00\x0b\x0a" ACME_ALPN_PROTOCOL;
+
+    return length == (int)sizeof(offer) - 1 && memcmp(extension, offer, sizeof(offer) - 1) == 0;
+}
+
+/* OpenSSL has not looked at it yet, and refuses what is not of this form. */
+static const char *server_name(apr_pool_t *pool, const unsigned char *extension, int length)
+{
+    return length > SNI_HEADER && extension[2] == SNI_HOST_NAME
+               ? apr_pstrmemdup(pool, (const char *)extension + SNI_HEADER,
+                                (apr_size_t)(length - SNI_HEADER))
+               : NULL;
+}
+
+static int has_tls(const server_rec *server)
+{
+    int i;
+
+    for (i = 0; i < mixed_vhosts->nelts; i++) {
+        if (APR_ARRAY_IDX(mixed_vhosts, i, const server_rec *) == server) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether the vhost that mod_ssl is going to choose answers challenges. */
+static int will_answer(conn_rec *c, const char *sni)
+{
+    const server_rec *server;
+
+    if (!mixed_vhosts) {
+        return 1;
+    }
+    server = sni ? acme_alpn_names_vhost(c, sni) : NULL;
+    return acme_alpn_server_answers(server && has_tls(server) ? server : c->base_server);
+}
+
+/* Whoever validates must find a group, whatever the vhost is restricted to: there is nothing to
+ * protect in this handshake. */
+static void widen_groups(SSL *ssl)
+{
+    static int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1};
+
+    SSL_set1_groups(ssl, groups, sizeof(groups) / sizeof(groups[0]));
+}
+
+/* Keeps the alert that ends the handshake, whoever sends it. */
+static void on_message(int is_sent, int version, int type, const void *message, size_t length,
+                       SSL *ssl, void *argument)
+{
+    acme_alpn_connection_t *connection = argument;
+    const unsigned char *alert = message;
+
+    (void)version;
+    (void)ssl;
+    if (type == SSL3_RT_ALERT && length == 2 && alert[0] == SSL3_AL_FATAL &&
+        !connection->over) {
+        connection->alert = alert[1];
+        connection->alert_sent = is_sent ? 1 : 0;
+    }
+}
+
+static void note_offer(SSL *ssl, acme_alpn_connection_t *connection)
+{
+    acme_alpn_outcome_begin(SSL_get_app_data(ssl), connection);
+    SSL_set_msg_callback(ssl, on_message);
+    SSL_set_msg_callback_arg(ssl, connection);
+}
+
+/* For each extension, in the order in which the client has them. */
+static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
+                         int length, void *argument)
+{
+    acme_alpn_connection_t *connection = argument;
+    conn_rec *c = SSL_get_app_data(ssl);
+
+    (void)from_server;
+    if (!acme_alpn_connection_is_first_handshake(connection)) {
+        return;
+    }
+    switch (type) {
+    case ACME_PROBE_RELAYED:
+        connection->relayed = 1;
+        return;
+    case TLSEXT_TYPE_server_name:
+        connection->sni = server_name(c->pool, data, length);
+        break;
+    case TLSEXT_TYPE_application_layer_protocol_negotiation:
+        connection->offered = offers_acme_alone(data, length) ? 1 : 0;
+        if (connection->offered) {
+            note_offer(ssl, connection);
+        }
+        break;
+    default:
+        return;
+    }
+    if (connection->offered) {
+        connection->concerned = will_answer(c, connection->sni) ? 1 : 0;
+        if (connection->concerned && connection->sni) {
+            widen_groups(ssl);
+        }
+    }
+}
+
+void acme_alpn_hello_watch(conn_rec *c, SSL *ssl)
+{
+    acme_alpn_connection_t *connection;
+
+    if (acme_alpn_connection_get(c)) {
+        return;
+    }
+    connection = acme_alpn_connection_create(c, ssl);
+    SSL_set_tlsext_debug_callback(ssl, on_extension);
+    SSL_set_tlsext_debug_arg(ssl, connection);
+}
