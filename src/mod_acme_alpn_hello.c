@@ -4,6 +4,8 @@
 
 #include <apr_strings.h>
 
+#include <openssl/err.h>
+
 #include "acme_probe.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
@@ -14,6 +16,9 @@
  * and the length of its only name. */
 #define SNI_HEADER    5
 #define SNI_HOST_NAME 0
+
+#define TLS_1_3_CIPHERS                                                                        \
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 /* The TLS vhosts where some of them have AcmeAlpnEngine Off, else NULL. */
 static const apr_array_header_t *mixed_vhosts;
@@ -71,13 +76,18 @@ static int will_answer(conn_rec *c, const char *sni)
     return acme_alpn_server_answers(server && has_tls(server) ? server : c->base_server);
 }
 
-/* Whoever validates must find a group, whatever the vhost is restricted to: there is nothing to
- * protect in this handshake. */
-static void widen_groups(SSL *ssl)
+/* Whoever validates must find a group and a cipher suite, whatever the vhost is restricted to:
+ * there is nothing to protect in this handshake. So the cheapest comes first, and the client's
+ * order does not count. (The ciphers of TLS 1.2 go with the certificate.) */
+static void widen(SSL *ssl)
 {
     static int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1};
 
+    ERR_set_mark();
     SSL_set1_groups(ssl, groups, sizeof(groups) / sizeof(groups[0]));
+    SSL_set_ciphersuites(ssl, TLS_1_3_CIPHERS);
+    SSL_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    ERR_pop_to_mark();
 }
 
 /* Keeps the alert that ends the handshake, whoever sends it. */
@@ -133,7 +143,7 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
     if (connection->offered) {
         connection->concerned = will_answer(c, connection->sni) ? 1 : 0;
         if (connection->concerned && connection->sni) {
-            widen_groups(ssl);
+            widen(ssl);
         }
     }
 }

@@ -144,7 +144,7 @@ def test_challenge_is_answered(httpd: Httpd, name: str, place: str, version: str
     assert answer.version == f"TLSv{version}"
 
 
-DECIDED_BY_OPENSSL = {"tls-1-2", "tls-1-3", "suite-of-1-3", "ecdsa-signatures", "rsa-signatures", "security-4"}
+DECIDED_BY_OPENSSL = {"tls-1-2", "tls-1-3", "ecdsa-signatures", "rsa-signatures", "security-4"}
 TURNED_AWAY = [name for name, setting in ALL.items() if setting.turned_away]
 
 
