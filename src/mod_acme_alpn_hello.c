@@ -106,45 +106,56 @@ static void on_message(int is_sent, int version, int type, const void *message, 
     }
 }
 
-static void note_offer(SSL *ssl, acme_alpn_connection_t *connection)
+static void note_offer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
 {
-    acme_alpn_outcome_begin(SSL_get_app_data(ssl), connection);
+    acme_alpn_outcome_begin(c, connection);
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, connection);
 }
 
-/* For each extension, in the order in which the client has them. */
-static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
-                         int length, void *argument)
+static void look_at(SSL *ssl, acme_alpn_connection_t *connection, int type,
+                    const unsigned char *data, int length)
 {
-    acme_alpn_connection_t *connection = argument;
     conn_rec *c = SSL_get_app_data(ssl);
 
-    (void)from_server;
-    if (!acme_alpn_connection_is_first_handshake(connection)) {
-        return;
-    }
-    switch (type) {
-    case ACME_PROBE_RELAYED:
-        connection->relayed = 1;
-        return;
-    case TLSEXT_TYPE_server_name:
+    if (type == TLSEXT_TYPE_server_name) {
         connection->sni = server_name(c->pool, data, length);
-        break;
-    case TLSEXT_TYPE_application_layer_protocol_negotiation:
+    } else {
         connection->offered = offers_acme_alone(data, length) ? 1 : 0;
         if (connection->offered) {
-            note_offer(ssl, connection);
+            note_offer(ssl, c, connection);
         }
-        break;
-    default:
-        return;
     }
     if (connection->offered) {
         connection->concerned = will_answer(c, connection->sni) ? 1 : 0;
         if (connection->concerned && connection->sni) {
             widen(ssl);
         }
+    }
+}
+
+/* For each extension of each ClientHello, in the order in which the client has them. */
+static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
+                         int length, void *argument)
+{
+    acme_alpn_connection_t *connection = argument;
+
+    (void)from_server;
+    switch (type) {
+    case ACME_PROBE_RELAYED:
+    case TLSEXT_TYPE_server_name:
+    case TLSEXT_TYPE_application_layer_protocol_negotiation:
+        break;
+    default:
+        return;
+    }
+    if (!acme_alpn_connection_is_first_handshake(connection)) {
+        return;
+    }
+    if (type == ACME_PROBE_RELAYED) {
+        connection->relayed = 1;
+    } else {
+        look_at(ssl, connection, type, data, length);
     }
 }
 
