@@ -13,7 +13,7 @@ from harness.challenge import assert_answered, assert_refused
 from harness.client import Answer
 from harness.pki import Authority, Credential
 from harness.renegotiation import Renegotiated, renegotiate
-from harness.server import PAGE, Httpd
+from harness.server import PAGE, RESUMABLE_SUITE, Httpd
 
 NAME = "attacked.test"
 GET = f"GET /index.html HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode()
@@ -28,7 +28,7 @@ def start(httpd: Httpd, authority: Authority) -> Httpd:
     lines = [f"SSLCACertificateFile {authority.root}", *location("require"), *location("optional")]
     for verify in ("require", "optional"):
         httpd.add_page(f"{verify}.html")
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=lines)
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[*lines, RESUMABLE_SUITE])
     return httpd.start()
 
 

@@ -16,7 +16,7 @@ from harness.challenge import assert_refused, publish_and_check
 from harness.client import Answer
 from harness.md import ORDERS, DualPebble, Store, load_mod_md
 from harness.pki import Authority, Credential
-from harness.server import PAGE, Httpd
+from harness.server import PAGE, RESUMABLE_SUITE, Httpd
 from harness.twins import Twins
 from harness.wire import get
 
@@ -42,7 +42,7 @@ def configure(httpd: Httpd, authority: Authority, order: str, own: dict[str, lis
     store = load_mod_md(httpd, order, (MANAGED, LISTED), NOWHERE, renew="manual")
     httpd.server_lines.append("LogLevel acme_alpn:debug")
     for name in (MANAGED, OTHER, LISTED):
-        httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=own.get(name, []))
+        httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=[*own.get(name, []), RESUMABLE_SUITE])
     return store
 
 

@@ -13,7 +13,7 @@ from harness.challenge import assert_answered, assert_refused
 from harness.client import Answer
 from harness.pki import Authority
 from harness.renegotiation import renegotiate
-from harness.server import PAGE, Httpd
+from harness.server import PAGE, RESUMABLE_SUITE, Httpd
 from harness.wire import NEW_SESSION_TICKET, converse, get, messages_of
 
 RSA, OTHER, TICKETLESS, STRICT = "rsa.test", "other.test", "ticketless.test", "strict.test"
@@ -51,7 +51,7 @@ def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
         STRICT: [*trusting, "SSLVerifyClient require"],
     }
     for name in NAMES:
-        httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=lines[name])
+        httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=[*lines[name], RESUMABLE_SUITE])
     return httpd.start()
 
 

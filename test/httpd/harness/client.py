@@ -117,8 +117,7 @@ def handshake(
             with tls_context.wrap_socket(connection, server_hostname=name, session=session) as tls:
                 _record(tls, answer)
                 if send:
-                    tls.sendall(send)
-                    answer.data = _read_all(tls)
+                    _exchange(tls, send, answer)
                     # TLS 1.3 tickets come after the handshake.
                     answer.session = tls.session
         except NotOffered as error:
@@ -170,12 +169,16 @@ def _split(data: bytes, width: int) -> tuple[bytes, bytes]:
     return data[width:end], data[end:]
 
 
-def _read_all(tls: ssl.SSLSocket) -> bytes:
-    """Everything up to the server's close; a time-out is an error of the server's."""
-    received = b""
-    while chunk := tls.recv(65536):
-        received += chunk
-    return received
+def _exchange(tls: ssl.SSLSocket, send: bytes, answer: Answer) -> None:
+    """What the server says up to its close; a time-out is an error of the server's. One that has closed a connection
+    for a challenge resets it when more comes."""
+    try:
+        tls.sendall(send)
+        while chunk := tls.recv(65536):
+            answer.data += chunk
+    except ConnectionError:
+        if (answer.alpn,) != ACME:
+            raise
 
 
 def s_client(

@@ -65,6 +65,10 @@ WATCH = r"AALPN02[12]\d:"
 ALL_CHILDREN_BUSY = "AH00161: server reached MaxRequestWorkers setting"
 
 
+# A session of TLS 1.3 can be resumed with a suite of the same hash alone, and this has that of challenges.
+RESUMABLE_SUITE = "SSLCipherSuite TLSv1.3 TLS_AES_128_GCM_SHA256"
+
+
 class HttpdFailed(AssertionError):
     """httpd did not start, stop or stay alive as asked."""
 
