@@ -28,7 +28,7 @@ import report
 import servers
 from harness import client, load, poll
 from harness.pki import Authority
-from harness.server import Httpd
+from harness.server import PARENT, Httpd
 from harness.spool import KeyAuthorization
 from servers import SITE, Program, Targets
 
@@ -245,7 +245,7 @@ def machine() -> dict[str, str]:
 def run(form: str) -> dict[str, Any]:
     size = SIZES[form]
     result: dict[str, Any] = {"form": form, "machine": machine()}
-    with tempfile.TemporaryDirectory(prefix="acme-alpn-bench-", dir="/run") as text, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="acme-alpn-bench-", dir=PARENT) as text, ExitStack() as stack:
         directory = Path(text)
         directory.chmod(0o755)
         (directory / "pki").mkdir()

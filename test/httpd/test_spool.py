@@ -81,7 +81,7 @@ WRONG_VALUES = {
     "only-lf": (b"\n", "value-empty"),
     "two-lines": (TEXT + b"\n" + TEXT + b"\n", "value-lines"),
     "two-lf": (TEXT + b"\n\n", "value-lines"),
-    "two-mib": (TEXT * (2 << 20), "entry-too-large"),
+    "two-mib": (b"t" * (2 << 20), "entry-too-large"),
     "one-byte-too-large": (b"t" * (LIMIT + 1), "entry-too-large"),
     "nul": (TEXT[:10] + b"\0" + TEXT[11:], "value-malformed"),
     "non-ascii": ("é".encode() + TEXT, "value-malformed"),
@@ -130,7 +130,6 @@ def unix_socket(spool: Spool) -> None:
 
 
 def device(spool: Spool) -> None:
-    """Where httpd must not open devices at all, that is the reason told."""
     os.mknod(spool.path / NAME, 0o020644, os.makedev(1, 3))
 
 

@@ -26,8 +26,9 @@ MODULE = Path(os.environ.get("ACME_ALPN_MODULE", REPOSITORY / ".libs" / "mod_acm
 MPM = os.environ.get("ACME_ALPN_MPM", "event")
 USER = "www-data"
 
-# Root owns every directory on the way, and none is writable by others: the module checks that.
-PARENT = "/run"
+# Root owns every directory on the way, and none is writable by others: the module checks that. And
+# programs and devices work there, as dpkg needs it for its scripts; in /run they need not.
+PARENT = "/var/lib"
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
