@@ -33,7 +33,8 @@ def test_thousand_rounds_of_drop_and_remove(httpd: Httpd) -> None:
         httpd.spool.withdraw(NAME)
         gone = client.handshake(httpd.address(), NAME, using=tls_context)
         assert (gone.alert, gone.chain) == (client.NO_APPLICATION_PROTOCOL, ())
-    assert len(httpd.log.expect(ANSWERED, NAME, count=ROUNDS)) == ROUNDS
+    httpd.log.expect(ANSWERED, NAME, count=ROUNDS)
+    assert len(httpd.log.find(ANSWERED)) == ROUNDS
 
 
 def test_rewritten_entry_is_answered_with_the_new_value(httpd: Httpd) -> None:
