@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 from harness.acme import Pebble
+from harness.fault import ServerFault
 from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, OFF, OWNED, SITE, STRANGER
 from harness.pki import Authority
+from harness.second_try import pytest_runtest_makereport  # noqa: F401, a hook
 from harness.server import Httpd
 from harness.spool import Spool
 
@@ -36,7 +38,8 @@ def _servers() -> Iterator[StartHttpd]:
             httpd.close()
         except AssertionError as failure:
             failures.append(str(failure))
-    assert not failures, "\n".join(failures)
+    if failures:
+        raise ServerFault("\n".join(failures))
 
 
 @pytest.fixture
@@ -86,7 +89,6 @@ def pebble(issuing_httpd: Httpd, tmp_path_factory: pytest.TempPathFactory, autho
 @pytest.fixture
 def httpd(issuing_httpd: Httpd) -> Iterator[Httpd]:
     """For files that have no fixture of this name themselves; each test claims its own log."""
-    for record in issuing_httpd.log.refresh():
-        record.claimed = True  # by an earlier test
+    issuing_httpd.log.begin()
     with checked(issuing_httpd) as server:
         yield server

@@ -16,6 +16,8 @@ from harness.issuance import NAMES, SITE, assert_validated, issued, names_of, op
 from harness.pki import Authority
 from harness.server import Httpd
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 NO_VHOST = "nowhere.test"
 
 

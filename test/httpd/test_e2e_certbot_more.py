@@ -36,6 +36,8 @@ from harness.spool import Spool
 from harness.strangers import StrangersCertbot
 from harness.traffic import Traffic
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 RENEW = ["renew", "--force-renewal", "--no-random-sleep-on-renew"]
 NOT_ASKED = "The CA was not asked to validate"
 

@@ -11,6 +11,8 @@ from harness.issuance import NAMES, assert_validated, issued, names_of, options,
 from harness.pki import Authority
 from harness.server import Httpd
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 ADDRESS = "127.0.0.1"
 RENEWALS = 2
 

@@ -28,6 +28,8 @@ from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import KeyAuthorization, Spool
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 TOKEN = "token"
 
 CHAINED = {"chain": True}

@@ -24,6 +24,8 @@ from harness.server import Httpd
 from harness.spool import KeyAuthorization
 from harness.upstream import certificate
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 NAMES = ("one.test", "two.test")
 CLIENT_TIMEOUT = 120.0
 UACME_SCRIPT = "/usr/share/uacme/ualpn.sh"
@@ -58,8 +60,7 @@ def pebble(relaying_httpd: Httpd, tmp_path_factory: pytest.TempPathFactory, auth
 
 @pytest.fixture
 def httpd(relaying_httpd: Httpd) -> Iterator[Httpd]:
-    for record in relaying_httpd.log.refresh():
-        record.claimed = True
+    relaying_httpd.log.begin()
     with checked(relaying_httpd) as server:
         yield server
 

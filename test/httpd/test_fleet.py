@@ -17,6 +17,8 @@ from harness.pki import Authority
 from harness.redis import PREFIX, Redis
 from harness.server import Httpd, Listener
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 NAME = "fleet.test"
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 FAILS, WORKS = "AALPN0401", "AALPN0402"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import StartHttpd
 from harness import client, poll
-from harness.acme import Pebble
+from harness.acme import Pebble, skip_where_missing
 from harness.errorlog import ErrorLog, UnexpectedLog, parse
 from harness.pki import Authority
-from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
+from harness.server import PAGE, REPOSITORY, Httpd, HttpdEnded, HttpdFailed
 
 NAME = "harness.test"
 LINE = "[Mon Nov 23 18:18:45.112800 2026] [{}] [pid 8578:tid 8578] {}"
@@ -93,7 +93,7 @@ def test_death_is_noticed(make_httpd: StartHttpd, authority: Authority) -> None:
 def _ended(httpd: Httpd) -> bool:
     try:
         httpd.assert_alive()
-    except ChildProcessError:
+    except HttpdEnded:
         httpd.stop()
     return False
 
@@ -154,3 +154,52 @@ def test_quickstart_needs_no_pytest() -> None:
         ["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=60
     )
     assert "example.test" in done.stdout
+
+
+# With the hook as the tests have it. The log of a server that they share gets this line in the first try.
+TRIED_TWICE = """
+import pytest
+from pathlib import Path
+from harness.errorlog import ErrorLog
+
+PATH = Path(__file__).with_name("error.log")
+LOG = ErrorLog([PATH])
+
+@pytest.fixture
+def server():
+    yield
+    LOG.check()
+
+@pytest.mark.flaky(reruns=2)
+def test_once(server):
+    first = not PATH.exists()
+    if first:
+        PATH.write_text({line!r})
+    assert not first, "the client had its deadline"
+"""
+
+
+@pytest.mark.parametrize(
+    "line, counts, notes",
+    [
+        ("", "1 0 0 1", ["RERUN: test_tried::test_once: AssertionError: the client had its deadline"]),
+        (LINE.format("core:notice", "AH00052: child pid 7 exit signal Aborted (6)") + "\n", "0 2 0 0", []),
+    ],
+    ids=["deadline", "crash"],
+)
+def test_second_try_excuses_no_crash_and_is_told(line: str, counts: str, notes: list[str], tmp_path: Path) -> None:
+    skip_where_missing("rerunfailures")
+    harness = REPOSITORY / "test" / "httpd"
+    (tmp_path / "conftest.py").write_text("from harness.second_try import pytest_runtest_makereport\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_tried.py").write_text(TRIED_TWICE.replace("{line!r}", repr(line)))
+    report = tmp_path / "report.xml"
+    subprocess.run(
+        ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(harness)},
+        check=False,
+        timeout=60 * poll.FACTOR,
+    )
+    count = ["/usr/bin/python3", REPOSITORY / "build" / "junit-count", report]
+    done = subprocess.run(count, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == [counts, *notes]

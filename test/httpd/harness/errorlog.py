@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import poll
+from .fault import ServerFault
 
 LEVELS = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug")
 MODULE = "acme_alpn"
@@ -25,7 +26,7 @@ _TIME = "%a %b %d %H:%M:%S.%f %Y"
 _CRASH = re.compile(r"exit signal|seg fault|Parent: child process .* exited with status")
 
 
-class UnexpectedLog(AssertionError):
+class UnexpectedLog(ServerFault):
     """The error log holds what no test claimed."""
 
 
@@ -52,9 +53,14 @@ class Record:
         return _first(r"\bAH\d{5}\b", self.text)
 
     @property
+    def is_crash(self) -> bool:
+        """Whether a process ended as it should not have, or a sanitizer or the C library says why."""
+        return self.level == "raw" or _CRASH.search(self.text) is not None
+
+    @property
     def suspicious(self) -> bool:
         """Whether a test has to have expected this line."""
-        if self.level == "raw" or _CRASH.search(self.text):
+        if self.is_crash:
             return True
         limit = "warn" if self.tag or self.module == MODULE else "error"
         return self.at_least(limit)
@@ -156,6 +162,11 @@ class ErrorLog:
         for record in found:
             record.claimed = True
         return found
+
+    def begin(self) -> None:
+        """Leave to earlier tests what is theirs, but for crashes that none of them has seen yet."""
+        for record in self.refresh():
+            record.claimed |= not record.is_crash
 
     def check(self) -> None:
         found = self.unexpected()

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .client import Address
+from .fault import ServerFault
 from .server import REPOSITORY
 from .spool import KeyAuthorization
 
@@ -26,7 +27,7 @@ SOURCE = REPOSITORY / "test" / "bench" / "handshakes.c"
 MODES = {"ordinary": "-o", "connect": "-x"}
 
 
-class LoadFailed(AssertionError):
+class LoadFailed(ServerFault):
     """The client could not be built, or did not do its work."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from . import poll
 from .errorlog import ErrorLog
+from .fault import ServerFault
 from .pki import Credential
 from .spool import Spool
 
@@ -70,8 +71,12 @@ ALL_CHILDREN_BUSY = "AH00161: server reached MaxRequestWorkers setting"
 RESUMABLE_SUITE = "SSLCipherSuite TLSv1.3 TLS_AES_128_GCM_SHA256"
 
 
-class HttpdFailed(AssertionError):
+class HttpdFailed(ServerFault):
     """httpd did not start, stop or stay alive as asked."""
+
+
+class HttpdEnded(HttpdFailed):
+    """httpd ended by itself."""
 
 
 # Nought stands for one that is not chosen yet.
@@ -284,7 +289,7 @@ class Httpd:
             except TimeoutError as error:
                 self.stop()
                 raise HttpdFailed(f"{error}\n{self.log.tail()}") from None
-            except ChildProcessError:
+            except HttpdEnded:
                 self._process = None
                 if not self._lost_port():
                     raise HttpdFailed(f"httpd died while starting:\n{self.log.tail()}") from None
@@ -310,7 +315,7 @@ class Httpd:
 
     def assert_alive(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            raise ChildProcessError(f"httpd ended with {self._process.returncode}")
+            raise HttpdEnded(f"httpd ended with {self._process.returncode}")
 
     def _lost_port(self) -> bool:
         """Whether somebody took a port between choosing and binding it; if so, forget the ports."""
