@@ -182,8 +182,18 @@ static void judge_challenge(attempt_t *attempt, SSL *ssl)
     X509_free(certificate);
 }
 
-/* The first bytes of the response, and that it ended as TLS wants it to: with a close_notify.
- */
+/* Whether the body is as long as the header says. */
+static int is_whole(const char *response, int total)
+{
+    static const char field[] = "\r\nContent-Length: ";
+    const char *length = strstr(response, field), *end = strstr(response, "\r\n\r\n");
+
+    return length && end && length < end &&
+           atol(length + strlen(field)) == response + total - (end + strlen("\r\n\r\n"));
+}
+
+/* The response's status, that all of it came, and that it ended as TLS wants it to: with a
+ * close_notify. */
 static void judge_response(attempt_t *attempt, SSL *ssl)
 {
     char request[1024], response[16384], outcome[OUTCOME_SIZE];
@@ -203,6 +213,10 @@ static void judge_response(attempt_t *attempt, SSL *ssl)
     if (SSL_get_error(ssl, got) != SSL_ERROR_ZERO_RETURN ||
         sscanf(response, "HTTP/1.1 %d", &status) != 1) {
         conclude_failure(attempt, ssl, got, "response");
+        return;
+    }
+    if (!is_whole(response, total)) {
+        conclude(attempt, WRONG, "wrong-length");
         return;
     }
     snprintf(outcome, sizeof(outcome), "http-%d", status);

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from harness import client, poll
+from harness import client, load, poll
 from harness.acme import Pebble, skip_where_missing
 from harness.errorlog import ErrorLog, UnexpectedLog, parse
 from harness.pki import Authority
 from harness.server import PAGE, REPOSITORY, Httpd, HttpdEnded, HttpdFailed
+from harness.traffic import Traffic, WrongResponse
+from harness.upstream import Behaviour, Upstream
 
 NAME = "harness.test"
 LINE = "[Mon Nov 23 18:18:45.112800 2026] [{}] [pid 8578:tid 8578] {}"
@@ -137,6 +140,53 @@ def test_ordinary_request_verifies_the_certificate(make_httpd: StartHttpd, autho
     httpd = plain(make_httpd, authority)
     with pytest.raises(ssl.SSLCertVerificationError):
         client.https_get(httpd.address(), "other.test", authority.root)
+
+
+def responder(authority: Authority, response: bytes) -> Behaviour:
+    """A server that says this to each request, and ends as TLS wants it to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    credential = authority.issue(NAME)
+    context.load_cert_chain(credential.certificate, credential.key)
+
+    def behave(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(65536)
+            tls.sendall(response)
+            tls.unwrap()
+
+    return behave
+
+
+RIGHT_RESPONSE = f"HTTP/1.1 200 OK\r\nContent-Length: {len(PAGE)}\r\n\r\n{PAGE}".encode()
+WRONG_RESPONSES = {
+    "cut-short": RIGHT_RESPONSE[:-1],
+    "no-length": f"HTTP/1.1 200 OK\r\n\r\n{PAGE}!".encode(),
+    "no-response": b"hello\r\n\r\n",
+    "other-status": RIGHT_RESPONSE.replace(b"200 OK", b"500 No"),
+}
+
+
+def requests_by_both(authority: Authority, response: bytes) -> tuple[load.Summary, Traffic]:
+    """What became of one ordinary request of the client in C, and of some of the one in Python."""
+    with Upstream(responder(authority, response)) as server:
+        summary = load.run(server.address, [(NAME, None)], 1, trust=authority.root)
+        with Traffic(server.address, NAME, authority.root) as traffic:
+            poll.until(lambda: traffic.succeeded or traffic.failures, 10, "a request is over")
+    return summary, traffic
+
+
+def test_right_response_is_a_success(authority: Authority) -> None:
+    summary, traffic = requests_by_both(authority, RIGHT_RESPONSE)
+    assert summary.right == 1
+    traffic.assert_unharmed()
+
+
+@pytest.mark.parametrize("response", WRONG_RESPONSES.values(), ids=WRONG_RESPONSES)
+def test_wrong_response_is_a_failure(response: bytes, authority: Authority) -> None:
+    summary, traffic = requests_by_both(authority, response)
+    assert (summary.right, traffic.succeeded) == (0, 0)
+    with pytest.raises(WrongResponse):
+        traffic.assert_unharmed()
 
 
 def test_pebble_starts_and_has_a_root_of_its_own(tmp_path: Path, authority: Authority) -> None:

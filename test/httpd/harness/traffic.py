@@ -6,9 +6,15 @@ import threading
 from pathlib import Path
 
 from .client import Address, https_get
+from .fault import ServerFault
+from .server import PAGE
 
 # A bound for the case that nobody stops it.
 MOST_REQUESTS = 100_000
+
+
+class WrongResponse(ServerFault):
+    """An ordinary request failed, or was not answered with the page."""
 
 
 class Traffic:
@@ -29,10 +35,10 @@ class Traffic:
         while not self._over.wait(self._pause) and self.succeeded + len(self.failures) < MOST_REQUESTS:
             try:
                 response = https_get(*self._target)
-                if response.status != 200:
-                    raise OSError(f"status {response.status}")
+                if (response.status, response.body) != (200, PAGE.encode()):
+                    raise WrongResponse(f"status {response.status}, {len(response.body)} bytes")
                 self.succeeded += 1
-            except OSError as error:
+            except Exception as error:  # whatever it is, nobody else would hear of it
                 self.failures.append(repr(error))
 
     def __enter__(self) -> Traffic:
@@ -44,5 +50,6 @@ class Traffic:
         self._thread.join()
 
     def assert_unharmed(self) -> None:
-        assert not self.failures, f"{len(self.failures)} ordinary requests failed: {self.failures[:3]}"
+        if self.failures:
+            raise WrongResponse(f"{len(self.failures)} ordinary requests failed: {self.failures[:3]}")
         assert self.succeeded, "no ordinary request was made"
