@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -204,6 +205,13 @@ def test_quickstart_needs_no_pytest() -> None:
         ["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=60
     )
     assert "example.test" in done.stdout
+
+
+def test_all_parts_of_the_check_have_a_budget_within_half_an_hour() -> None:
+    check, part = ((REPOSITORY / "build" / name).read_text() for name in ("check", "check-part"))
+    budgets = {name: int(seconds) for name, seconds in re.findall(r"^    ([a-z]+)=(\d+) +# \d+$", check, re.MULTILINE)}
+    assert budgets.keys() == set(re.findall(r"^part_([a-z]+)\(\)", part, re.MULTILINE))
+    assert sum(budgets.values()) <= 30 * 60
 
 
 # With the hook as the tests have it. The log of a server that they share gets this line in the first try.
