@@ -43,17 +43,19 @@ acme_store_pool_t *acme_store_pool_create(apr_pool_t *pool, const acme_store_t *
 }
 
 /* Wait for the right to a connection. With ACME_OK *connection is an idle one, or NULL: one may
- * be made. */
-static acme_error_e take(acme_store_connection_t **connection, acme_store_pool_t *pool,
-                         apr_time_t deadline, apr_uint32_t generation)
+ * be made. *waited: it was not to be had at once. */
+static acme_error_e take(acme_store_connection_t **connection, int *waited,
+                         acme_store_pool_t *pool, apr_time_t deadline, apr_uint32_t generation)
 {
     acme_error_e error = ACME_OK;
 
+    *waited = 0;
     *connection = NULL;
     apr_thread_mutex_lock(pool->mutex);
     while (pool->idle_count == 0 && pool->count >= ACME_STORE_POOL_MAX && error == ACME_OK) {
         apr_interval_time_t left = deadline - apr_time_now();
 
+        *waited = 1;
         if (left <= 0 ||
             apr_thread_cond_timedwait(pool->returned, pool->mutex, left) != APR_SUCCESS) {
             error = pool->idle_count > 0 || pool->count < ACME_STORE_POOL_MAX ? ACME_OK
@@ -97,23 +99,33 @@ static void give(acme_store_pool_t *pool, acme_store_connection_t *connection,
     }
 }
 
-/* On a connection that was used before, which gets half of the time. */
-static acme_error_e find_again(acme_digest_t *digest, acme_store_connection_t *connection,
-                               acme_store_call_t *call, const acme_identifier_t *identifier)
+/* Silence is none of these: a store that is slow would be asked twice. */
+static int has_ended(acme_error_e error)
 {
-    apr_time_t now = apr_time_now(), deadline = call->deadline;
-    acme_error_e error;
-
-    call->deadline = now + (deadline - now) / 2;
-    error = acme_store_find(digest, connection, call, identifier);
-    call->deadline = deadline;
-    return error;
+    return error == ACME_STORE_CLOSED || error == ACME_STORE_TLS_FAILED;
 }
 
-static int has_died(acme_error_e error)
+/* On *connection, and should that have ended since it was last used, or be NULL, on a new one.
+ */
+static acme_error_e find_on(acme_digest_t *digest, acme_store_connection_t **connection,
+                            acme_store_call_t *call, const acme_identifier_t *identifier)
 {
-    return error == ACME_STORE_CLOSED || error == ACME_STORE_TIMEOUT ||
-           error == ACME_STORE_TLS_FAILED;
+    acme_error_e error;
+
+    if (*connection) {
+        error = acme_store_find(digest, *connection, call, identifier);
+        if (!has_ended(error)) {
+            return error;
+        }
+        acme_store_close(*connection);
+        *connection = NULL;
+        call->detail[0] = '\0';
+    }
+    error = acme_store_open(connection, call);
+    if (error == ACME_OK) {
+        error = acme_store_find(digest, *connection, call, identifier);
+    }
+    return error;
 }
 
 acme_error_e acme_store_pool_find(acme_digest_t *digest, acme_store_pool_t *pool,
@@ -121,29 +133,17 @@ acme_error_e acme_store_pool_find(acme_digest_t *digest, acme_store_pool_t *pool
                                   apr_uint32_t generation)
 {
     acme_store_connection_t *connection;
-    acme_error_e error = take(&connection, pool, call->deadline, generation);
-    int saved;
+    int waited, saved;
+    acme_error_e error = take(&connection, &waited, pool, call->deadline, generation);
 
     call->resolver = pool->resolver;
     if (error != ACME_OK) {
         return error;
     }
-    if (connection) {
-        error = find_again(digest, connection, call, identifier);
-        if (has_died(error)) {
-            acme_store_close(connection);
-            connection = NULL;
-            call->detail[0] = '\0';
-        }
-    }
-    if (!connection) {
-        error = acme_store_open(&connection, call);
-        if (error == ACME_OK) {
-            error = acme_store_find(digest, connection, call, identifier);
-        }
-    }
+    error = find_on(digest, &connection, call, identifier);
     saved = errno;
     give(pool, connection, generation);
     errno = saved;
-    return error;
+    /* The store had only a part of the time, so the end of that says nothing of it. */
+    return waited && error == ACME_STORE_TIMEOUT ? ACME_STORE_BUSY : error;
 }
