@@ -15,6 +15,15 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+/* A kept connection is probed after so many seconds of silence, so often, and so many times: if
+ * its path has died it ends, before a look-up waits in vain for an answer on it. */
+#define PROBE_AFTER 15
+#define PROBE_EVERY 5
+#define PROBES      3
+
+/* How long to wait before another attempt where the system cannot tell when it is worth one. */
+#define PAUSE_MS 1
+
 void acme_store_say_errno(acme_store_call_t *call, int error)
 {
     apr_strerror(APR_FROM_OS_ERROR(error), call->detail, sizeof(call->detail));
@@ -62,24 +71,50 @@ static acme_error_e finish_connect(int fd, acme_store_call_t *call, apr_time_t u
     return error ? unreachable(call, error) : ACME_OK;
 }
 
+static void set_up_tcp(int fd)
+{
+    const int on = 1, after = PROBE_AFTER, every = PROBE_EVERY, probes = PROBES;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after, sizeof(after));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+/* A Unix domain socket whose queue is full says so at once, where TCP would wait. */
+static acme_error_e try_connect(int fd, acme_store_call_t *call, const struct sockaddr *address,
+                                socklen_t size, apr_time_t until)
+{
+    while (connect(fd, address, size) != 0) {
+        if (errno == EINPROGRESS) {
+            return finish_connect(fd, call, until);
+        }
+        if (errno != EAGAIN) {
+            return unreachable(call, errno);
+        }
+        if (apr_time_now() >= until) {
+            return ACME_STORE_TIMEOUT;
+        }
+        poll(NULL, 0, PAUSE_MS);
+    }
+    return ACME_OK;
+}
+
 /* With ACME_OK the caller closes *fd. */
 static acme_error_e connect_to(int *fd, acme_store_call_t *call, const struct sockaddr *address,
                                socklen_t size, apr_time_t until)
 {
-    const int on = 1;
-    acme_error_e error = ACME_OK;
+    acme_error_e error;
 
     *fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0) {
         return system_failed(call, errno);
     }
     if (address->sa_family != AF_UNIX) {
-        setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        set_up_tcp(*fd);
     }
-    if (connect(*fd, address, size) != 0) {
-        error =
-            errno == EINPROGRESS ? finish_connect(*fd, call, until) : unreachable(call, errno);
-    }
+    error = try_connect(*fd, call, address, size, until);
     if (error != ACME_OK) {
         close(*fd);
         *fd = -1;
