@@ -67,6 +67,9 @@ static const struct {
     [ACME_STORE_PROTOCOL] = {"store-protocol", "what the store sent is not an answer of Redis"},
     [ACME_STORE_DENIED] = {"store-denied",
                            "the store refuses the user, the password or the command"},
+    [ACME_STORE_KEY_REFUSED] = {"store-key-refused",
+                                "the store does not let its user read this name's key, or "
+                                "has it elsewhere"},
     [ACME_STORE_FAILED] = {"store-failed", "the store answered with an error"},
     [ACME_STORE_BUSY] = {"store-busy",
                          "all connections of this process to the store were in use"},

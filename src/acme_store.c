@@ -270,6 +270,14 @@ static acme_error_e read_value(acme_digest_t *digest, const redisReply *reply)
                : acme_digest_parse(digest, reply->str, (apr_size_t)reply->len);
 }
 
+/* What a store says of the key that it was asked for: it may answer for others. */
+static int is_of_key(acme_error_e error, const acme_store_call_t *call)
+{
+    return (error == ACME_STORE_DENIED || error == ACME_STORE_FAILED) &&
+           (begins_with(call->detail, "NOPERM ") || begins_with(call->detail, "MOVED ") ||
+            begins_with(call->detail, "ASK "));
+}
+
 acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
                              acme_store_call_t *call, const acme_identifier_t *identifier)
 {
@@ -283,6 +291,8 @@ acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *con
     if (error == ACME_OK) {
         error = read_value(digest, reply);
         freeReplyObject(reply);
+    } else if (is_of_key(error, call)) {
+        error = ACME_STORE_KEY_REFUSED;
     }
     return error;
 }

@@ -73,6 +73,7 @@ static acme_alpn_limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_e
     case ACME_STORE_TLS_FAILED:
     case ACME_STORE_PROTOCOL:
     case ACME_STORE_DENIED:
+    case ACME_STORE_KEY_REFUSED:
     case ACME_STORE_FAILED:
     case ACME_STORE_BUSY:
     case ACME_STORE_LEFT_ALONE:

@@ -202,11 +202,16 @@ static int is_failure(acme_error_e error)
     case ACME_STORE_PROTOCOL:
     case ACME_STORE_DENIED:
     case ACME_STORE_FAILED:
-    case ACME_SYSTEM_ERROR:
         return 1;
     default:
         return 0;
     }
+}
+
+/* What says nothing of the store, since it never came to that. */
+static int is_our_own(acme_error_e error)
+{
+    return error == ACME_STORE_BUSY || error == ACME_SYSTEM_ERROR;
 }
 
 static void report_failure(const server_rec *server, acme_alpn_store_t *store,
@@ -262,7 +267,7 @@ acme_error_e acme_alpn_store_ask(acme_alpn_challenge_t *challenge, acme_alpn_sto
                                  apr_atomic_read32(&store->health->generation));
     if (is_failure(error)) {
         report_failure(challenge->server, store, error, &call);
-    } else if (error != ACME_STORE_BUSY) {
+    } else if (!is_our_own(error)) {
         report_success(challenge->server, store);
     }
     return error;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ from harness import client, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
 from harness.errorlog import Record
 from harness.pki import Authority
-from harness.redis import READER, FakeStore, Redis, dripping, sending, silent
-from harness.server import Httpd
+from harness.redis import PREFIX, READER, FakeStore, Redis, dripping, sending, silent
+from harness.server import USER, Httpd
 from harness.spool import KeyAuthorization
 from harness.status import LOCATION, MODULES, assert_told
 
@@ -197,7 +199,7 @@ NOT_REDIS = {
     b":1\r\n": "store-protocol",
     b"$-2\r\n": "store-protocol",
     b"-LOADING the dataset\r\n": "store-failed",
-    b"-NOPERM no\r\n": "store-denied",
+    b"-NOAUTH Authentication required.\r\n": "store-denied",
 }
 
 
@@ -207,6 +209,53 @@ def test_answer_that_is_none(start: Callable[..., Httpd], answer: bytes) -> None
         httpd = start(f"AcmeAlpnStore {store.url}")
         assert_refused_and_told(httpd, NOT_REDIS[answer])
         httpd.log.expect(FAILS, f"reason={NOT_REDIS[answer]}: ", level="error")
+
+
+def test_key_that_the_acl_leaves_out_is_refused_alone(start: Callable[..., Httpd]) -> None:
+    """Anybody can ask for such a name, and must not so take the store from the others."""
+    with Redis(secret=True) as redis:
+        redis.run("ACL", "SETUSER", READER, "resetkeys", f"~{PREFIX}*.allowed.test")
+        httpd = start(f"AcmeAlpnStore redis://{READER}@127.0.0.1:{redis.port} passwordfile={redis.password_file(READER)}")
+        redis.publish(NAME)
+        assert_refused_and_told(httpd, "store-key-refused")
+        assert_from_store(httpd, "a.allowed.test", redis.publish("a.allowed.test"))
+        assert not httpd.log.find(FAILS)
+
+
+@pytest.mark.parametrize("answer", [b"-MOVED 3999 127.0.0.1:6381\r\n", b"-ASK 3999 127.0.0.1:6381\r\n"])
+def test_key_that_is_elsewhere_is_refused_alone(start: Callable[..., Httpd], answer: bytes) -> None:
+    with FakeStore(sending(answer)) as store:
+        httpd = start(f"AcmeAlpnStore {store.url}")
+        for _ in range(2):
+            assert_refused_and_told(httpd, "store-key-refused")
+        assert not httpd.log.find(FAILS)
+
+
+@contextmanager
+def out_of_files(pid: int, left: int) -> Iterator[None]:
+    """A process of httpd's User that can open so many files more."""
+    used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    free = [number for number in range(len(used) + left + 1) if number not in used]
+    command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "prlimit", f"--pid={pid}"]
+    show = [*command, "--nofile", "--output=SOFT", "--noheadings"]
+    before = subprocess.run(show, capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run([*command, f"--nofile={free[left]}:"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*command, f"--nofile={before}:"], check=True)
+
+
+def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Httpd], redis: Redis) -> None:
+    httpd = start(f"AcmeAlpnStore {redis.url}")
+    value = redis.publish(NAME)
+    child = min(httpd.children())
+    with httpd.only_child(child):
+        # The one is for the client's connection.
+        with out_of_files(child, 1):
+            assert_refused(httpd, NAME, "system-error")
+        assert_from_store(httpd, NAME, value)
+    assert not httpd.log.find(FAILS)
 
 
 @pytest.mark.parametrize("serve", [silent, dripping])
