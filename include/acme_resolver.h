@@ -2,8 +2,10 @@
  * The addresses of a host, in bounded time.
  *
  * getaddrinfo has no time-out, so a thread of its own calls it, and whoever asks waits for that
- * thread only until the deadline. What it found is used again for a while, and after that until
- * the next answer is there. An address as text needs none of this.
+ * thread only until the deadline. What it found is used again for a while; then the thread asks
+ * anew, and those who ask go on with what is known. What is twice as old as that is likely to
+ * be wrong: they wait for the new answer, but at most for half of the time that they have. An
+ * address as text needs none of this.
  */
 #ifndef ACME_RESOLVER_H
 #define ACME_RESOLVER_H

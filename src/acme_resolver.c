@@ -14,6 +14,9 @@
 /* A host that was not found is looked for again at the next question after this. */
 #define UNKNOWN_FRESH apr_time_from_sec(1)
 
+/* From then on addresses are likely enough to be wrong that it is worth a wait for new ones. */
+#define OLD (2 * ACME_RESOLVER_FRESH)
+
 struct acme_resolver_t {
     acme_resolver_t *next;
     pthread_mutex_t mutex;
@@ -103,27 +106,45 @@ static void start(acme_resolver_t *resolver)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* Whether the last answer is from so long ago, or from the future of a clock put back. */
+static int is_older(const acme_resolver_t *resolver, apr_interval_time_t age, apr_time_t now)
+{
+    return now < resolver->since || now - resolver->since >= age;
+}
+
 static int is_stale(const acme_resolver_t *resolver, apr_time_t now)
 {
-    apr_interval_time_t fresh = resolver->known.count > 0 ? ACME_RESOLVER_FRESH : UNKNOWN_FRESH;
+    return is_older(resolver, resolver->known.count > 0 ? ACME_RESOLVER_FRESH : UNKNOWN_FRESH,
+                    now);
+}
 
-    return now < resolver->since || now - resolver->since >= fresh;
+/* Until when an answer is worth waiting for. What was known long ago may still be right, so
+ * that some of the time is left to use it. */
+static apr_time_t patience(const acme_resolver_t *resolver, apr_time_t deadline, apr_time_t now)
+{
+    if (resolver->known.count == 0) {
+        return deadline;
+    }
+    return is_older(resolver, OLD, now) ? now + (deadline - now) / 2 : now;
 }
 
 acme_error_e acme_resolver_ask(acme_addresses_t *found, acme_resolver_t *resolver,
                                apr_time_t deadline)
 {
-    struct timespec until = {.tv_sec = (time_t)apr_time_sec(deadline),
-                             .tv_nsec = (long)apr_time_usec(deadline) * 1000};
+    apr_time_t now = apr_time_now(), until;
+    struct timespec limit;
     acme_error_e result = ACME_OK;
     int waited = 0;
 
     pthread_mutex_lock(&resolver->mutex);
-    if (!resolver->running && is_stale(resolver, apr_time_now())) {
+    if (!resolver->running && is_stale(resolver, now)) {
         start(resolver);
     }
-    while (resolver->running && resolver->known.count == 0 && waited == 0) {
-        waited = pthread_cond_timedwait(&resolver->answered, &resolver->mutex, &until);
+    until = patience(resolver, deadline, now);
+    limit.tv_sec = (time_t)apr_time_sec(until);
+    limit.tv_nsec = (long)apr_time_usec(until) * 1000;
+    while (resolver->running && until > now && waited == 0) {
+        waited = pthread_cond_timedwait(&resolver->answered, &resolver->mutex, &limit);
     }
     *found = resolver->known;
     if (found->count == 0) {
