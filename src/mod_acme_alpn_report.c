@@ -183,8 +183,10 @@ static void describe_stores(acme_alpn_report_vhost_t *vhost, const server_rec *s
         if (acme_alpn_store_is_down(store)) {
             acme_alpn_report_problem(
                 vhost, "store-down",
-                "the last call of the store has failed; the handshakes and "
-                "the log tell why");
+                apr_psprintf(vhost->problems->pool,
+                             "the last call of %s has failed; the handshakes and the log tell "
+                             "why",
+                             acme_alpn_store_name(store)));
         }
     }
 }

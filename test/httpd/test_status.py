@@ -223,14 +223,16 @@ def test_upstreams_and_placeholders_are_told(make_httpd: StartHttpd, authority: 
 def test_store_that_is_down_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = make_httpd(modules=MODULES)
     httpd.server_lines += LOCATION
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f"AcmeAlpnStore unix://{httpd.root}/nobody"])
+    urls = [f"unix://{httpd.root}/nobody", f"unix://{httpd.root}/nobody-either"]
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f"AcmeAlpnStore {url}" for url in urls])
     httpd.log.allow(pattern="AcmeAlpnStore|source=store")
     httpd.start()
     assert as_json(httpd)["vhosts"][0]["problems"] == []
     client.handshake(httpd.address(), NAME)
     vhost = as_json(httpd)["vhosts"][0]
-    assert [problem["reason"] for problem in vhost["problems"]] == ["store-down"]
-    assert any(item["directive"] == "AcmeAlpnStore" and "/nobody" in item["value"] for item in vhost["settings"])
+    assert [problem["reason"] for problem in vhost["problems"]] == ["store-down"] * len(urls)
+    assert [problem["text"].split()[4] for problem in vhost["problems"]] == urls
+    assert [item["value"] for item in vhost["settings"] if item["directive"] == "AcmeAlpnStore"] == urls
     assert as_json(httpd)["handshakes"][0]["reason"].startswith("store-")
 
 
