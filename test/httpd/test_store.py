@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,10 @@ FAILS, WORKS = "AALPN0401", "AALPN0402"
 # The default time of a look-up, and what a handshake may take besides on a busy machine.
 TIMEOUT, BESIDE = 0.25, 0.6
 LEFT_ALONE = 5.0
+
+# What two clocks may be apart by when they are rounded, and how many ask at once.
+MARGIN = 0.1
+CROWD = 16
 
 
 @pytest.fixture
@@ -273,6 +278,25 @@ def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve
             assert_refused(httpd, NAME, "store-left-alone")
         assert store.accepted == accepted
         assert not [record for record in httpd.log.find(FAILS) if not record.claimed]
+
+
+def test_store_that_fails_is_left_alone_and_then_tried_by_one(start: Callable[..., Httpd]) -> None:
+    """And each minute says so once, however often that one fails."""
+    with FakeStore(silent) as store:
+        httpd = start(f"AcmeAlpnStore {store.url} timeout=1s")
+        httpd.log.allow(REFUSED, "reason=store-(timeout|left-alone) ")
+        ask = lambda _=None: client.handshake(httpd.address(), NAME)
+        begin = time.monotonic()
+        ask()
+        assert store.accepted == 1
+        while ask() and time.monotonic() < begin + LEFT_ALONE - MARGIN:
+            assert store.accepted == 1
+        for tried in range(2, 4):
+            poll.until(lambda: time.monotonic() > begin + (LEFT_ALONE + 1) * (tried - 1) + MARGIN, 8, "it may be tried")
+            with ThreadPoolExecutor(CROWD) as pool:
+                assert not any(answer.chain for answer in pool.map(ask, range(CROWD)))
+            assert store.accepted == tried
+        httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
 
 
 def test_store_that_is_stopped_and_goes_on(start: Callable[..., Httpd], redis: Redis) -> None:
