@@ -106,6 +106,17 @@ static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
     return 1;
 }
 
+/* In a copy: httpd has one configuration of the module for all servers that have no line of its
+ * own. */
+static void mark(server_rec *server, apr_pool_t *pool)
+{
+    acme_alpn_server_t *own =
+        apr_pmemdup(pool, acme_alpn_server_get(server), sizeof(acme_alpn_server_t));
+
+    own->has_placeholder = 1;
+    ap_set_module_config(server->module_config, &acme_alpn_module, own);
+}
+
 int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
                               apr_array_header_t *certificate_files,
                               apr_array_header_t *key_files)
@@ -122,7 +133,7 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
     file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
     APR_ARRAY_PUSH(certificate_files, const char *) = file;
     APR_ARRAY_PUSH(key_files, const char *) = file;
-    acme_alpn_server_get(server)->has_placeholder = 1;
+    mark(server, pool);
     return DONE;
 }
 

@@ -22,6 +22,7 @@ from harness.issuance import assert_validated, issued, options
 from harness.md import ORDERS, load_mod_md
 from harness.pki import Authority
 from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
+from harness.status import LOCATION, MODULES, as_json
 from harness.wire import get
 
 SITE, OTHER = "site.test", "other.test"
@@ -128,6 +129,28 @@ def test_neighbour_with_a_certificate_is_served(make_httpd: StartHttpd, authorit
     assert client.https_get(httpd.address(), OTHER, authority.root).body.decode() == PAGE
     assert_serves_nothing(ask(httpd, SITE))
     for name in (SITE, OTHER):
+        publish_and_check(httpd, name)
+
+
+def test_one_line_for_all_vhosts_concerns_those_without_a_certificate(
+    make_httpd: StartHttpd, authority: Authority
+) -> None:
+    """httpd has one configuration of the module for all vhosts that have no line of its own."""
+    httpd = make_httpd(modules=MODULES)
+    httpd.server_lines += [*ON, *LOCATION]
+    names = ("first.test", SITE, OTHER)
+    for name in names:
+        httpd.vhost(name, credentials=[authority.issue(name)] if name != SITE else [])
+    httpd.start()
+    for _ in range(2):
+        assert_serves_nothing(ask(httpd, SITE))
+        for name in ("first.test", OTHER):
+            assert client.https_get(httpd.address(), name, authority.root).body.decode() == PAGE
+        vhosts = as_json(httpd)["vhosts"]
+        problems = {vhost["name"]: [problem["reason"] for problem in vhost["problems"]] for vhost in vhosts}
+        assert problems == {SITE: ["placeholder"], "first.test": [], OTHER: []}
+        httpd.reload()
+    for name in names:
         publish_and_check(httpd, name)
 
 
