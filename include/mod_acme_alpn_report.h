@@ -9,6 +9,7 @@
 #include <httpd.h>
 
 #include <apr_buckets.h>
+#include <apr_hash.h>
 
 #include "acme_record.h"
 #include "acme_spool.h"
@@ -18,14 +19,19 @@
 #define ACME_ALPN_REPORT_SPOOLS  64   /* whose entries are listed */
 #define ACME_ALPN_REPORT_VHOSTS  1000 /* listed, those with problems first */
 
-typedef struct {
-    const char *directory;
+/* Each directory once, unless vhosts have different ideas of how old an entry may be. */
+typedef struct acme_alpn_report_spool_t {
     apr_interval_time_t entry_age;
-    acme_error_e state;          /* ACME_OK: it can be answered from */
+    acme_error_e state;        /* ACME_OK: it can be answered from */
+    const char *unsafe_parent; /* or NULL */
+    int is_writable_by_user;   /* it belongs to httpd's User */
+
+    /* of those in report->spools alone */
+    const char *directory;
     apr_size_t total;            /* of its entries; see acme_spool_sample */
     apr_array_header_t *entries; /* of acme_spool_entry_t; never NULL */
-    const char *unsafe_parent;   /* or NULL */
-    int is_writable_by_user;     /* it belongs to httpd's User */
+
+    struct acme_alpn_report_spool_t *next; /* of the same directory */
 } acme_alpn_report_spool_t;
 
 /* A directive that counts for a vhost, or something that is wrong with it. */
@@ -44,12 +50,14 @@ typedef struct {
 
 typedef struct {
     apr_time_t now;
-    apr_size_t memory; /* bytes of shared memory */
+    int has_lists;     /* of rows, entries and vhosts; otherwise they are counted alone */
+    apr_size_t memory; /* bytes of shared memory that the record takes */
     acme_record_counts_t counts;
     acme_record_row_t *rows; /* the latest first */
     apr_size_t row_count;
     apr_array_header_t *spools; /* of acme_alpn_report_spool_t * */
     apr_size_t spools_total;
+    apr_hash_t *seen;           /* all spools, by their directory */
     apr_array_header_t *vhosts; /* of acme_alpn_report_vhost_t * */
     apr_size_t vhosts_total;
     apr_size_t vhosts_with_problems;
@@ -59,14 +67,16 @@ typedef struct {
  * answer acme-tls/1. */
 void acme_alpn_report_init(const apr_array_header_t *servers);
 
-acme_alpn_report_t *acme_alpn_report_gather(apr_pool_t *pool);
+acme_alpn_report_t *acme_alpn_report_gather(apr_pool_t *pool, int has_lists);
 
-/* For the parts that know more of a vhost: what the page is to say of it. `value` is made
- * printable here. */
-void acme_alpn_report_setting(acme_alpn_report_vhost_t *vhost, const char *directive,
-                              const char *value);
-void acme_alpn_report_problem(acme_alpn_report_vhost_t *vhost, const char *slug,
-                              const char *text);
+/* The parts of that. Count these TLS vhosts, and list some of them; there may be many more than
+ * are listed. */
+void acme_alpn_report_vhosts(acme_alpn_report_t *report, const apr_array_header_t *servers);
+
+/* What is known of a server's spool. Allocates from `scratch` what is not in the report. */
+const acme_alpn_report_spool_t *acme_alpn_report_spool(acme_alpn_report_t *report,
+                                                       const server_rec *server,
+                                                       apr_pool_t *scratch);
 
 /* The name of a row as the log writes it: the identifier, or the percent-encoded SNI, or "". */
 const char *acme_alpn_report_name(apr_pool_t *pool, const acme_record_row_t *row);

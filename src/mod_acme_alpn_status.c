@@ -112,7 +112,7 @@ static int respond(request_rec *r, form_e form)
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     apr_off_t length = 0;
 
-    if (!render(out, form, acme_alpn_report_gather(r->pool))) {
+    if (!render(out, form, acme_alpn_report_gather(r->pool, form != FORM_PROMETHEUS))) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     set_headers(r, form);

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import ssl
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -344,6 +345,60 @@ def test_large_spool_is_counted_and_not_read(httpd: Httpd) -> None:
     spool = next(spool for spool in as_json(httpd)["spools"] if spool["directory"] == str(httpd.spool.path))
     assert (spool["total"], spool["total_is_exact"], len(spool["entries"])) == (300, True, 200)
     assert "300 entries, of which this page shows 200" in as_text(httpd).all
+
+
+# What the page lists, and more than it lists.
+LISTED, LISTED_SPOOLS = 1000, 64
+VHOSTS = LISTED + 200
+KIB = 1024
+
+
+@pytest.fixture(scope="module")
+def crowded(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    """Many vhosts; the last one does not answer, and the ones before it have a spool each, and one of them two ages."""
+    httpd = make_shared_httpd(modules=MODULES)
+    httpd.server_lines += LOCATION
+    credential = authority.issue(NAME)
+    lines: list[list[str]] = [[] for _ in range(VHOSTS)]
+    lines[-1] = ["AcmeAlpnEngine Off"]
+    for number in range(LISTED_SPOOLS):
+        spool = Spool(httpd.root / f"spool-{number}").create()
+        lines[-2 - number] = [f"AcmeAlpnSpool {spool.path}"]
+    lines[0] = ["AcmeAlpnMaxAge 2d"]
+    for number in range(VHOSTS):
+        httpd.vhost(f"v{number}.test", credentials=[credential], lines=lines[number])
+    return httpd.start()
+
+
+def test_more_vhosts_and_spools_than_are_listed_are_counted(crowded: Httpd) -> None:
+    told = as_json(crowded)
+    names = [vhost["name"] for vhost in told["vhosts"]]
+    assert names == [f"v{VHOSTS - 1}.test", *(f"v{number}.test" for number in range(LISTED - 1))]
+    assert (told["vhosts_total"], told["vhosts_with_problems"]) == (VHOSTS, 1)
+    # The shared one has two ages.
+    assert (told["spools_total"], len(told["spools"])) == (LISTED_SPOOLS + 2, LISTED_SPOOLS)
+    ages = [spool["max_age_seconds"] for spool in told["spools"] if spool["directory"] == str(crowded.spool.path)]
+    assert ages == [2 * 86400, 86400]
+    assert f"Spools of the configuration in all: {LISTED_SPOOLS + 2}" in as_text(crowded).all
+    numbers = metrics(crowded)
+    assert (numbers["acme_alpn_vhosts"], numbers["acme_alpn_vhosts_with_problems"]) == (VHOSTS, 1)
+    assert len([name for name in numbers if name.startswith("acme_alpn_spool_usable{")]) == LISTED_SPOOLS
+
+
+def test_metrics_take_no_memory_for_each_vhost(crowded: Httpd) -> None:
+    (pid, *_) = crowded.children()
+    with crowded.only_child(pid):
+        assert request(crowded, path="/index.html").status == 200
+        before = anonymous_kib(pid)
+        metrics(crowded)
+        grown = anonymous_kib(pid) - before
+    assert grown * KIB < VHOSTS * 350
+
+
+def anonymous_kib(pid: int) -> int:
+    found = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
 
 
 def test_record_survives_a_reload_and_killed_children(make_httpd: StartHttpd, authority: Authority) -> None:
