@@ -339,7 +339,7 @@ void acme_alpn_report_html(apr_bucket_brigade *out, const acme_alpn_report_t *re
     raw(out, acme_alpn_report_style);
     raw(out, "</style></head><body>\n<h1>acme-tls/1 on this server</h1>\n<p class=dim>");
     text(out, acme_alpn_report_time(out->p, report->now));
-    raw(out, ", all children together; ");
+    raw(out, ", all children together; the record takes ");
     number(out, report->memory);
     raw(out, " bytes of shared memory</p>\n");
     pending_section(out, report);

@@ -138,6 +138,6 @@ void acme_alpn_report_prometheus(apr_bucket_brigade *out, const acme_alpn_report
     single(out, "vhosts", "gauge", "Virtual hosts with TLS.", report->vhosts_total);
     single(out, "vhosts_with_problems", "gauge",
            "Those of them with something wrong or switched off.", report->vhosts_with_problems);
-    single(out, "shared_memory_bytes", "gauge", "Shared memory of the record, which is fixed.",
-           report->memory);
+    single(out, "shared_memory_bytes", "gauge",
+           "Shared memory of the handshakes and counters, which is fixed.", report->memory);
 }
