@@ -59,12 +59,11 @@ static void counters(apr_bucket_brigade *out, const acme_record_counts_t *counts
         labelled(out, "handshakes_answered_total", "source",
                  acme_alpn_source_name((acme_alpn_source_e)i), counts->answered[i]);
     }
+    /* Also those that have not occurred: from nothing to 1 is no increase to Prometheus. */
     head(out, "handshakes_refused_total", "counter", "Handshakes refused, by reason.");
     for (i = ACME_OK + 1; i < ACME_ERRORS; i++) {
-        if (counts->refused[i] > 0) {
-            labelled(out, "handshakes_refused_total", "reason",
-                     acme_error_slug((acme_error_e)i), counts->refused[i]);
-        }
+        labelled(out, "handshakes_refused_total", "reason", acme_error_slug((acme_error_e)i),
+                 counts->refused[i]);
     }
     single(out, "handshakes_incomplete_total", "counter",
            "Handshakes that ended before they were complete.", counts->incomplete);

@@ -297,6 +297,15 @@ def test_prometheus_parses_it(httpd: Httpd) -> None:
     assert families["acme_alpn_handshakes_refused"].samples
 
 
+def test_counters_are_there_before_they_count(httpd: Httpd) -> None:
+    """Prometheus's increase() sees no first increment of a series that comes with it."""
+    manual = (REPOSITORY / "docs" / "messages.md").read_text().split("## Reasons")[1]
+    reasons = set(re.findall(r"\n\| `([a-z-]+)` \|", manual))
+    counted = [name for name in metrics(httpd) if name.startswith("acme_alpn_handshakes_refused_total{")]
+    missing = {reason for reason in reasons if not any(f'"{reason}"' in name for name in counted)}
+    assert len(reasons) > 40 and not missing
+
+
 # Hostile names
 
 
