@@ -38,6 +38,7 @@ static struct {
     server_rec **servers; /* for each spool, the first server that it is for */
     apr_size_t count;
     volatile apr_uint32_t turn;
+    int has_suppressed; /* lines of files that are not in order, since the last one */
 } the;
 
 /* The log */
@@ -69,8 +70,10 @@ static void log_refused(server_rec *server, const char *spool, const char *file,
     const char *note;
 
     if (!acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool)) {
+        the.has_suppressed = 1;
         return;
     }
+    the.has_suppressed = 0;
     if (report->news == ACME_WATCH_LEFTOVER) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                      "AALPN0214: left over: spool=%s file=%s%s: a temporary file that nobody "
@@ -90,40 +93,48 @@ static void log_refused(server_rec *server, const char *spool, const char *file,
     }
 }
 
-/* Of the spool itself, once for each change. */
+/* Of the spool itself, once for each change, so there is no limit to it: what is suppressed
+ * would never be told. */
 static void log_spool(server_rec *server, const char *spool, const acme_watch_report_t *report,
                       apr_pool_t *pool)
 {
-    const char *note;
-
-    if (!acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool)) {
-        return;
-    }
     switch (report->news) {
     case ACME_WATCH_UNUSABLE:
         ap_log_error(APLOG_MARK, APLOG_ERR, report->status, server,
-                     "AALPN0215: spool=%s reason=%s%s: no challenge is answered from it until "
+                     "AALPN0215: spool=%s reason=%s: no challenge is answered from it until "
                      "this is mended: %s",
-                     spool, acme_error_slug(report->reason), note,
-                     acme_error_text(report->reason));
+                     spool, acme_error_slug(report->reason), acme_error_text(report->reason));
         break;
     case ACME_WATCH_USABLE:
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                     "AALPN0216: spool=%s%s: challenges are answered from it again", spool,
-                     note);
+                     "AALPN0216: spool=%s: challenges are answered from it again", spool);
         break;
     case ACME_WATCH_NO_EVENTS:
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                     "AALPN0218: spool=%s%s: the system does not tell of its files%s, so what "
+                     "AALPN0218: spool=%s: the system does not tell of its files%s, so what "
                      "is written into or set on an entry in place is not noticed",
-                     spool, note, status_text(pool, report->status));
+                     spool, status_text(pool, report->status));
         break;
     default:
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
-                     "AALPN0219: spool=%s%s: more files came than the system tells of; reading "
+                     "AALPN0219: spool=%s: more files came than the system tells of; reading "
                      "all of them",
-                     spool, note);
+                     spool);
         break;
+    }
+}
+
+/* How many were not told: the next line that could say so may come days later. */
+static void log_suppressed(apr_pool_t *pool)
+{
+    const char *note;
+
+    if (the.has_suppressed && acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool)) {
+        the.has_suppressed = 0;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, the.servers[0],
+                     "AALPN0221: not told one by one:%s: so many more files are unusable, too "
+                     "old or left over; `acme-alpn list` shows the entries",
+                     note);
     }
 }
 
@@ -159,6 +170,7 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *pool)
         ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, the.servers[0],
                      "AALPN0220: this process watches the spools from now on");
     }
+    log_suppressed(pool);
     acme_watch_tick(the.watch, apr_time_now(), pool);
     apr_atomic_cas32(&the.turn, TURN_NOBODY, TURN_TICK);
     return APR_SUCCESS;

@@ -23,7 +23,7 @@ from harness.spool import KeyAuthorization, Spool
 NAME = "watch.test"
 ARRIVED, UNUSABLE, TOO_OLD, LEFT_OVER = "AALPN0211", "AALPN0212", "AALPN0213", "AALPN0214"
 SPOOL_UNUSABLE, SPOOL_USABLE, NO_WATCHDOG = "AALPN0215", "AALPN0216", "AALPN0217"
-NO_EVENTS, LOST, WATCHING = "AALPN0218", "AALPN0219", "AALPN0220"
+NO_EVENTS, LOST, WATCHING, NOT_TOLD = "AALPN0218", "AALPN0219", "AALPN0220", "AALPN0221"
 
 GOOD = KeyAuthorization.new().text.encode()
 
@@ -299,8 +299,34 @@ class InotifyUsedUp:
 
 
 def told(record: Record) -> int:
+    """How many files a line is about."""
     found = re.search(r" suppressed=(\d+)\b", record.text)
-    return 1 + (int(found[1]) if found else 0)
+    return (record.tag != NOT_TOLD) + (int(found[1]) if found else 0)
+
+
+def test_more_bad_entries_than_lines_are_told_without_another_one(httpd: Httpd) -> None:
+    count = 4 * LINES_PER_SECOND
+    httpd.log.allow(UNUSABLE)
+    httpd.log.allow(NOT_TOLD)
+    flood(httpd.spool, count, b"nonsense")
+
+    def all_told() -> bool:
+        return sum(map(told, httpd.log.find(UNUSABLE) + httpd.log.find(NOT_TOLD))) == count
+
+    poll.until(all_told, TAKEN_OVER, "all files are told")
+
+
+def test_bad_entries_do_not_crowd_out_what_becomes_of_a_spool(make_httpd: StartHttpd, authority: Authority) -> None:
+    """It is told but once."""
+    httpd = make(make_httpd, authority)
+    other = Spool(httpd.root / "other").create()
+    httpd.vhost("other.test", credentials=[authority.issue("other.test")], lines=[f"AcmeAlpnSpool {other.path}"])
+    started(httpd)
+    httpd.log.allow(UNUSABLE)
+    httpd.log.allow(NOT_TOLD)
+    flood(httpd.spool, 4 * LINES_PER_SECOND, b"nonsense")
+    other.path.chmod(0o777)
+    noticed(httpd, SPOOL_UNUSABLE, f"spool={other.path} reason=spool-writable: ", TAKEN_OVER)
 
 
 # A file system has a limit for the links to one file.
@@ -329,12 +355,15 @@ def test_flood_of_files_is_told_in_few_lines_and_costs_nothing_afterwards(conten
     """More than the kernel keeps events of (16,384), too."""
     tag = UNUSABLE if content == b"nonsense" else ARRIVED
     httpd.log.allow(tag)
+    httpd.log.allow(NOT_TOLD)
     begin = time.monotonic()
     flood(httpd.spool, MANY, content)
+
     def all_told() -> bool:
-        # How many were suppressed comes with the next line.
-        httpd.spool.write("next.test", content)
-        return sum(map(told, httpd.log.find(tag))) >= MANY
+        if tag == ARRIVED:
+            # How many good ones were suppressed comes with the next line.
+            httpd.spool.write("next.test", content)
+        return sum(map(told, httpd.log.find(tag) + httpd.log.find(NOT_TOLD))) >= MANY
 
     poll.until(all_told, 30, "all files are told")
     seconds = time.monotonic() - begin
