@@ -37,8 +37,8 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
                              const acme_identifier_t *identifier, apr_time_t now);
 
 /* Whether challenges would be answered from this directory at all, by a process of this user
- * and group (supplementary groups aside), whoever asks: ACME_OK, or one of ACME_SPOOL_* or
- * ACME_SYSTEM_ERROR (with errno set). *owner is set with ACME_OK. */
+ * and group and the user's other groups, whoever asks (before there are threads): ACME_OK, or
+ * one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set). *owner is set with ACME_OK. */
 acme_error_e acme_spool_check(const char *directory, uid_t user, gid_t group, uid_t *owner);
 
 /* A directory on the way to the spool, symbolic links included, that lets others than root and

@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,9 @@
 
 /* As many symbolic links as Linux follows in one path. */
 #define MAX_LINKS 40
+
+/* Of a user with more groups only the primary one is looked at. */
+#define MAX_GROUPS 1024
 
 /* The group of root may write, since its members could become root anyway. */
 static int others_can_write(const struct stat *status)
@@ -173,6 +178,21 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
     return error;
 }
 
+/* Whether the group is one of the user's, as initgroups(3) will have it. */
+static int is_member(uid_t user, gid_t primary, gid_t group)
+{
+    const struct passwd *entry = getpwuid(user);
+    gid_t groups[MAX_GROUPS];
+    int count = MAX_GROUPS, i;
+
+    if (!entry || getgrouplist(entry->pw_name, primary, groups, &count) < 0) {
+        return primary == group;
+    }
+    for (i = 0; i < count && groups[i] != group; i++) {
+    }
+    return i < count;
+}
+
 /* What the mode grants; root, who asks when httpd starts, is granted everything anyway. */
 static int user_can_read(const struct stat *directory, uid_t user, gid_t group)
 {
@@ -184,7 +204,7 @@ static int user_can_read(const struct stat *directory, uid_t user, gid_t group)
     }
     if (user == directory->st_uid) {
         granted >>= 6;
-    } else if (group == directory->st_gid) {
+    } else if (is_member(user, group, directory->st_gid)) {
         granted >>= 3;
     }
     return (granted & wanted) == wanted;

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -689,6 +691,40 @@ static void test_check_for_another_user(void **state)
     }
 }
 
+/* In place of libc's, since no user has other groups for sure. */
+static int has_other_group;
+
+struct passwd *getpwuid(uid_t user)
+{
+    static struct passwd somebody = {.pw_name = "somebody"};
+
+    return user == SOMEBODY && has_other_group ? &somebody : NULL;
+}
+
+int getgrouplist(const char *user, gid_t primary, gid_t *groups, int *count)
+{
+    assert_string_equal(user, "somebody");
+    assert_true(*count >= 2);
+    groups[0] = primary;
+    groups[1] = NOGROUP;
+    *count = 2;
+    return *count;
+}
+
+static void test_check_for_a_user_with_other_groups(void **state)
+{
+    uid_t owner;
+
+    (void)state;
+    give(here.directory, NOBODY, NOGROUP);
+    assert_return_code(chmod(here.directory, 0750), errno);
+    assert_reason(acme_spool_check(here.directory, SOMEBODY, NOGROUP - 1, &owner),
+                  ACME_SPOOL_UNREADABLE);
+    has_other_group = 1;
+    assert_reason(acme_spool_check(here.directory, SOMEBODY, NOGROUP - 1, &owner), ACME_OK);
+    has_other_group = 0;
+}
+
 static void test_no_file_descriptor_left(void **state)
 {
     struct rlimit limit, none;
@@ -716,6 +752,7 @@ int main(void)
         CASE(test_entry_of_each_kind_of_name),
         CASE(test_owner_is_told),
         CASE(test_check_for_another_user),
+        CASE(test_check_for_a_user_with_other_groups),
         CASE(test_no_file_descriptor_left),
     };
     struct CMUnitTest tests[COUNT(rules) + COUNT(times) + COUNT(others)];
