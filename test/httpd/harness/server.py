@@ -252,7 +252,7 @@ class Httpd:
             [*self._command(), "-t"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self._environment(),
+            env=self.variables(),
             timeout=60 * poll.FACTOR,
             check=False,
         )
@@ -261,7 +261,7 @@ class Httpd:
     def _command(self) -> list[str]:
         return [BINARY, "-d", str(self.root), "-f", str(self.config)]
 
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         extra = shlex.split(os.environ.get("ACME_ALPN_HTTPD_ENV", ""))
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -303,7 +303,7 @@ class Httpd:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=self._environment(),
+                env=self.variables(),
                 start_new_session=True,
             )
 
