@@ -40,6 +40,7 @@ static acme_record_t *saved_record(apr_pool_t *pool, const char *names)
     }
     if (!acme_record_is_ours(apr_shm_baseaddr_get(data), apr_shm_size_get(data), names)) {
         apr_shm_destroy(data);
+        apr_pool_userdata_set(NULL, SAVED_RECORD, apr_pool_cleanup_null, pool);
         return NULL;
     }
     return apr_shm_baseaddr_get(data);
@@ -66,7 +67,6 @@ void acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server)
 {
     apr_pool_t *pool = server->process->pool;
     const char *names = meanings(config_pool);
-
     apr_status_t status = APR_SUCCESS;
 
     record = saved_record(pool, names);

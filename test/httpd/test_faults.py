@@ -67,6 +67,21 @@ def test_without_shared_memory_each_child_keeps_a_record(httpd: Httpd) -> None:
         assert as_json(httpd)["handshakes"] == []
 
 
+def test_record_of_another_layout_is_forgotten_though_none_can_be_made(httpd: Httpd) -> None:
+    """And there is one again as soon as that can be made."""
+    faults = started(httpd)
+    faults.begin("apr_shm_size_get", "apr_shm_create")
+    for _ in range(2):
+        httpd.reload()
+        httpd.log.expect(NO_RECORD)
+    faults.end()
+    httpd.reload()
+    assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+    for child in sorted(httpd.children())[:2]:
+        with httpd.only_child(child):
+            assert [row["identifier"] for row in as_json(httpd)["handshakes"]] == [NAME]
+
+
 @pytest.mark.parametrize(("function", "tag"), [("apr_shm_create", NO_PLACES), ("SSL_CTX_new", NO_CLIENT)])
 def test_upstreams_are_not_asked(function: str, tag: str, httpd: Httpd) -> None:
     httpd.vhosts[0].lines.append("AcmeAlpnUpstream 127.0.0.1:9")
