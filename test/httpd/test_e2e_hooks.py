@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from conftest import StartHttpd
 from harness.acme import Pebble, skip_where_missing
 from harness.challenge import ANSWERED
 from harness.hooks import HOOKS, TOOL, Dehydrated, HookClient, Uacme, path_with
@@ -25,6 +26,7 @@ from harness.issuance import (
     undisturbed,
 )
 from harness.pki import Authority
+from harness.redis import PREFIX, Redis
 from harness.server import Httpd
 from harness.spool import KeyAuthorization, Spool
 
@@ -154,6 +156,28 @@ def test_chain_takes_back_every_name_when_one_fails(
     httpd.log.expect(ANSWERED, f"identifier={NAMES[0]} ")
 
 
+REPLACING = """#!/bin/sh
+[ "$1" != clean_challenge ] || acme-alpn add "$2" {value}
+exec "$0-itself" "$@"
+"""
+
+
+def test_dehydrated_gets_its_certificate_when_another_client_replaced_the_entry(
+    httpd: Httpd, make_client: MakeClient
+) -> None:
+    client = make_client(Dehydrated, chain=True)
+    other = KeyAuthorization.new()
+    client.hook.rename(f"{client.hook}-itself")
+    client.hook.write_text(REPLACING.format(value=other.text))
+    client.hook.chmod(0o755)
+    done = client.issue([NAMES[0]])
+    assert_issued(client, done, NAMES[0])
+    assert "another value" in done.stdout
+    assert (httpd.spool.path / NAMES[0]).read_text() == f"{other.text}\n"
+    httpd.spool.withdraw(NAMES[0])
+    assert_validated(httpd, NAMES[:1], checks=1)
+
+
 # The hooks by themselves
 
 
@@ -162,7 +186,12 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool").create()
 
 
-def call(name: str, spool: Spool, *arguments: str, check: str = "none") -> subprocess.CompletedProcess[str]:
+def call(
+    name: str, spool: Spool | str, *arguments: str, check: str = "none", tool: Path | None = None, cwd: Path = HOOKS
+) -> subprocess.CompletedProcess[str]:
+    """The hook with the tool on its PATH or, where one is given, in ACME_ALPN alone."""
+    where = {"ACME_ALPN": str(tool), "PATH": "/usr/bin:/bin"} if tool else {"PATH": path_with(TOOL.parent)}
+    place = spool.path if isinstance(spool, Spool) else spool
     return subprocess.run(
         [HOOKS / name, *arguments],
         stdin=subprocess.DEVNULL,
@@ -171,7 +200,8 @@ def call(name: str, spool: Spool, *arguments: str, check: str = "none") -> subpr
         text=True,
         timeout=60,
         check=False,
-        env={"PATH": path_with(TOOL.parent), "ACME_ALPN_SPOOL": str(spool.path), "ACME_ALPN_CHECK": check},
+        cwd=cwd,
+        env={**where, "ACME_ALPN_SPOOL": str(place), "ACME_ALPN_CHECK": check},
     )
 
 
@@ -220,13 +250,69 @@ def test_dehydrated_takes_back_what_it_published_when_one_is_refused(spool: Spoo
 def test_hooks_leave_what_another_client_published(spool: Spool) -> None:
     own, other = KeyAuthorization.new(), KeyAuthorization.new()
     spool.publish(SITE, other)
-    for name, arguments in (
-        ("dehydrated", ["clean_challenge", SITE, TOKEN, colons(own)]),
-        ("uacme", ["done", "tls-alpn-01", SITE, TOKEN, own.digest_base64url]),
+    for name, arguments, code in (
+        # dehydrated throws the order away when this fails; uacme ignores it.
+        ("dehydrated", ["clean_challenge", SITE, TOKEN, colons(own)], 0),
+        ("uacme", ["done", "tls-alpn-01", SITE, TOKEN, own.digest_base64url], 1),
     ):
         done = call(name, spool, *arguments)
-        assert done.returncode == 1 and "another value" in done.stdout
+        assert done.returncode == code and "another value" in done.stdout
         assert spool.entries() == [SITE]
+
+
+def test_dehydrated_cleans_up_the_others_where_one_cannot_be_removed(spool: Spool) -> None:
+    own = KeyAuthorization.new()
+    spool.publish("replaced.test")
+    spool.publish(SITE, own)
+    names = [argument for name in ("replaced.test", SITE) for argument in (name, TOKEN, colons(own))]
+    done = call("dehydrated", spool, "clean_challenge", *names)
+    assert done.returncode == 0 and "replaced.test: the entry has another value" in done.stdout
+    assert spool.entries() == ["replaced.test"]
+
+
+# Stands in for the tool: writes down how it is called, and finds every check failed.
+RECORDER = """#!/bin/sh
+echo "$*" >>"$0.calls"
+[ "$1" != check ]
+"""
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Path:
+    tool = tmp_path / "recorder"
+    tool.write_text(RECORDER)
+    tool.chmod(0o755)
+    return tool
+
+
+def calls(recorder: Path, command: str) -> list[list[str]]:
+    lines = map(str.split, Path(f"{recorder}.calls").read_text().splitlines())
+    return [line[1:] for line in lines if line[0] == command]
+
+
+def test_dehydrated_waits_for_the_first_failure_alone(spool: Spool, recorder: Path) -> None:
+    names = [argument for number in range(3) for argument in (f"n{number}.test", TOKEN, "0" * 64)]
+    done = call("dehydrated", spool, "deploy_challenge", *names, check="127.0.0.1:443", tool=recorder)
+    assert done.returncode == 1
+    to_address = ["0" * 64, "--connect", "127.0.0.1:443"]
+    assert calls(recorder, "check") == [
+        ["n0.test", *to_address],
+        ["n1.test", *to_address, "--wait", "0"],
+        ["n2.test", *to_address, "--wait", "0"],
+    ]
+    assert len(calls(recorder, "remove")) == 3
+
+
+@pytest.mark.parametrize("name", ["dehydrated", "uacme"])
+def test_addresses_are_no_file_names(spool: Spool, recorder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "1:443").touch()  # which [::1]:443 matches, as a pattern
+    arguments = {
+        "dehydrated": ["deploy_challenge", SITE, TOKEN, "0" * 64],
+        "uacme": ["begin", "tls-alpn-01", SITE, TOKEN, "A" * 43],
+    }[name]
+    done = call(name, spool, *arguments, check="[::1]:443", tool=recorder, cwd=tmp_path)
+    assert done.returncode == 1
+    assert ["--connect", "[::1]:443"] in [given[i : i + 2] for given in calls(recorder, "check") for i in range(len(given))]
 
 
 @pytest.mark.parametrize("ending", ["done", "failed"])
@@ -284,3 +370,27 @@ def test_several_addresses_are_all_checked(spool: Spool, httpd: Httpd, name: str
     assert httpd.spool.entries() == []
     assert call(name, httpd.spool, *arguments, check=good).returncode == 0
     httpd.spool.withdraw(SITE)
+
+
+@pytest.mark.parametrize(
+    "name, begin, end",
+    [
+        ("dehydrated", ["deploy_challenge", SITE, TOKEN], ["clean_challenge", SITE, TOKEN]),
+        ("uacme", ["begin", "tls-alpn-01", SITE, TOKEN], ["done", "tls-alpn-01", SITE, TOKEN]),
+    ],
+)
+def test_spool_may_be_the_store_of_a_fleet(
+    make_httpd: StartHttpd, authority: Authority, name: str, begin: list[str], end: list[str]
+) -> None:
+    value = KeyAuthorization.new().digest_base64url
+    with Redis() as redis:
+        httpd = make_httpd()
+        httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnStore {redis.url}"])
+        httpd.start()
+        done = call(name, redis.url, *begin, value, check=str(httpd.listeners["main"]))
+        assert done.returncode == 0 and f"PASS {SITE}" in done.stdout
+        assert redis.run("GET", PREFIX + SITE) == value
+        assert call(name, redis.url, *end, value).returncode == 0
+        assert redis.run("EXISTS", PREFIX + SITE) == "0"
+        httpd.log.expect(ANSWERED, f"identifier={SITE} .*source=store ")
+        httpd.stop()
