@@ -454,6 +454,21 @@ static int by_name(const void *left, const void *right)
                   ((const acme_spool_entry_t *)right)->name);
 }
 
+/* Whether it is still there: it may have been withdrawn since the directory gave its name. */
+static int take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *stream,
+                      const struct stat *directory, const acme_spool_t *spool, const char *name,
+                      apr_time_t now)
+{
+    acme_spool_entry_t entry = acme_spool_examine(
+        dirfd(stream), directory, apr_pstrdup(pool, name), spool->entry_age, now);
+
+    if (entry.state == ACME_NO_ENTRY) {
+        return 0;
+    }
+    APR_ARRAY_PUSH(found, acme_spool_entry_t) = entry;
+    return 1;
+}
+
 /* Reads on to the end of the directory, or to ACME_SPOOL_COUNT_MAX. */
 static acme_error_e read_entries(apr_pool_t *pool, apr_array_header_t *found, apr_size_t *total,
                                  DIR *stream, const struct stat *directory,
@@ -466,11 +481,10 @@ static acme_error_e read_entries(apr_pool_t *pool, apr_array_header_t *found, ap
         if (file->d_name[0] == '.') {
             continue;
         }
-        if (seen++ < most) {
-            APR_ARRAY_PUSH(found, acme_spool_entry_t) =
-                acme_spool_examine(dirfd(stream), directory, apr_pstrdup(pool, file->d_name),
-                                   spool->entry_age, now);
-        } else if (seen >= ACME_SPOOL_COUNT_MAX && most < ACME_SPOOL_COUNT_MAX) {
+        if (seen < most) {
+            seen += (apr_size_t)take_entry(pool, found, stream, directory, spool, file->d_name,
+                                           now);
+        } else if (++seen >= ACME_SPOOL_COUNT_MAX && most < ACME_SPOOL_COUNT_MAX) {
             break;
         }
     }

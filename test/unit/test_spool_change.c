@@ -1,6 +1,11 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* RTLD_NEXT */
+#endif
+
 #include "spool_fixture.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -338,6 +343,45 @@ static void test_list(void **state)
     }
 }
 
+/* Stands before the C library's: when asked to, takes the entry away once its name is read. */
+static int entry_vanishes;
+
+typedef struct dirent *readdir_t(DIR *stream);
+
+struct dirent *readdir(DIR *stream)
+{
+    struct dirent *file;
+    readdir_t *next;
+
+    *(void **)&next = dlsym(RTLD_NEXT, "readdir");
+    file = next(stream);
+    if (file && entry_vanishes && strcmp(file->d_name, here.identifier.name) == 0) {
+        assert_return_code(unlink(here.entry), errno);
+    }
+    return file;
+}
+
+static void test_list_lacks_what_was_withdrawn_meanwhile(void **state)
+{
+    apr_array_header_t *entries;
+    apr_size_t total;
+    int i;
+
+    (void)state;
+    fill_spool();
+    entry_vanishes = 1;
+    assert_reason(
+        acme_spool_sample(pool, &entries, &total, &here.spool, ACME_SPOOL_COUNT_MAX, here.now),
+        ACME_OK);
+    entry_vanishes = 0;
+    assert_int_equal(total, 9);
+    assert_int_equal(entries->nelts, total);
+    for (i = 0; i < entries->nelts; i++) {
+        assert_string_not_equal(APR_ARRAY_IDX(entries, i, acme_spool_entry_t).name,
+                                here.identifier.name);
+    }
+}
+
 static void test_list_of_an_empty_spool(void **state)
 {
     apr_array_header_t *entries = NULL;
@@ -402,6 +446,7 @@ int main(void)
         CASE(test_withdraw_follows_no_symlink),
         CASE(test_withdraw_leaves_a_directory),
         CASE(test_list),
+        CASE(test_list_lacks_what_was_withdrawn_meanwhile),
         CASE(test_list_of_an_empty_spool),
         cmocka_unit_test_setup_teardown(test_list_of_an_entry_of_any_time,
                                         fixture_setup_on_tmpfs, fixture_teardown),
