@@ -167,13 +167,24 @@ acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type
     return ACME_OK;
 }
 
+/* The DER, as Boulder does; X509_NAME_cmp takes names for equal that differ in case or in the
+ * type of a string. */
+static int is_same_name(X509_NAME *name, X509_NAME *other)
+{
+    const unsigned char *der, *other_der;
+    size_t length, other_length;
+
+    return X509_NAME_get0_der(name, &der, &length) &&
+           X509_NAME_get0_der(other, &other_der, &other_length) && length == other_length &&
+           memcmp(der, other_der, length) == 0;
+}
+
 static int is_self_signed(X509 *certificate)
 {
     EVP_PKEY *key = X509_get0_pubkey(certificate);
 
     return key && X509_verify(certificate, key) == 1 &&
-           X509_NAME_cmp(X509_get_subject_name(certificate),
-                         X509_get_issuer_name(certificate)) == 0;
+           is_same_name(X509_get_subject_name(certificate), X509_get_issuer_name(certificate));
 }
 
 static int has_repeated_extension(X509 *certificate)

@@ -56,12 +56,12 @@ static void add(X509 *certificate, const char *oid_text, int critical, const cha
     ASN1_OBJECT_free(oid);
 }
 
-static void rename_issuer(X509 *certificate)
+static void rename_issuer(X509 *certificate, int type, const char *common_name)
 {
     X509_NAME *name = X509_NAME_new();
 
-    assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                                                (const unsigned char *)"another", -1, -1, 0),
+    assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", type,
+                                                (const unsigned char *)common_name, -1, -1, 0),
                      1);
     assert_int_equal(X509_set_issuer_name(certificate, name), 1);
     X509_NAME_free(name);
@@ -191,9 +191,30 @@ static void test_issuer_of_another_name(void **state)
     X509 *certificate = mint(EXAMPLE_NAME);
 
     (void)state;
-    rename_issuer(certificate);
+    rename_issuer(certificate, MBSTRING_ASC, "another");
     assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
     assert_judged(certificate, EXAMPLE_NAME, ACME_CERTIFICATE_NOT_SELF_SIGNED);
+}
+
+/* What X509_NAME_cmp takes for the same name, Boulder does not. */
+static void test_issuer_is_the_subject_in_other_bytes(void **state)
+{
+    static const struct {
+        int type;
+        const char *common_name;
+    } issuers[] = {{V_ASN1_UTF8STRING, "acme challenge"},
+                   {V_ASN1_UTF8STRING, "ACME  challenge"},
+                   {V_ASN1_PRINTABLESTRING, "ACME challenge"}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(issuers) / sizeof(issuers[0]); i++) {
+        X509 *certificate = mint(EXAMPLE_NAME);
+
+        rename_issuer(certificate, issuers[i].type, issuers[i].common_name);
+        assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+        assert_judged(certificate, EXAMPLE_NAME, ACME_CERTIFICATE_NOT_SELF_SIGNED);
+    }
 }
 
 static void test_signed_with_another_key(void **state)
@@ -240,6 +261,7 @@ int main(void)
 {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_issuer_of_another_name),
+        cmocka_unit_test(test_issuer_is_the_subject_in_other_bytes),
         cmocka_unit_test(test_signed_with_another_key),
         cmocka_unit_test(test_own_certificates_pass_and_others_do_not),
     };
