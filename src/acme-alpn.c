@@ -190,30 +190,34 @@ static const struct {
     {"check", command_check, 1, 2, "jcw", ", --connect, --wait and --json"},
 };
 
-/* Where the spool is the URL of a store: its settings, and the files that they name. */
-static int load_store(acme_alpn_options_t *options)
+/* Where the spool is the URL of a store: its settings, and the files that they name. A URL can
+ * be wrong by itself; a file is part of the spool's state. */
+static exit_e load_store(acme_alpn_options_t *options)
 {
+    exit_e wrong = EXIT_USAGE;
     const char *problem;
     acme_store_t *store;
 
     if (!acme_store_is_url(options->spool)) {
-        return 1;
+        return EXIT_PASS;
     }
     problem = acme_store_parse(&store, options->pool, options->spool, NULL);
     if (!problem) {
+        wrong = EXIT_SPOOL;
         problem = acme_store_load(store, options->pool);
     }
     if (problem) {
         acme_alpn_complain("the store's URL: %s", problem);
-        return 0;
+        return wrong;
     }
     options->store = store;
-    return 1;
+    return EXIT_PASS;
 }
 
 static exit_e run(acme_alpn_options_t *options, const char *given, int count, char **arguments)
 {
     apr_size_t i;
+    exit_e code;
     int wanted;
 
     for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -229,8 +233,8 @@ static exit_e run(acme_alpn_options_t *options, const char *given, int count, ch
             acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
             return wrong_usage();
         }
-        return load_store(options) ? commands[i].run(options, wanted, arguments + 1)
-                                   : EXIT_USAGE;
+        code = load_store(options);
+        return code == EXIT_PASS ? commands[i].run(options, wanted, arguments + 1) : code;
     }
     acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
     return wrong_usage();
@@ -255,7 +259,11 @@ static int take_option(acme_alpn_options_t *options, int option, const char *val
     switch (option) {
     case 's':
         options->spool = value;
-        return *value != '\0';
+        if (*value == '\0') {
+            acme_alpn_complain("--spool: give a directory, or the URL of a store");
+            return 0;
+        }
+        return 1;
     case 'j':
         options->json = 1;
         return 1;

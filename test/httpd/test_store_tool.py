@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from harness.pki import Authority
-from harness.redis import PREFIX, WRITER, FakeStore, Redis, silent
+from harness.recipe import DIGEST
+from harness.redis import PREFIX, READER, WRITER, FakeStore, Redis, silent
 from harness.spool import KeyAuthorization
+from harness.upstream import Upstream, certificate, serve
 from test_tool import DONE, FAILED, SPOOL_PROBLEM, USAGE, run
 
 NAME = "tool.test"
@@ -87,6 +89,31 @@ def test_environment_and_wrong_urls() -> None:
     for url in ("redis://", "redis://u:secret@host", "redis://host?x=1", "unix://host/path"):
         done = run("list", environment={"ACME_ALPN_SPOOL": url})
         assert done.returncode == USAGE and "the store's URL: " in done.stderr and "secret" not in done.stderr
+
+
+def test_files_of_the_url_are_part_of_the_spools_state() -> None:
+    with Redis(secret=True) as redis:
+        open_to_all = redis.password_file(READER)
+        open_to_all.chmod(0o644)
+        tls = f"rediss://localhost:{redis.tls_port}"
+        for url, told in (
+            (f"{redis.url}?passwordfile={redis.directory}/missing", "No such file"),
+            (f"{redis.url}?passwordfile={open_to_all}", str(open_to_all)),
+            (f"{tls}?cafile={redis.directory}/missing.pem", "missing.pem"),
+        ):
+            assert told in tool(url, "list", code=SPOOL_PROBLEM)
+
+
+def test_check_takes_the_value_of_the_store(redis: Redis, url: str) -> None:
+    pem = certificate([NAME], DIGEST)
+    with Upstream(serve(pem)) as responder:
+        check = ("check", NAME, "--connect", str(responder), "--wait", "0")
+        assert "no entry" in tool(url, *check, code=SPOOL_PROBLEM)
+        redis.publish(NAME, DIGEST.hex())
+        assert tool(url, *check).startswith(f"PASS {NAME} at {responder} ")
+        redis.publish(NAME)
+        done = run(f"--spool={url}", *check)
+        assert done.returncode == FAILED and ": certificate-wrong-digest: " in done.stdout
 
 
 def test_failures() -> None:
