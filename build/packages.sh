@@ -15,7 +15,7 @@ PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto 
 
 # What is run on one Debian alone, with whose clang's version a name here ends.
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.
-PACKAGES_CHECK=(caddy clang clang-format libclang-rt-14-dev debootstrap iproute2 lego lintian mypy
+PACKAGES_CHECK=(caddy clang clang-format libclang-rt-14-dev debootstrap iproute2 lego lintian mypy nginx
     python3-certbot-apache python3-prometheus-client python3-pytest-rerunfailures python3-venv
     shellcheck strace valgrind)
 

@@ -7,6 +7,8 @@
 #include <apr_pools.h>
 #include <apr_tables.h>
 
+#include <jansson.h>
+
 #include "acme_spool.h"
 #include "acme_store.h"
 
@@ -49,10 +51,24 @@ exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t
 /* Complain about the store; returns the exit code. */
 exit_e acme_alpn_complain_store(const acme_store_call_t *call, acme_error_e error);
 
+/* Whoever writes the spool chooses the names, and must not write to this terminal with them:
+ * the text with a ? for whatever is not printable ASCII. */
+const char *acme_alpn_printable(apr_pool_t *pool, const char *text);
+
+/* The text as it is or, since JSON has nothing but UTF-8, as above. The caller drops the
+ * reference. */
+json_t *acme_alpn_json_text(apr_pool_t *pool, const char *text);
+
+/* To standard output, and drop the reference. Returns whether all of it was written. */
+int acme_alpn_print_json(json_t *document);
+
 exit_e acme_alpn_list(const acme_alpn_options_t *options);
 
 /* One handshake to each address, repeated until it passes or the wait is over. */
 exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier_t *identifier,
                        const acme_digest_t *digest);
+
+/* What to do about an outcome of a check, for who looks after httpd. Static, never NULL. */
+const char *acme_alpn_advice(acme_error_e outcome);
 
 #endif

@@ -6,9 +6,8 @@
 #include <apr_network_io.h>
 #include <apr_strings.h>
 
-#include <jansson.h>
-
 #include "acme_probe.h"
+#include "acme_resolver.h"
 
 /* Between two attempts at an address; a spool on NFS or fed by rsync needs a moment. */
 #define INTERVAL apr_time_from_msec(250)
@@ -19,118 +18,129 @@
 
 typedef struct {
     const char *given; /* as on the command line */
-    apr_sockaddr_t *resolved;
+    acme_resolver_t *resolver;
+    apr_port_t port;
     acme_error_e outcome;
     const char *detail;
     const char *tls;
 } address_t;
 
-static const char *advice(acme_error_e outcome)
-{
-    switch (outcome) {
-    case ACME_PROBE_NOBODY_LISTENS:
-        return "start httpd, or name the address of its TLS vhosts with --connect HOST:PORT";
-    case ACME_PROBE_UNREACHABLE:
-    case ACME_PROBE_TIMEOUT:
-        return "correct the address, or let the connection through the firewall";
-    case ACME_PROBE_CLOSED:
-    case ACME_PROBE_TLS_FAILED:
-    case ACME_PROBE_NO_CERTIFICATE:
-        return "httpd's error log says why, with LogLevel ssl:info";
-    case ACME_PROBE_NOT_TLS:
-        return "name the port of the TLS vhosts with --connect HOST:PORT";
-    case ACME_PROBE_REFUSED:
-        return "either mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
-               "it "
-               "has no valid entry for the name in the spool that it reads: grep AALPN0102 in "
-               "httpd's error log for the file and the reason";
-    case ACME_PROBE_OTHER_PROTOCOL:
-    case ACME_CERTIFICATE_ORDINARY:
-        return "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
-               "something "
-               "in front of httpd terminates TLS";
-    case ACME_CERTIFICATE_WRONG_DIGEST:
-        return "another ACME client has an entry for the same name, httpd reads another spool "
-               "(AcmeAlpnSpool), or another responder stands in front of it";
-    default:
-        return "it was not mod_acme_alpn that answered: look at what stands in front of httpd";
-    }
-}
+/* What all handshakes of one check have in common. */
+typedef struct {
+    apr_pool_t *pool;
+    SSL_CTX *context;
+    const acme_identifier_t *identifier;
+    const acme_digest_t *digest;
+    apr_time_t deadline;
+} check_t;
 
-static int resolve(address_t *address, apr_pool_t *pool)
+/* Into host and port; the host is looked up when it is connected to. */
+static int parse(address_t *address, apr_pool_t *pool)
 {
     char *host = NULL, *scope = NULL;
-    apr_port_t port = 0;
-    apr_status_t status;
 
-    if (apr_parse_addr_port(&host, &scope, &port, address->given, pool) != APR_SUCCESS ||
-        !host || !port) {
+    if (apr_parse_addr_port(&host, &scope, &address->port, address->given, pool) !=
+            APR_SUCCESS ||
+        !host || !address->port) {
         acme_alpn_complain(
             "--connect: '%s' is not an address; give HOST:PORT or [IPV6]:PORT with "
             "a port from 1 to 65535",
             address->given);
         return 0;
     }
-    status = apr_sockaddr_info_get(&address->resolved, host, APR_UNSPEC, port, 0, pool);
-    if (status != APR_SUCCESS) {
-        char text[128];
-
-        acme_alpn_complain("--connect: '%s': %s", address->given,
-                           apr_strerror(status, text, sizeof(text)));
-        return 0;
-    }
+    address->resolver = acme_resolver_create(host);
     return 1;
 }
 
-static int is_unreachable(acme_error_e outcome)
+static int did_not_answer(acme_error_e outcome)
 {
-    return outcome == ACME_PROBE_NOBODY_LISTENS || outcome == ACME_PROBE_UNREACHABLE;
+    return outcome == ACME_PROBE_NOBODY_LISTENS || outcome == ACME_PROBE_UNREACHABLE ||
+           outcome == ACME_PROBE_TIMEOUT;
 }
 
-/* One handshake: with the first of the host's addresses that can be reached. */
-static void attempt(address_t *address, apr_pool_t *pool, SSL_CTX *context,
-                    const acme_identifier_t *identifier, const acme_digest_t *digest,
-                    apr_time_t deadline)
+/* Until when one of so many may take. */
+static apr_time_t share(apr_time_t deadline, int parts)
 {
-    apr_time_t latest = apr_time_now() + SHORTEST;
-    apr_sockaddr_t *resolved = address->resolved;
-    acme_probe_t probe;
+    apr_time_t now = apr_time_now();
+    apr_interval_time_t part = (deadline - now) / parts;
 
-    if (latest < deadline) {
-        latest = deadline;
+    return now + (part > SHORTEST ? part : SHORTEST);
+}
+
+/* One handshake: with the first of the host's addresses that answers. */
+static void probe_host(acme_probe_t *probe, apr_pool_t *pool, const check_t *check,
+                       const address_t *address, apr_time_t latest)
+{
+    acme_addresses_t found;
+    acme_error_e error = address->resolver
+                             ? acme_resolver_ask(&found, address->resolver, latest)
+                             : ACME_SYSTEM_ERROR;
+    int i;
+
+    memset(probe, 0, sizeof(*probe));
+    if (error != ACME_OK) {
+        probe->outcome = error == ACME_SYSTEM_ERROR ? error : ACME_PROBE_HOST_UNKNOWN;
+        probe->detail = error == ACME_PROBE_TIMEOUT ? "it was not resolved in time" : NULL;
+        return;
     }
-    do {
-        acme_probe(&probe, pool, context, resolved, identifier, latest);
-        resolved = resolved->next;
-    } while (resolved && is_unreachable(probe.outcome));
-    if (probe.outcome == ACME_OK && memcmp(&probe.digest, digest, sizeof(*digest)) != 0) {
+    for (i = 0; i < found.count && (i == 0 || did_not_answer(probe->outcome)); i++) {
+        apr_sockaddr_t *resolved;
+
+        if (apr_sockaddr_info_get(&resolved, found.address[i], APR_UNSPEC, address->port, 0,
+                                  pool) != APR_SUCCESS) {
+            probe->outcome = ACME_PROBE_UNREACHABLE;
+            continue;
+        }
+        acme_probe(probe, pool, check->context, resolved, check->identifier,
+                   share(latest, found.count - i));
+    }
+}
+
+static void attempt(address_t *address, const check_t *check, apr_time_t latest)
+{
+    acme_probe_t probe;
+    apr_pool_t *scratch;
+
+    apr_pool_create(&scratch, check->pool);
+    probe_host(&probe, scratch, check, address, latest);
+    if (probe.outcome == ACME_OK &&
+        memcmp(&probe.digest, check->digest, sizeof(probe.digest)) != 0) {
         probe.outcome = ACME_CERTIFICATE_WRONG_DIGEST;
     }
     address->outcome = probe.outcome;
-    address->detail = probe.detail ? apr_pstrdup(pool, probe.detail) : NULL;
+    address->detail = probe.detail ? apr_pstrdup(check->pool, probe.detail) : NULL;
     address->tls = probe.tls;
+    apr_pool_destroy(scratch);
+}
+
+static int count_failed(const apr_array_header_t *addresses)
+{
+    int i, failed = 0;
+
+    for (i = 0; i < addresses->nelts; i++) {
+        failed += APR_ARRAY_IDX(addresses, i, address_t).outcome != ACME_OK;
+    }
+    return failed;
 }
 
 /* Each address until it passes or the deadline is over; how many have not passed. One that
- * hangs until then leaves the others an attempt each. */
-static int probe_all(apr_array_header_t *addresses, apr_pool_t *pool, SSL_CTX *context,
-                     const acme_identifier_t *identifier, const acme_digest_t *digest,
-                     apr_time_t deadline)
+ * hangs takes no more than its share of the time that is left, so that the others are tried
+ * again. */
+static int probe_all(apr_array_header_t *addresses, const check_t *check)
 {
-    int i, left;
+    int i, failed = addresses->nelts;
 
     for (;;) {
-        left = 0;
         for (i = 0; i < addresses->nelts; i++) {
             address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
 
             if (address->outcome != ACME_OK) {
-                attempt(address, pool, context, identifier, digest, deadline);
-                left += address->outcome != ACME_OK;
+                attempt(address, check, share(check->deadline, failed));
+                failed = count_failed(addresses);
             }
         }
-        if (left == 0 || apr_time_now() + INTERVAL >= deadline) {
-            return left;
+        if (failed == 0 || apr_time_now() + INTERVAL >= check->deadline) {
+            return failed;
         }
         apr_sleep(INTERVAL);
     }
@@ -149,43 +159,42 @@ static void print_text(const apr_array_header_t *addresses, const acme_identifie
             printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", identifier->name, address->given,
                    acme_error_slug(address->outcome), acme_error_text(address->outcome),
                    address->detail ? " (" : "", address->detail ? address->detail : "",
-                   address->detail ? ")" : "", advice(address->outcome));
+                   address->detail ? ")" : "", acme_alpn_advice(address->outcome));
         }
     }
 }
 
 /* The caller drops the reference. */
-static json_t *describe(const address_t *address)
+static json_t *describe(apr_pool_t *pool, const address_t *address)
 {
     int passed = address->outcome == ACME_OK;
 
-    return json_pack("{s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address", address->given,
-                     "pass", passed, "reason", acme_error_slug(address->outcome), "text",
+    return json_pack("{s:o, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address",
+                     acme_alpn_json_text(pool, address->given), "pass", passed, "reason",
+                     acme_error_slug(address->outcome), "text",
                      acme_error_text(address->outcome), "detail", address->detail, "advice",
-                     passed ? NULL : advice(address->outcome), "tls", address->tls);
+                     passed ? NULL : acme_alpn_advice(address->outcome), "tls", address->tls);
 }
 
-static void print_json(const apr_array_header_t *addresses, const acme_identifier_t *identifier,
-                       int passed)
+/* Whether all of it was written. */
+static int print_json(apr_pool_t *pool, const apr_array_header_t *addresses,
+                      const acme_identifier_t *identifier, int passed)
 {
-    json_t *list = json_array(), *document;
+    json_t *list = json_array();
     int i;
 
     for (i = 0; i < addresses->nelts; i++) {
-        json_array_append_new(list, describe(&APR_ARRAY_IDX(addresses, i, address_t)));
+        json_array_append_new(list, describe(pool, &APR_ARRAY_IDX(addresses, i, address_t)));
     }
-    document = json_pack("{s:s, s:b, s:o}", "identifier", identifier->name, "pass", passed,
-                         "checks", list);
-    json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    putchar('\n');
-    json_decref(document);
+    return acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier", identifier->name,
+                                          "pass", passed, "checks", list));
 }
 
 exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier_t *identifier,
                        const acme_digest_t *digest)
 {
     apr_array_header_t *addresses = apr_array_make(options->pool, 4, sizeof(address_t));
-    SSL_CTX *context;
+    check_t check = {options->pool, NULL, identifier, digest, apr_time_now() + options->wait};
     int i, failed;
 
     for (i = 0; i < options->connect->nelts; i++) {
@@ -193,22 +202,21 @@ exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier
 
         address->given = APR_ARRAY_IDX(options->connect, i, const char *);
         address->outcome = ACME_PROBE_TIMEOUT;
-        if (!resolve(address, options->pool)) {
+        if (!parse(address, options->pool)) {
             return EXIT_USAGE;
         }
     }
-    context = acme_probe_context();
-    if (!context) {
+    check.context = acme_probe_context();
+    if (!check.context) {
         acme_alpn_complain("OpenSSL cannot be initialized");
         return EXIT_FAIL;
     }
-    failed = probe_all(addresses, options->pool, context, identifier, digest,
-                       apr_time_now() + options->wait);
-    SSL_CTX_free(context);
-    if (options->json) {
-        print_json(addresses, identifier, failed == 0);
-    } else {
+    failed = probe_all(addresses, &check);
+    SSL_CTX_free(check.context);
+    if (!options->json) {
         print_text(addresses, identifier);
+    } else if (!print_json(options->pool, addresses, identifier, failed == 0)) {
+        return EXIT_FAIL;
     }
     return failed == 0 ? EXIT_PASS : EXIT_FAIL;
 }

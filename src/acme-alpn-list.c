@@ -2,27 +2,11 @@
 
 #include <stdio.h>
 
-#include <apr_lib.h>
 #include <apr_strings.h>
-
-#include <jansson.h>
 
 static apr_int64_t age_of(const acme_spool_entry_t *entry, apr_time_t now)
 {
     return apr_time_sec(now) - apr_time_sec(entry->written);
-}
-
-/* Whoever writes the spool chooses the names, and must not write to this terminal with them. */
-static const char *printable(apr_pool_t *pool, const char *name)
-{
-    char *copy = apr_pstrdup(pool, name), *character;
-
-    for (character = copy; *character; character++) {
-        if (!apr_isascii(*character) || !apr_isprint(*character)) {
-            *character = '?';
-        }
-    }
-    return copy;
 }
 
 static void print_text(apr_pool_t *pool, const apr_array_header_t *entries, apr_time_t now)
@@ -32,34 +16,34 @@ static void print_text(apr_pool_t *pool, const apr_array_header_t *entries, apr_
     for (i = 0; i < entries->nelts; i++) {
         const acme_spool_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_spool_entry_t);
 
-        printf("%-40s %8" APR_INT64_T_FMT " s  %s\n", printable(pool, entry->name),
+        printf("%-40s %8" APR_INT64_T_FMT " s  %s\n", acme_alpn_printable(pool, entry->name),
                age_of(entry, now),
                entry->state == ACME_OK ? "valid" : acme_error_text(entry->state));
     }
 }
 
-/* The caller drops the reference. A name that is not UTF-8 cannot be in JSON and is null. */
-static json_t *describe(const acme_spool_entry_t *entry, apr_time_t now)
+/* The caller drops the reference. */
+static json_t *describe(apr_pool_t *pool, const acme_spool_entry_t *entry, apr_time_t now)
 {
-    return json_pack("{s:s*, s:I, s:b, s:s, s:s}", "identifier", entry->name, "age",
+    return json_pack("{s:o, s:I, s:b, s:s, s:s}", "identifier",
+                     acme_alpn_json_text(pool, entry->name), "age",
                      (json_int_t)age_of(entry, now), "valid", entry->state == ACME_OK, "reason",
                      acme_error_slug(entry->state), "text", acme_error_text(entry->state));
 }
 
-static int print_json(const char *spool, const apr_array_header_t *entries, apr_time_t now)
+/* Whether all of it was written. */
+static int print_json(apr_pool_t *pool, const char *spool, const apr_array_header_t *entries,
+                      apr_time_t now)
 {
-    json_t *list = json_array(), *document;
-    int i, failed;
+    json_t *list = json_array();
+    int i;
 
     for (i = 0; i < entries->nelts; i++) {
-        json_array_append_new(list,
-                              describe(&APR_ARRAY_IDX(entries, i, acme_spool_entry_t), now));
+        json_array_append_new(
+            list, describe(pool, &APR_ARRAY_IDX(entries, i, acme_spool_entry_t), now));
     }
-    document = json_pack("{s:s, s:o}", "spool", spool, "entries", list);
-    failed = json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    putchar('\n');
-    json_decref(document);
-    return failed;
+    return acme_alpn_print_json(
+        json_pack("{s:o, s:o}", "spool", acme_alpn_json_text(pool, spool), "entries", list));
 }
 
 static apr_int64_t seconds_left(const acme_store_entry_t *entry)
@@ -78,32 +62,35 @@ static void print_store_text(apr_pool_t *pool, const apr_array_header_t *entries
                 ? "never expires"
                 : apr_psprintf(pool, "expires in %" APR_INT64_T_FMT " s", seconds_left(entry));
 
-        printf("%-40s %s  %s\n", printable(pool, entry->name), left,
+        printf("%-40s %s  %s\n", acme_alpn_printable(pool, entry->name), left,
                entry->state == ACME_OK ? "valid" : acme_error_text(entry->state));
     }
 }
 
-static int print_store_json(const char *name, const apr_array_header_t *entries)
+/* The caller drops the reference. */
+static json_t *describe_stored(apr_pool_t *pool, const acme_store_entry_t *entry)
 {
-    json_t *list = json_array(), *document;
-    int i, failed;
+    return json_pack("{s:o, s:o, s:b, s:s, s:s}", "identifier",
+                     acme_alpn_json_text(pool, entry->name), "expires",
+                     entry->left < 0 ? json_null()
+                                     : json_integer((json_int_t)seconds_left(entry)),
+                     "valid", entry->state == ACME_OK, "reason", acme_error_slug(entry->state),
+                     "text", acme_error_text(entry->state));
+}
+
+/* Whether all of it was written. */
+static int print_store_json(apr_pool_t *pool, const char *name,
+                            const apr_array_header_t *entries)
+{
+    json_t *list = json_array();
+    int i;
 
     for (i = 0; i < entries->nelts; i++) {
-        const acme_store_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_store_entry_t);
-
         json_array_append_new(
-            list,
-            json_pack("{s:s*, s:o, s:b, s:s, s:s}", "identifier", entry->name, "expires",
-                      entry->left < 0 ? json_null()
-                                      : json_integer((json_int_t)seconds_left(entry)),
-                      "valid", entry->state == ACME_OK, "reason", acme_error_slug(entry->state),
-                      "text", acme_error_text(entry->state)));
+            list, describe_stored(pool, &APR_ARRAY_IDX(entries, i, acme_store_entry_t)));
     }
-    document = json_pack("{s:s, s:o}", "spool", name, "entries", list);
-    failed = json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    putchar('\n');
-    json_decref(document);
-    return failed;
+    return acme_alpn_print_json(
+        json_pack("{s:o, s:o}", "spool", acme_alpn_json_text(pool, name), "entries", list));
 }
 
 static exit_e list_store(const acme_alpn_options_t *options)
@@ -123,7 +110,8 @@ static exit_e list_store(const acme_alpn_options_t *options)
         return acme_alpn_complain_store(&call, error);
     }
     if (options->json) {
-        return print_store_json(options->store->name, entries) == 0 ? EXIT_PASS : EXIT_FAIL;
+        return print_store_json(options->pool, options->store->name, entries) ? EXIT_PASS
+                                                                              : EXIT_FAIL;
     }
     print_store_text(options->pool, entries);
     return EXIT_PASS;
@@ -144,7 +132,7 @@ exit_e acme_alpn_list(const acme_alpn_options_t *options)
         return acme_alpn_complain_spool(spool.directory, error);
     }
     if (options->json) {
-        return print_json(spool.directory, entries, now) == 0 ? EXIT_PASS : EXIT_FAIL;
+        return print_json(options->pool, spool.directory, entries, now) ? EXIT_PASS : EXIT_FAIL;
     }
     print_text(options->pool, entries, now);
     return EXIT_PASS;

@@ -50,6 +50,12 @@ static exit_e publish_to_store(const acme_alpn_options_t *options,
     return code;
 }
 
+static const char *path_of(const acme_alpn_options_t *options,
+                           const acme_identifier_t *identifier)
+{
+    return apr_pstrcat(options->pool, options->spool, "/", identifier->name, NULL);
+}
+
 exit_e acme_alpn_publish(const acme_alpn_options_t *options,
                          const acme_identifier_t *identifier, const char *value)
 {
@@ -59,7 +65,11 @@ exit_e acme_alpn_publish(const acme_alpn_options_t *options,
         return publish_to_store(options, identifier, value);
     }
     error = acme_spool_publish(options->pool, options->spool, identifier, value);
-    return error == ACME_OK ? EXIT_PASS : acme_alpn_complain_spool(options->spool, error);
+    if (error == ACME_OK) {
+        return EXIT_PASS;
+    }
+    return acme_alpn_complain_spool(
+        error == ACME_SYSTEM_ERROR ? path_of(options, identifier) : options->spool, error);
 }
 
 static exit_e withdraw_from_store(const acme_alpn_options_t *options,
@@ -77,12 +87,6 @@ static exit_e withdraw_from_store(const acme_alpn_options_t *options,
         acme_store_close(connection);
     }
     return code;
-}
-
-static const char *path_of(const acme_alpn_options_t *options,
-                           const acme_identifier_t *identifier)
-{
-    return apr_pstrcat(options->pool, options->spool, "/", identifier->name, NULL);
 }
 
 exit_e acme_alpn_withdraw(const acme_alpn_options_t *options,

@@ -7,8 +7,8 @@ static const struct {
     [ACME_OK] = {"ok", "there is a challenge"},
 
     [ACME_NO_SNI] = {"no-sni", "the client named no server"},
-    [ACME_NAME_INVALID] = {"name-invalid", "the name is neither a DNS name in A-labels nor the "
-                                           "reverse name of an IP address"},
+    [ACME_NAME_INVALID] = {"name-invalid", "the name is neither a DNS name in A-labels nor an "
+                                           "IP address (in a handshake: its reverse name)"},
     [ACME_NAME_NOT_ASCII] = {"name-not-ascii",
                              "the name has characters beyond ASCII; give it in "
                              "A-labels (xn--...)"},

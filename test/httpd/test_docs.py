@@ -140,6 +140,13 @@ def test_reference_has_every_handler() -> None:
     assert handlers == set(re.findall(r"^## Handler `([a-z-]+)`", REFERENCE, re.MULTILINE))
 
 
+def test_default_wait_of_the_check_is_documented() -> None:
+    seconds = found(r"#define DEFAULT_WAIT +apr_time_from_sec\((\d+)\)", TOOL)
+    assert seconds == {"10"}
+    assert found(r"\nDefault: (\d+)s\.\n", MANUAL) == seconds
+    assert found(r"`--wait` \|.*default: (\d+)s \|", section(REFERENCE, "The tool")) == seconds
+
+
 def run_help() -> str:
     tool = os.environ.get("ACME_ALPN_TOOL", REPOSITORY / "acme-alpn")
     return subprocess.run([tool, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -9,19 +9,23 @@ import ssl
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
+from harness import poll
+from harness.acme import skip_where_missing
 from harness.challenge import ANSWERED, REFUSED
-from harness.pki import Authority, Credential
 from harness.checker import SUBJECT_ALT_NAME, san
+from harness.pki import Authority, Credential
 from harness.recipe import ACME, DIGEST, NAME, RIGHT, SAN, Recipe
 from harness.server import REPOSITORY, Httpd
 from harness.spool import KeyAuthorization, Spool
+from harness.upstream import certificate, close, say, serve
 
 TOOL = Path(os.environ.get("ACME_ALPN_TOOL", REPOSITORY / "acme-alpn"))
 DONE, FAILED, USAGE, SPOOL_PROBLEM = 0, 1, 2, 3
@@ -94,6 +98,7 @@ def test_identifier_becomes_its_canonical_form(spool: Spool, given: str, file: s
         ("*.example.test", "use dns-01"),
         ("bücher.test", "A-labels"),
         ("a_b.test", "neither a DNS name"),
+        ("192.0.2.300", "nor an IP address"),
         ("../etc/passwd", "neither a DNS name"),
         ("", "neither a DNS name"),
         (".hidden", "neither a DNS name"),
@@ -123,6 +128,16 @@ def test_remove_takes_only_what_is_its_own(spool: Spool) -> None:
     assert run("remove", NAME, other.digest_base64url, spool=spool.path).returncode == DONE
     assert spool.entries() == []
     assert run("remove", NAME, spool=spool.path).returncode == DONE
+    spool.publish(NAME, other)
+    assert run("remove", NAME, "-", spool=spool.path, stdin=own.text).returncode == FAILED
+    assert run("remove", NAME, "-", spool=spool.path, stdin=other.text).returncode == DONE
+    assert spool.entries() == []
+
+
+def test_add_names_the_entry_that_is_in_the_way(spool: Spool) -> None:
+    (spool.path / NAME).mkdir()
+    done = run("add", NAME, "0" * 64, spool=spool.path)
+    assert (done.returncode, done.stderr) == (SPOOL_PROBLEM, f"acme-alpn: {spool.path}/{NAME}: Is a directory\n")
 
 
 def test_list_tells_what_is_valid_and_why_not(spool: Spool) -> None:
@@ -144,7 +159,20 @@ def test_list_tells_what_is_valid_and_why_not(spool: Spool) -> None:
     }
     assert next(entry for entry in document["entries"] if entry["identifier"] == "old.test")["age"] >= 172800
     lines = run("list", spool=spool.path).stdout.splitlines()
-    assert len(lines) == 4 and lines[2].split()[0] == "good.test" and lines[2].endswith("valid")
+    reason = {line.split()[0]: line.split(" s  ")[1] for line in lines}
+    assert list(reason) == sorted(reasons) and reason["good.test"] == "valid"
+    assert reason["UPPER.test"].startswith("the name is neither a DNS name")
+    assert reason["bad.test"].startswith("the entry is neither a key authorization")
+    assert reason["old.test"] == "the entry is older than AcmeAlpnMaxAge"
+
+
+def test_list_has_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    spool = Spool(Path(os.fsdecode(bytes(tmp_path) + b"/sp\xffool"))).create()
+    spool.publish(os.fsdecode(b"a\xff"))
+    spool.publish("b\u00fc")
+    document = json.loads(run("list", "--json", spool=spool.path).stdout)
+    assert document["spool"] == f"{tmp_path}/sp?ool"
+    assert [entry["identifier"] for entry in document["entries"]] == ["a?", "b\u00fc"]
 
 
 @pytest.mark.parametrize("value", ["-iGWN4LT4DoSH4DtsCUruwXvZ3SOHM7xT39zX07VE7w", "-" * 42 + "A", "-" * 22 + "." + "A" * 43])
@@ -174,6 +202,10 @@ def test_spool_comes_from_the_environment(spool: Spool) -> None:
     environment = {"ACME_ALPN_SPOOL": str(spool.path)}
     assert run("add", NAME, KeyAuthorization.new().text, environment=environment).returncode == DONE
     assert spool.entries() == [NAME]
+    environment = {"ACME_ALPN_SPOOL": str(spool.path / "missing")}
+    assert run("remove", NAME, environment=environment).returncode == SPOOL_PROBLEM
+    assert run("remove", NAME, spool=spool.path, environment=environment).returncode == DONE
+    assert spool.entries() == []
 
 
 @pytest.mark.parametrize("command", [["add", NAME, "0" * 64], ["remove", NAME], ["list"], ["check", NAME]])
@@ -184,7 +216,7 @@ def test_problems_of_the_spool_have_their_exit_code(tmp_path: Path, command: lis
     unsafe = Spool(tmp_path / "unsafe").create()
     unsafe.path.chmod(0o777)
     done = run(*command, spool=unsafe.path)
-    assert done.returncode == SPOOL_PROBLEM and "chmod" in done.stderr or "mode 0755" in done.stderr
+    assert done.returncode == SPOOL_PROBLEM and "mode 0755" in done.stderr
     assert unsafe.entries() == []
 
 
@@ -203,23 +235,24 @@ def test_who_may_not_write_the_spool_is_told(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "arguments, told",
     [
-        [],
-        ["publish", NAME],
-        ["add", NAME],
-        ["add", NAME, "0" * 64, "more"],
-        ["list", "--wait", "1"],
-        ["add", NAME, "0" * 64, "--json"],
-        ["check", NAME, "0" * 64, "--wait", "soon"],
-        ["check", NAME, "0" * 64, "--connect", "127.0.0.1"],
-        ["check", NAME, "0" * 64, "--connect", "127.0.0.1:99999"],
-        ["--unknown"],
+        ([], "usage: "),
+        (["publish", NAME], "'publish' is not a command"),
+        (["add", NAME], "wrong number of arguments"),
+        (["add", NAME, "0" * 64, "more"], "wrong number of arguments"),
+        (["list", "--wait", "1"], "takes --spool and --json"),
+        (["add", NAME, "0" * 64, "--json"], "no other option"),
+        (["check", NAME, "0" * 64, "--wait", "soon"], "'soon' is not a time"),
+        (["check", NAME, "0" * 64, "--connect", "127.0.0.1"], "give HOST:PORT"),
+        (["check", NAME, "0" * 64, "--connect", "127.0.0.1:99999"], "a port from 1 to 65535"),
+        (["--spool", "", "list"], "--spool: give a directory"),
+        (["--unknown"], "--unknown"),
     ],
 )
-def test_wrong_usage_is_told(spool: Spool, arguments: list[str]) -> None:
+def test_wrong_usage_is_told(spool: Spool, arguments: list[str], told: str) -> None:
     done = run(*arguments, spool=spool.path)
-    assert done.returncode == USAGE and done.stderr and not done.stdout
+    assert done.returncode == USAGE and told in done.stderr and not done.stdout
 
 
 def test_help_and_version() -> None:
@@ -237,18 +270,18 @@ def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
     return httpd.start()
 
 
-def check(httpd: Httpd, *arguments: str) -> subprocess.CompletedProcess[str]:
+def check(httpd: Httpd, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     address = str(httpd.listeners["main"])
-    return run("check", *arguments, "--connect", address, spool=httpd.spool.path)
+    return run("check", *arguments, "--connect", address, spool=httpd.spool.path, stdin=stdin)
 
 
 @pytest.mark.parametrize("identifier", [NAME, "192.0.2.7", "2001:db8::7"])
 def test_right_answer_passes(httpd: Httpd, identifier: str) -> None:
     value = httpd.spool.publish(identifier)
-    for arguments in ([identifier], [identifier, value.text], [identifier, value.digest_base64url]):
-        done = check(httpd, *arguments)
+    for arguments in ([identifier], [identifier, value.text], [identifier, value.digest_base64url], [identifier, "-"]):
+        done = check(httpd, *arguments, stdin=value.text)
         assert done.returncode == DONE and done.stdout.startswith(f"PASS {identifier} at "), done.stdout
-    httpd.log.expect(ANSWERED, f"identifier={identifier} ", count=3)
+    httpd.log.expect(ANSWERED, f"identifier={identifier} ", count=4)
 
 
 def test_check_waits_until_it_is_right(httpd: Httpd) -> None:
@@ -326,40 +359,92 @@ class Impostor:
             pass
 
 
+Serve = Callable[[socket.socket], object]
+
+
 @contextmanager
-def listening(serve: object) -> Iterator[str]:
-    """A server for one connection; `serve` gets it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        listener.settimeout(20)
+def listening(*behaviours: Serve, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
+    """A server that gives its first connection to the first behaviour, and so on; the last one takes all others."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with closing(socket.create_server(address, family=family)) as listener:
 
         def accept() -> None:
-            try:
-                serve(listener.accept()[0])  # type: ignore[operator]
-            except OSError:  # the client has its verdict, and goes away
-                pass
+            for number in count():
+                try:
+                    connection = listener.accept()[0]
+                except OSError:  # it is shut down
+                    return
+                threading.Thread(target=guarded, args=(behaviours[min(number, len(behaviours) - 1)], connection)).start()
+
+        def guarded(behave: Serve, connection: socket.socket) -> None:
+            with connection:
+                try:
+                    behave(connection)
+                except OSError:  # the client has its verdict, and goes away
+                    pass
 
         thread = threading.Thread(target=accept)
         thread.start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        host, port = listener.getsockname()[:2]
+        yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-def verdict(address: str, spool: Spool, wait: str = "0") -> str:
-    done = run("check", NAME, DIGEST.hex(), "--connect", address, "--wait", wait, "--json", spool=spool.path)
+def silent(connection: socket.socket) -> None:
+    while connection.recv(1 << 20):
+        pass
+
+
+@contextmanager
+def swallowing() -> Iterator[str]:
+    """As behind a firewall that drops what comes: the queue of connections is full."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener, ExitStack() as waiting:
+        for _ in range(2):
+            connection = waiting.enter_context(closing(socket.socket()))
+            connection.setblocking(False)
+            connection.connect_ex(listener.getsockname())
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def verdicts(spool: Spool, *addresses: str, wait: str = "0") -> list[dict[str, object]]:
+    connect = [option for address in addresses for option in ("--connect", address)]
+    done = run("check", NAME, DIGEST.hex(), *connect, "--wait", wait, "--json", spool=spool.path)
     document = json.loads(done.stdout)
+    assert document["pass"] == all(item["pass"] for item in document["checks"])
     assert done.returncode == (DONE if document["pass"] else FAILED)
-    return str(document["checks"][0]["reason"])
+    assert [item["address"] for item in document["checks"]] == list(addresses)
+    return list(document["checks"])
+
+
+def assert_verdict(address: str, spool: Spool, reason: str, advice: str, wait: str = "0") -> dict[str, object]:
+    """The one address gets this reason, and advice that says this; both forms of the output agree."""
+    verdict = verdicts(spool, address, wait=wait)[0]
+    assert verdict["reason"] == reason
+    if reason == "ok":
+        assert verdict["pass"] is True and verdict["advice"] is None and str(verdict["tls"]).startswith("TLSv1.")
+    else:
+        assert verdict["pass"] is False and verdict["text"] and advice in str(verdict["advice"])
+        done = run("check", NAME, DIGEST.hex(), "--connect", address, "--wait", wait, spool=spool.path)
+        first, second = done.stdout.splitlines()
+        assert first.startswith(f"FAIL {NAME} at {address}: {reason}: {verdict['text']}")
+        assert second.strip() == verdict["advice"]
+    return verdict
 
 
 TWO_NAMES = (SUBJECT_ALT_NAME, san(NAME, "other.test"), False)
+NOT_OURS = "it was not mod_acme_alpn that answered"
 CASES = {
-    "ok": RIGHT,
-    "certificate-ordinary": replace(RIGHT, extensions=(SAN,)),
-    "certificate-wrong-name": replace(RIGHT, extensions=(TWO_NAMES, ACME)),
-    "certificate-not-critical": replace(RIGHT, extensions=(SAN, (ACME[0], ACME[1], False))),
-    "certificate-malformed": replace(RIGHT, extensions=(SAN, (ACME[0], ACME[1][:-1], True))),
-    "certificate-wrong-digest": replace(RIGHT, extensions=(SAN, (ACME[0], b"\x04\x20" + bytes(32), True))),
-    "certificate-not-self-signed": replace(RIGHT, issuer="somebody else"),
+    "ok": (RIGHT, ""),
+    "certificate-ordinary": (replace(RIGHT, extensions=(SAN,)), "something in front of httpd terminates TLS"),
+    "certificate-wrong-name": (replace(RIGHT, extensions=(TWO_NAMES, ACME)), NOT_OURS),
+    "certificate-not-critical": (replace(RIGHT, extensions=(SAN, (ACME[0], ACME[1], False))), NOT_OURS),
+    "certificate-malformed": (replace(RIGHT, extensions=(SAN, (ACME[0], ACME[1][:-1], True))), NOT_OURS),
+    "certificate-wrong-digest": (
+        replace(RIGHT, extensions=(SAN, (ACME[0], b"\x04\x20" + bytes(32), True))),
+        "another ACME client has an entry for the same name",
+    ),
+    "certificate-not-self-signed": (replace(RIGHT, issuer="somebody else"), NOT_OURS),
 }
 
 
@@ -372,36 +457,189 @@ def credential(tmp_path: Path, der: bytes, recipe: Recipe) -> Credential:
 
 @pytest.mark.parametrize("reason", CASES)
 def test_each_check_of_the_certificate(reason: str, tmp_path: Path, spool: Spool) -> None:
-    recipe = CASES[reason]
+    recipe, advice = CASES[reason]
     with listening(Impostor(credential(tmp_path, recipe.build(), recipe)).serve) as address:
-        assert verdict(address, spool) == reason
+        assert_verdict(address, spool, reason, advice)
+
+
+def test_repeated_extension_is_found(spool: Spool) -> None:
+    with listening(serve(certificate([NAME], DIGEST, repeated=True))) as address:
+        assert_verdict(address, spool, "certificate-repeated-extension", NOT_OURS)
 
 
 def test_other_protocol_is_found(tmp_path: Path, spool: Spool) -> None:
     impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT), alpn=("http/1.1",))
     with listening(impostor.serve) as address:
-        assert verdict(address, spool) == "other-protocol"
+        assert_verdict(address, spool, "other-protocol", "something in front of httpd terminates TLS")
 
 
-def test_what_speaks_no_tls_is_found(spool: Spool) -> None:
-    def serve(connection: socket.socket) -> None:
-        with connection:
-            connection.recv(4096)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    with listening(serve) as address:
-        assert verdict(address, spool) == "not-tls"
+HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
-def test_connection_that_is_closed_is_found(spool: Spool) -> None:
-    def serve(connection: socket.socket) -> None:
-        with connection:
-            connection.recv(4096)
-
-    with listening(serve) as address:
-        assert verdict(address, spool) == "closed"
+@pytest.mark.parametrize(
+    "behave, reason, advice",
+    [
+        (say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "not-tls", "the port of the TLS vhosts"),
+        (close, "closed", "httpd's error log says why"),
+        (say(HANDSHAKE_FAILURE), "tls-failed", "httpd's error log says why"),
+    ],
+)
+def test_handshake_that_fails_is_found(spool: Spool, behave: Serve, reason: str, advice: str) -> None:
+    with listening(behave) as address:
+        assert_verdict(address, spool, reason, advice)
 
 
 def test_silence_ends_with_the_wait(spool: Spool) -> None:
-    with listening(lambda connection: connection.recv(1 << 20) and connection.recv(1)) as address:
-        assert verdict(address, spool, wait="1") == "timeout"
+    with listening(silent) as address:
+        assert_verdict(address, spool, "timeout", "all of httpd's children are busy", wait="1")
+
+
+def test_dropped_connection_ends_with_the_wait(spool: Spool) -> None:
+    with swallowing() as address:
+        verdict = assert_verdict(address, spool, "timeout", "let the connection through the firewall", wait="1")
+        assert verdict["detail"]
+
+
+def test_address_that_leads_nowhere_is_found(spool: Spool) -> None:
+    assert_verdict("255.255.255.255:443", spool, "unreachable", "correct the address")
+
+
+# What stands in front of httpd and terminates TLS
+
+
+@contextmanager
+def running(command: list[str], address: str, log: Path) -> Iterator[None]:
+    """A server that runs until the end, in a directory of its own."""
+    host, port = address.split(":")
+    environment = {"PATH": "/usr/sbin:/usr/bin", "HOME": str(log.parent)}
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text()
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex((host, int(port))) == 0
+
+    try:
+        poll.until(listens, 20, f"{command[0]} listens")
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+NGINX = """
+daemon off;
+pid {home}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    {paths}
+    server {{
+        listen {address} ssl;
+        ssl_certificate {credential.certificate};
+        ssl_certificate_key {credential.key};
+    }}
+}}
+"""
+CADDY = """{{
+    admin off
+    auto_https off
+    skip_install_trust
+}}
+https://{name}:{port} {{
+    bind 127.0.0.1
+    tls {credential.certificate} {credential.key}
+}}
+"""
+
+
+def nginx(home: Path, address: str, credential: Credential) -> list[str]:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in kinds)
+    (home / "nginx.conf").write_text(NGINX.format(home=home, paths=paths, address=address, credential=credential))
+    return ["/usr/sbin/nginx", "-c", str(home / "nginx.conf")]
+
+
+def caddy(home: Path, address: str, credential: Credential) -> list[str]:
+    port = address.split(":")[1]
+    (home / "Caddyfile").write_text(CADDY.format(name=NAME, port=port, credential=credential))
+    return ["/usr/bin/caddy", "run", "--config", str(home / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+@pytest.mark.parametrize("server, reason", [(nginx, "refused"), (caddy, "tls-failed")])
+def test_proxy_in_front_is_told(
+    server: Callable[[Path, str, Credential], list[str]],
+    reason: str,
+    tmp_path: Path,
+    spool: Spool,
+    authority: Authority,
+) -> None:
+    skip_where_missing(server.__name__)
+    with closing(socket.create_server(("127.0.0.1", 0))) as chosen:
+        address = f"127.0.0.1:{chosen.getsockname()[1]}"
+    with running(server(tmp_path, address, authority.issue(NAME)), address, tmp_path / "log"):
+        assert_verdict(address, spool, reason, "no such line at that time: something in front of httpd (nginx, Caddy")
+
+
+# Hosts, and several addresses
+
+
+def test_address_may_be_of_ipv6(tmp_path: Path, spool: Spool) -> None:
+    impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT))
+    with listening(impostor.serve, address=("::1", 0)) as address:
+        assert address.startswith("[::1]:")
+        assert_verdict(address, spool, "ok", "")
+
+
+@pytest.mark.parametrize("host", ["no such host", "a" * 300], ids=["space", "long"])
+def test_host_without_address_is_a_verdict_like_others(tmp_path: Path, spool: Spool, host: str) -> None:
+    impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT))
+    assert_verdict(f"{host}:443", spool, "host-unknown", "correct the host name")
+    with listening(impostor.serve) as address:
+        unknown, good = verdicts(spool, f"{host}:443", address)
+    assert (unknown["reason"], good["reason"]) == ("host-unknown", "ok")
+
+
+@pytest.mark.parametrize("hangs", ["127.0.0.1", "127.0.0.2"])
+def test_each_address_of_a_host_is_tried(tmp_path: Path, spool: Spool, hangs: str) -> None:
+    """Whichever comes first: one of the two cases begins with the one that hangs."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 two.test\n127.0.0.2 two.test\n")
+    good = ({"127.0.0.1", "127.0.0.2"} - {hangs}).pop()
+    impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT))
+    with listening(impostor.serve, address=(good, 0)) as address:
+        port = address.split(":")[1]
+        with listening(silent, address=(hangs, int(port))):
+            done = subprocess.run(
+                ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+                + [TOOL, "check", NAME, DIGEST.hex(), "--connect", f"two.test:{port}", "--wait", "5"],
+                stdout=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+    assert done.returncode == DONE and done.stdout.startswith(f"PASS {NAME} at two.test:{port}"), done.stdout
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_one_that_hangs_leaves_another_its_second_attempt(tmp_path: Path, spool: Spool, place: str) -> None:
+    impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT))
+    with listening(close, impostor.serve) as soon, listening(silent) as hangs:
+        addresses = [hangs, soon] if place == "first" else [soon, hangs]
+        reasons = {item["address"]: item["reason"] for item in verdicts(spool, *addresses, wait="4")}
+    assert reasons == {hangs: "timeout", soon: "ok"}
+
+
+def test_one_that_hangs_leaves_another_time_for_a_slow_handshake(tmp_path: Path, spool: Spool) -> None:
+    impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT))
+
+    def slowly(connection: socket.socket) -> None:
+        over.wait(0.8)
+        impostor.serve(connection)
+
+    over = threading.Event()
+    with listening(silent) as hangs, listening(slowly) as slow:
+        found = [item["reason"] for item in verdicts(spool, hangs, slow, wait="8")]
+    assert found == ["timeout", "ok"]
