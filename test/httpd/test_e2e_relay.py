@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from acme.errors import ValidationError
 from conftest import StartHttpd, checked
 from harness import client, poll, registries
 from harness.acme import VALIDATIONS, Pebble, skip_where_missing
 from harness.challenge import ANSWERED, assert_answered
 from harness.hooks import Uacme
 from harness.issuance import SITE, load, names_of, undisturbed
+from harness.order import Order
 from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
@@ -89,15 +91,40 @@ def assert_relayed(httpd: Httpd, port: int, *names: str) -> None:
         httpd.log.expect(ANSWERED, f"identifier={name} .*source=upstream .*upstream=127.0.0.1:{port}", count=VALIDATIONS)
 
 
-def test_openssl_s_server_as_acme_sh_runs_it(httpd: Httpd, authority: Authority, port: int, tmp_path: Path) -> None:
-    value = KeyAuthorization.new()
+def s_server(pem: Path, port: int) -> list[str]:
+    """The command that acme.sh runs."""
+    files = ["-cert", str(pem), "-key", str(pem)]
+    return ["openssl", "s_server", "-www", *files, "-alpn", "acme-tls/1", "-accept", f"127.0.0.1:{port}"]
+
+
+def test_openssl_s_server_as_acme_sh_runs_it(
+    httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path
+) -> None:
+    order = Order(pebble, NAMES[0])
     pem = tmp_path / "challenge.pem"
-    pem.write_bytes(certificate([NAMES[0]], value.digest))
-    command = ["openssl", "s_server", "-www", "-cert", str(pem), "-key", str(pem), "-alpn", "acme-tls/1"]
-    with undisturbed(httpd, authority), running([*command, "-accept", f"127.0.0.1:{port}"], tmp_path / "log"):
+    pem.write_bytes(certificate([NAMES[0]], order.key_authorization.digest))
+    with undisturbed(httpd, authority), running(s_server(pem, port), tmp_path / "log"):
         poll.until(lambda: listens(port), 10, "s_server listens")
-        for _ in range(3):
-            assert_answered(httpd, NAMES[0], value)
+        # A CA like Pebble does not look at all that others look at.
+        assert_answered(httpd, NAMES[0], order.key_authorization)
+        issued = order.finish()
+    assert names_of(issued) == {NAMES[0]}
+    assert_relayed(httpd, port, NAMES[0])
+
+
+def test_openssl_s_server_with_another_clients_certificate(
+    httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path
+) -> None:
+    order = Order(pebble, NAMES[0])
+    pem = tmp_path / "challenge.pem"
+    pem.write_bytes(certificate([NAMES[0]], KeyAuthorization.new().digest))
+    with undisturbed(httpd, authority), running(s_server(pem, port), tmp_path / "log"):
+        poll.until(lambda: listens(port), 10, "s_server listens")
+        with pytest.raises(ValidationError) as refused:
+            order.finish()
+    errors = [body.error.detail for one in refused.value.failed_authzrs for body in one.body.challenges if body.error]
+    assert len(errors) == 1 and "acmeValidation" in errors[0], errors
+    assert_relayed(httpd, port, NAMES[0])
 
 
 def debians_lego() -> Path:
