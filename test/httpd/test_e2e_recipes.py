@@ -1,0 +1,82 @@
+"""The recipes of docs/clients.md get certificates as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness import poll, registries
+from harness.acme import Pebble
+from harness.hooks import TOOL, path_with
+from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, assert_validated, load, names_of, undisturbed
+from harness.pki import Authority
+from harness.server import REPOSITORY, Httpd
+
+CLIENTS = (REPOSITORY / "docs" / "clients.md").read_text()
+CLIENT_TIMEOUT = 120.0
+
+# The recipes check httpd where it listens by default; here it is elsewhere.
+TOOL_WITH_ADDRESS = """#!/bin/sh
+[ "$1" != check ] || set -- "$@" --connect {address} --wait 2s
+exec {tool} "$@"
+"""
+
+
+def recipe(begin: str) -> str:
+    """The indented block that begins with this."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", CLIENTS, re.MULTILINE)
+    matching = [block for block in blocks if block.strip().startswith(begin)]
+    assert len(matching) == 1, begin
+    return re.sub(r"^    ", "", matching[0], flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def lego(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    imports = 'package main\n\nimport (\n\t"errors"\n\t"fmt"\n\t"os/exec"\n)\n'
+    return registries.lego_client(imports + recipe("// Spool"), tmp_path_factory.mktemp("lego"))
+
+
+def issue(
+    lego: Path, httpd: Httpd, pebble: Pebble, directory: Path, address: str, *names: str
+) -> subprocess.CompletedProcess[str]:
+    tool = directory / "acme-alpn"
+    tool.write_text(TOOL_WITH_ADDRESS.format(address=address, tool=TOOL))
+    tool.chmod(0o755)
+    return subprocess.run(
+        [lego, pebble.url, directory / "certificate.pem", *names],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=CLIENT_TIMEOUT * poll.FACTOR,
+        check=False,
+        env={
+            **os.environ,
+            "PATH": path_with(directory),
+            "ACME_ALPN_SPOOL": str(httpd.spool.path),
+            "LEGO_CA_CERTIFICATES": str(pebble.trust),
+        },
+    )
+
+
+def test_program_on_the_lego_library(
+    lego: Path, httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: Path
+) -> None:
+    with undisturbed(httpd, authority):
+        done = issue(lego, httpd, pebble, tmp_path, str(httpd.listeners["main"]), *NAMES)
+    assert done.returncode == 0, done.stdout
+    assert names_of(load(tmp_path / "certificate.pem")) == set(NAMES)
+    assert_validated(httpd, NAMES, checks=1)
+
+
+def test_program_on_the_lego_library_whose_check_fails(
+    lego: Path, httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: Path
+) -> None:
+    before = pebble.validations()
+    with undisturbed(httpd, authority):
+        done = issue(lego, httpd, pebble, tmp_path, f"{NOBODY_THERE}:{httpd.address()[1]}", ASTRAY)
+    assert done.returncode != 0 and f"FAIL {ASTRAY} at {NOBODY_THERE}" in done.stdout, done.stdout
+    assert pebble.validations() == before
