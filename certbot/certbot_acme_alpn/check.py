@@ -1,9 +1,10 @@
 """Handshakes made before the CA is told, whose failed validations count against rate limits."""
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from certbot import errors
@@ -17,7 +18,9 @@ logger = logging.getLogger(__name__)
 # Seconds for all handshakes together: a spool on NFS, or one that rsync feeds, needs a moment.
 WAIT = 10.0
 INTERVAL = 0.25
-WORKERS = 32
+
+# Threads for each address, so that one that is silent holds up no other.
+WORKERS = 16
 
 # How many names to show of those that failed in the same way.
 SHOWN = 5
@@ -28,20 +31,33 @@ Pair = Tuple[Address, Entry]
 def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) -> None:
     """Wait until every address answers rightly for every entry, or raise PluginError."""
     deadline = time.monotonic() + wait
-    pairs = list(itertools.product(addresses, entries))
-    interrupted = threading.Event()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        try:
-            problems = list(pool.map(lambda pair: _problem(pair, deadline, interrupted), pairs))
-        except BaseException:  # certbot turns signals into exceptions, Python does with Ctrl-C
-            interrupted.set()
-            raise
-    failed = [(pair, problem) for pair, problem in zip(pairs, problems) if problem is not None]
+    problems = _problems(entries, addresses, deadline)
+    failed = [(pair, problem) for pair, problem in problems if problem is not None]
     if failed:
         raise errors.PluginError(
             "The CA was not asked to validate, because this would have made it fail (tried for "
             f"{wait:g} seconds):\n" + "\n".join(_report(failed))
             + f"\nWhat httpd logged about it: {error_log.search_command()}")
+
+
+def _problems(entries: Sequence[Entry], addresses: Sequence[Address], deadline: float
+              ) -> List[Tuple[Pair, Optional[str]]]:
+    interrupted = threading.Event()
+    tries: List[Tuple[Pair, "Future[Optional[str]]"]] = []
+    with contextlib.ExitStack() as pools:
+        try:
+            for address in addresses:
+                pool = pools.enter_context(ThreadPoolExecutor(WORKERS))
+                for pair in itertools.product([address], entries):
+                    tries.append((pair, pool.submit(_problem, pair, deadline, interrupted)))
+            for _, each in tries:
+                each.result()
+        except BaseException:  # certbot turns signals into exceptions, Python does with Ctrl-C
+            interrupted.set()
+            for _, each in tries:
+                each.cancel()
+            raise
+    return [(pair, each.result()) for pair, each in tries]
 
 
 def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optional[str]:
