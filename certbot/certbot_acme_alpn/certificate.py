@@ -63,7 +63,8 @@ def _verify_signature(certificate: x509.Certificate) -> None:
     signed, signature = certificate.tbs_certificate_bytes, certificate.signature
     try:
         key = certificate.public_key()
-        if certificate.issuer != certificate.subject:
+        # As they are encoded: to == one string's type is as good as another.
+        if certificate.issuer.public_bytes() != certificate.subject.public_bytes():
             raise InvalidSignature
         algorithm = certificate.signature_hash_algorithm
         if isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:

@@ -2,6 +2,7 @@
 import socket
 import ssl
 import time
+from typing import Optional
 
 from certbot import errors
 
@@ -17,7 +18,8 @@ REFUSED = (
     "httpd refused acme-tls/1 (TLS alert no_application_protocol). Either mod_acme_alpn is not "
     "loaded or is off for this vhost (apachectl -M lists the modules), or it has no valid entry "
     "for the name in the spool that it reads. AALPN0102 in httpd's error log says which file it "
-    "looked for, and what is wrong with it")
+    "looked for, and what is wrong with it; where there is no such line of that time, something in "
+    "front of httpd (nginx, Caddy, a CDN) answered, and terminates TLS")
 OTHER_PROTOCOL = (
     "the server did not choose acme-tls/1, so a CA would see the vhost's own certificate: "
     "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M lists the modules), or "
@@ -59,7 +61,7 @@ def _left(deadline: float) -> float:
 
 def _connect(address: Address, deadline: float) -> socket.socket:
     try:
-        return socket.create_connection((address.host, address.port), _left(deadline))
+        return _connect_any(address, deadline)
     except socket.gaierror as error:
         text = f"the host name cannot be resolved ({error.strerror}): correct it"
     except ConnectionRefusedError:
@@ -70,6 +72,25 @@ def _connect(address: Address, deadline: float) -> socket.socket:
         text = f"no connection ({error.strerror}): make the address reachable"
     raise errors.PluginError(
         f"{text}, or name the address of its TLS vhosts with {addresses.OPTION} HOST:PORT")
+
+
+def _connect_any(address: Address, deadline: float) -> socket.socket:
+    """To the first that answers of what the host name stands for, or the first one's OSError.
+
+    Not socket.create_connection(address), which gives all of the time to each of them.
+    """
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    problem: Optional[OSError] = None
+    for tried, (family, kind, protocol, _, where) in enumerate(found):
+        connection = socket.socket(family, kind, protocol)
+        connection.settimeout(_left(deadline) / (len(found) - tried))
+        try:
+            connection.connect(where)
+            return connection
+        except OSError as error:
+            connection.close()
+            problem = problem or error
+    raise problem or OSError("no address")
 
 
 def _context() -> ssl.SSLContext:

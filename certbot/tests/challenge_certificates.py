@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional, Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
@@ -48,16 +49,20 @@ def general_name(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
+def common_name(text: str, kind: Optional[_ASN1Type] = None) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)])
+
+
 def issue(names: Sequence[str], acme_identifier: Optional[bytes] = value_for(KEY_AUTHORIZATION),
-          critical: bool = True, issuer: str = "challenge", key=None, signer=None,
+          critical: bool = True, issuer: x509.Name = common_name("challenge"), key=None, signer=None,
           more: Sequence[x509.ExtensionType] = ()) -> Issued:
     """By default the right challenge certificate for the only name; None leaves a part out."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     today = datetime.datetime(2020, 1, 1)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "challenge")]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .subject_name(common_name("challenge"))
+        .issuer_name(issuer)
         .serial_number(x509.random_serial_number())
         .not_valid_before(today).not_valid_after(today + datetime.timedelta(days=36500))
         .public_key(key.public_key()))

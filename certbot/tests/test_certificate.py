@@ -6,11 +6,12 @@ import pytest
 from certbot import errors
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.name import _ASN1Type
 
 from certbot_acme_alpn import certificate, identifier
 from certbot_acme_alpn.spool import Entry
 from challenge_certificates import (
-    KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION, issue, value_for)
+    KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION, common_name, issue, value_for)
 
 
 def verify(der: bytes, name: str = "a.example") -> None:
@@ -71,9 +72,13 @@ def test_signed_by_another_key() -> None:
         verify(issue(["a.example"], signer=ec.generate_private_key(ec.SECP256R1())).der)
 
 
-def test_another_issuer() -> None:
+@pytest.mark.parametrize("issuer", [
+    common_name("another"), common_name("Challenge"), common_name("challenge "),
+    common_name("challenge", _ASN1Type.PrintableString)])
+def test_another_issuer(issuer: x509.Name) -> None:
+    """A CA compares the names byte by byte."""
     with pytest.raises(errors.PluginError, match="not signed with its own key"):
-        verify(issue(["a.example"], issuer="another").der)
+        verify(issue(["a.example"], issuer=issuer).der)
 
 
 def test_a_key_that_cannot_be_verified() -> None:

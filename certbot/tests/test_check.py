@@ -1,6 +1,8 @@
 """The handshakes before the CA's, against servers that are right, wrong, late or silent."""
 import itertools
+import pathlib
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -13,7 +15,7 @@ from certbot_acme_alpn import check, identifier
 from certbot_acme_alpn.addresses import Address
 from certbot_acme_alpn.spool import Entry
 from challenge_certificates import (
-    KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION, context, issue, value_for)
+    KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION, common_name, context, issue, value_for)
 from loopback_servers import (
     INTERNAL_ERROR, NO_APPLICATION_PROTOCOL, choosing, dropping, refusing, sending, serving,
     silent, tls, without_alpn)
@@ -94,7 +96,8 @@ def served(issued) -> object:
     (served(issue(["a.example"], value_for(OTHER_KEY_AUTHORIZATION))),
      "the certificate served is for another key authorization"),
     (served(issue(["b.example"])), "the subjectAltName of the certificate served is"),
-    (served(issue(["a.example"], issuer="another")), "the certificate served is not signed with its own"),
+    (served(issue(["a.example"], issuer=common_name("another"))),
+     "the certificate served is not signed with its own"),
     (tls({}.get), "the TLS handshake failed (TLSV1_UNRECOGNIZED_NAME)"),
     (sending(INTERNAL_ERROR), "the TLS handshake failed (TLSV1_ALERT_INTERNAL_ERROR)"),
     (sending(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "what listens there does not speak TLS"),
@@ -110,6 +113,14 @@ def test_failures(answer, expected: str) -> None:
                            "fail (tried for 1 seconds):\n")
     assert f"- a.example at {address}: {expected}" in text
     assert "\nWhat httpd logged about it: grep " in text
+
+
+def test_refusal_may_be_a_proxys() -> None:
+    """nginx's and Go's servers answer so, too, when acme-tls/1 is not theirs."""
+    with serving(sending(NO_APPLICATION_PROTOCOL)) as address:
+        text = failure(address)
+    assert ("where there is no such line of that time, something in front of httpd (nginx, Caddy, "
+            "a CDN) answered, and terminates TLS") in text
 
 
 def test_nothing_listens() -> None:
@@ -130,6 +141,27 @@ def test_a_host_that_cannot_be_resolved() -> None:
     assert "the host name cannot be resolved" in failure(address)
 
 
+def resolving_to(*addresses: Address):
+    """socket.getaddrinfo, where a host name stands for all of these."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address.host, address.port))
+             for address in addresses]
+    return lambda host, port, **_: found
+
+
+def test_next_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dropping() as one, refusing() as other, serving(tls(RIGHT.get)) as right:
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(one, other, right))
+        check.verify(ENTRIES[:1], [Address("many.example", 443)], 6.0)
+
+
+def test_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = time.monotonic()
+    with dropping() as address:
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*[address] * 40))
+        assert "no connection in time" in failure(Address("many.example", 443), wait=1.0)
+    assert time.monotonic() - before < 10
+
+
 def test_the_time_is_kept() -> None:
     before = time.monotonic()
     with serving(silent) as address:
@@ -145,6 +177,31 @@ def test_a_silent_address_hides_no_other() -> None:
             check.verify(entries, [wrong, right], 3.0)
     assert str(right) not in str(raised.value)
     assert "n3.example, n4.example and 45 more at" in str(raised.value)
+
+
+def test_an_address_that_comes_last_holds_up_no_other() -> None:
+    """One that says nothing until all names are right at the other, and is right then."""
+    entries = [Entry(identifier.parse(f"n{i}.example"), KEY_AUTHORIZATION) for i in range(50)]
+    contexts = {entry.identifier.text: context(issue([entry.identifier.text])) for entry in entries}
+    seen, done = set(), threading.Event()
+
+    def first(name: str) -> ssl.SSLContext:
+        seen.add(name)
+        if len(seen) == len(entries):
+            done.set()
+        return contexts[name]
+
+    def last(connection: socket.socket) -> None:
+        done.wait(30)
+        tls(contexts.get)(connection)
+
+    with serving(last) as late, serving(tls(first)) as early:
+        check.verify(entries, [late, early], 30)
+
+
+def test_wait_is_the_documented_one() -> None:
+    manual = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+    assert f"for\n   {check.WAIT:.0f} seconds at most" in manual and check.WAIT == 10
 
 
 def test_an_interruption_is_obeyed() -> None:
