@@ -62,6 +62,10 @@ acme_flight_role_e acme_flights_board(acme_flight_t *flight, acme_flights_t *fli
 void acme_flights_land(acme_flights_t *flights, const acme_flight_t *flight,
                        acme_error_e outcome, const acme_digest_t *digest, apr_time_t now);
 
+/* There will be no answer, which is no reason to remember that there is none: those who follow
+ * board again. */
+void acme_flights_cancel(acme_flights_t *flights, const acme_flight_t *flight);
+
 /* Wait until the flight has landed. Returns 1 with the answer; 0 when the deadline is over or
  * the flight is no longer in the table. */
 int acme_flights_await(acme_error_e *outcome, acme_digest_t *digest, acme_flights_t *flights,

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include <apr_atomic.h>
 
@@ -12,9 +13,10 @@
 #define BUCKETS 256
 #define WAYS    4
 
-/* A lock is held for the time of a copy. Whoever cannot have it goes without the table: it may
- * belong to a process that was stopped or killed. */
-#define LOCK_ATTEMPTS 200
+/* A lock is held for the time of a copy. Whoever cannot have it goes without the table; one
+ * that is held for longer than this belongs to a process that was stopped or killed. */
+#define LOCK_ATTEMPTS   200
+#define LOCK_LONGEST_MS 1000
 
 /* Between two looks at a flight: from this to that. */
 #define SHORTEST_LOOK apr_time_from_msec(1)
@@ -33,7 +35,7 @@ typedef struct {
 } entry_t;
 
 typedef struct {
-    apr_uint32_t locked;
+    apr_uint32_t locked; /* since when, by clock_ms; 0: it is free */
     entry_t entry[WAYS];
 } bucket_t;
 
@@ -79,23 +81,49 @@ static bucket_t *bucket_of(acme_flights_t *flights, const acme_flight_key_t *key
     return &flights->bucket[key->bytes[0] % BUCKETS];
 }
 
-static int lock(bucket_t *bucket)
+/* The same in all processes, never put back, and never 0; modulo 2^32, so only differences are
+ * looked at. */
+static apr_uint32_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return ((apr_uint32_t)now.tv_sec * 1000U + (apr_uint32_t)(now.tv_nsec / 1000000)) | 1;
+}
+
+/* From a process that will not give it back, with what it may have left half written. */
+static int steal(bucket_t *bucket, apr_uint32_t now, apr_uint32_t held)
+{
+    /* Signed: whoever has it may have looked at the clock later. */
+    if ((apr_int32_t)(now - held) <= LOCK_LONGEST_MS ||
+        apr_atomic_cas32(&bucket->locked, now, held) != held) {
+        return 0;
+    }
+    memset(bucket->entry, 0, sizeof(bucket->entry));
+    return 1;
+}
+
+/* 0, or what unlocks it. */
+static apr_uint32_t lock(bucket_t *bucket)
 {
     int attempt;
 
     for (attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
-        if (apr_atomic_cas32(&bucket->locked, 1, 0) == 0) {
-            return 1;
+        apr_uint32_t now = clock_ms(), held = apr_atomic_cas32(&bucket->locked, now, 0);
+
+        if (held == 0 || steal(bucket, now, held)) {
+            return now;
         }
         sched_yield();
     }
     return 0;
 }
 
-/* By exchange, which is a full barrier in every APR; a plain store is not. */
-static void unlock(bucket_t *bucket)
+/* By exchange, which is a full barrier in every APR; a plain store is not. Whoever has lost the
+ * lock in the meantime takes it from nobody. */
+static void unlock(bucket_t *bucket, apr_uint32_t since)
 {
-    apr_atomic_cas32(&bucket->locked, 0, 1);
+    apr_atomic_cas32(&bucket->locked, 0, since);
 }
 
 static entry_t *find(bucket_t *bucket, const acme_flight_key_t *key)
@@ -162,10 +190,11 @@ int acme_flights_recall(acme_error_e *outcome, acme_flights_t *flights,
                         const acme_flight_key_t *key, apr_time_t now)
 {
     bucket_t *bucket = bucket_of(flights, key);
+    apr_uint32_t locked = lock(bucket);
     const entry_t *entry;
     int known;
 
-    if (!lock(bucket)) {
+    if (!locked) {
         return 0;
     }
     entry = find(bucket, key);
@@ -173,7 +202,7 @@ int acme_flights_recall(acme_error_e *outcome, acme_flights_t *flights,
     if (known) {
         *outcome = entry->outcome;
     }
-    unlock(bucket);
+    unlock(bucket, locked);
     return known;
 }
 
@@ -182,12 +211,13 @@ acme_flight_role_e acme_flights_board(acme_flight_t *flight, acme_flights_t *fli
                                       apr_time_t deadline)
 {
     bucket_t *bucket = bucket_of(flights, key);
+    apr_uint32_t locked = lock(bucket);
     acme_flight_role_e role = ACME_FLIGHT_LEADS;
     entry_t *entry;
 
     flight->key = *key;
     flight->number = 0;
-    if (!lock(bucket)) {
+    if (!locked) {
         return role;
     }
     entry = find(bucket, key);
@@ -204,7 +234,7 @@ acme_flight_role_e acme_flights_board(acme_flight_t *flight, acme_flights_t *fli
         entry->key = *key;
         entry->until = deadline;
     }
-    unlock(bucket);
+    unlock(bucket, locked);
     return role;
 }
 
@@ -215,23 +245,48 @@ static entry_t *find_flight(bucket_t *bucket, const acme_flight_t *flight)
     return entry && entry->number == flight->number ? entry : NULL;
 }
 
+/* For those who cannot go without. It takes no longer than a lock is held at most. */
+static apr_uint32_t await_lock(bucket_t *bucket)
+{
+    apr_uint32_t locked;
+
+    while ((locked = lock(bucket)) == 0) {
+        apr_sleep(SHORTEST_LOOK);
+    }
+    return locked;
+}
+
+/* The flight is over, and its entry is what follows of it. */
+static void end(acme_flights_t *flights, const acme_flight_t *flight, const entry_t *result)
+{
+    bucket_t *bucket = bucket_of(flights, &flight->key);
+    apr_uint32_t locked;
+    entry_t *entry;
+
+    if (flight->number == 0) {
+        return;
+    }
+    locked = await_lock(bucket);
+    entry = find_flight(bucket, flight);
+    if (entry && entry->state == FLYING) {
+        *entry = *result;
+    }
+    unlock(bucket, locked);
+}
+
 void acme_flights_land(acme_flights_t *flights, const acme_flight_t *flight,
                        acme_error_e outcome, const acme_digest_t *digest, apr_time_t now)
 {
-    bucket_t *bucket = bucket_of(flights, &flight->key);
-    entry_t *entry;
+    entry_t result = {LANDED, flight->number, flight->key, now, 0, outcome, *digest};
 
-    if (flight->number == 0 || !lock(bucket)) {
-        return;
-    }
-    entry = find_flight(bucket, flight);
-    if (entry && entry->state == FLYING) {
-        entry->state = LANDED;
-        entry->since = now;
-        entry->outcome = outcome;
-        entry->digest = *digest;
-    }
-    unlock(bucket);
+    end(flights, flight, &result);
+}
+
+void acme_flights_cancel(acme_flights_t *flights, const acme_flight_t *flight)
+{
+    static const entry_t nothing;
+
+    end(flights, flight, &nothing);
 }
 
 /* 1: landed, with the answer; 0: not yet; -1: it is not there any more. */
@@ -239,10 +294,11 @@ static int look(acme_error_e *outcome, acme_digest_t *digest, acme_flights_t *fl
                 const acme_flight_t *flight)
 {
     bucket_t *bucket = bucket_of(flights, &flight->key);
+    apr_uint32_t locked = lock(bucket);
     const entry_t *entry;
     int result = -1;
 
-    if (!lock(bucket)) {
+    if (!locked) {
         return 0;
     }
     entry = find_flight(bucket, flight);
@@ -253,7 +309,7 @@ static int look(acme_error_e *outcome, acme_digest_t *digest, acme_flights_t *fl
     } else if (entry) {
         result = 0;
     }
-    unlock(bucket);
+    unlock(bucket, locked);
     return result;
 }
 

@@ -3,7 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "acme_flights.h"
+#include <apr_general.h>
+#include <apr_thread_proc.h>
+
+/* For the locks, which nobody outside sees. */
+#include "../../src/acme_flights.c"
 
 #define NOW    apr_time_from_sec(1768478400)
 #define SECOND apr_time_from_sec(1)
@@ -128,6 +132,102 @@ static void test_clock_that_is_put_back(void **state)
     assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
 }
 
+/* Nothing is remembered of it, and those who follow board again. */
+static void test_flight_that_is_cancelled(void **state)
+{
+    acme_flight_t first;
+
+    (void)state;
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    first = flight;
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_FOLLOWS);
+    acme_flights_cancel(flights, &first);
+    assert_false(acme_flights_await(&outcome, &digest, flights, &flight, 0));
+    assert_false(recall("name", NOW));
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    assert_int_not_equal(flight.number, 0);
+}
+
+static bucket_t *bucket_of_name(const char *name)
+{
+    acme_flight_key_t key = key_of("whom", name);
+
+    return bucket_of(flights, &key);
+}
+
+static void test_whoever_cannot_have_the_lock_goes_without_the_table(void **state)
+{
+    bucket_t *bucket = bucket_of_name("name");
+
+    (void)state;
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    acme_flights_land(flights, &flight, ACME_PROBE_CLOSED, &digest, NOW);
+    /* Whoever has it may have looked at the clock later than those who want it. */
+    apr_atomic_set32(&bucket->locked, clock_ms() + 60 * LOCK_LONGEST_MS);
+    assert_false(recall("name", NOW));
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    assert_int_equal(flight.number, 0);
+    apr_atomic_set32(&bucket->locked, 0);
+    assert_true(recall("name", NOW));
+}
+
+/* And nothing that they may have left half written is believed. */
+static void test_lock_of_the_dead_is_taken(void **state)
+{
+    bucket_t *bucket = bucket_of_name("name");
+
+    (void)state;
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    acme_flights_land(flights, &flight, ACME_PROBE_CLOSED, &digest, NOW);
+    apr_atomic_set32(&bucket->locked, (clock_ms() - 2 * LOCK_LONGEST_MS) | 1);
+    assert_false(recall("name", NOW));
+    assert_int_equal(apr_atomic_read32(&bucket->locked), 0);
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    assert_int_not_equal(flight.number, 0);
+}
+
+static void test_who_has_lost_the_lock_takes_it_from_nobody(void **state)
+{
+    bucket_t *bucket = bucket_of_name("name");
+
+    (void)state;
+    apr_atomic_set32(&bucket->locked, 3);
+    unlock(bucket, 1);
+    assert_int_equal(apr_atomic_read32(&bucket->locked), 3);
+}
+
+/* Longer than anybody tries who can go without. */
+#define HELD apr_time_from_msec(50)
+
+static void *APR_THREAD_FUNC hold(apr_thread_t *thread, void *data)
+{
+    bucket_t *bucket = data;
+
+    (void)thread;
+    apr_sleep(HELD);
+    apr_atomic_set32(&bucket->locked, 0);
+    return NULL;
+}
+
+/* The answer is not lost to those who follow. */
+static void test_who_lands_waits_for_the_lock(void **state)
+{
+    bucket_t *bucket = bucket_of_name("name");
+    apr_thread_t *thread;
+    apr_status_t status;
+    apr_pool_t *pool;
+
+    (void)state;
+    assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
+    assert_int_equal(board("name", NOW), ACME_FLIGHT_LEADS);
+    apr_atomic_set32(&bucket->locked, clock_ms());
+    assert_int_equal(apr_thread_create(&thread, NULL, hold, bucket, pool), APR_SUCCESS);
+    acme_flights_land(flights, &flight, ACME_PROBE_CLOSED, &digest, NOW);
+    assert_int_equal(apr_thread_join(&status, thread), APR_SUCCESS);
+    apr_pool_destroy(pool);
+    assert_true(recall("name", NOW));
+}
+
 /* Whoever finds no room goes alone, and those in the air stay. */
 static void test_full_table(void **state)
 {
@@ -171,10 +271,22 @@ int main(void)
         CASE(test_answer_is_for_those_who_followed_alone),
         CASE(test_no_answer_is_remembered_for_a_second),
         CASE(test_flight_that_never_lands),
+        CASE(test_flight_that_is_cancelled),
+        CASE(test_whoever_cannot_have_the_lock_goes_without_the_table),
+        CASE(test_lock_of_the_dead_is_taken),
+        CASE(test_who_has_lost_the_lock_takes_it_from_nobody),
+        CASE(test_who_lands_waits_for_the_lock),
         CASE(test_clock_that_is_put_back),
         CASE(test_full_table),
         CASE(test_memory_is_bounded_and_takes_the_newest),
     };
 
-    return cmocka_run_group_tests_name("flights", tests, NULL, NULL);
+    int failed;
+
+    if (apr_initialize() != APR_SUCCESS) {
+        return 1;
+    }
+    failed = cmocka_run_group_tests_name("flights", tests, NULL, NULL);
+    apr_terminate();
+    return failed;
 }
