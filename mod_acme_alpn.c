@@ -31,6 +31,7 @@
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_report.h"
 #include "mod_acme_alpn_status.h"
+#include "mod_acme_alpn_waiting.h"
 #include "mod_acme_alpn_watch.h"
 
 APLOG_USE_MODULE(acme_alpn);
@@ -122,6 +123,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         acme_alpn_hello_init(tls_vhosts);
         acme_alpn_certificates_init(config_pool, server);
         acme_alpn_log_init(config_pool);
+        acme_alpn_waiting_init(server, vhosts);
         acme_alpn_store_init(config_pool);
         acme_alpn_relay_init(config_pool, server, vhosts);
         acme_alpn_protocols_allow(config_pool, server);

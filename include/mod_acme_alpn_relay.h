@@ -3,8 +3,9 @@
  * server lacks, and answer with its digest. So whatever responder an ACME client brings along
  * works behind httpd, and a fleet's nodes can ask the one that runs the client.
  *
- * A handshake that waits for an upstream holds a worker. So only so many may:
- * AcmeAlpnUpstream's max of them in the whole server, and never more than half of its workers.
+ * At most AcmeAlpnUpstream's max of handshakes are made with upstreams at once in the whole
+ * server; handshakes for the same name share one. How many workers may wait for one is
+ * mod_acme_alpn_waiting.h's.
  */
 #ifndef MOD_ACME_ALPN_RELAY_H
 #define MOD_ACME_ALPN_RELAY_H

@@ -72,7 +72,7 @@ static const struct {
                                 "has it elsewhere"},
     [ACME_STORE_FAILED] = {"store-failed", "the store answered with an error"},
     [ACME_STORE_BUSY] = {"store-busy",
-                         "all connections of this process to the store were in use"},
+                         "as many handshakes as may wait for a store at once do that already"},
     [ACME_STORE_LEFT_ALONE] = {"store-left-alone",
                                "the store failed within the last 5 seconds and was not asked"},
 

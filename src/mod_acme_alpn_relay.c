@@ -2,11 +2,9 @@
 
 #include <string.h>
 
-#include <apr_atomic.h>
 #include <apr_shm.h>
 #include <apr_strings.h>
 
-#include <ap_mpm.h>
 #include <http_log.h>
 
 #include "acme_flights.h"
@@ -16,18 +14,16 @@
 #include "mod_acme_alpn_names.h"
 #include "mod_acme_alpn_record.h"
 #include "mod_acme_alpn_upstream.h"
+#include "mod_acme_alpn_waiting.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
 /* What outlives a reload: the old children go on using it beside the new ones. Its name changes
  * with its layout. */
-#define SAVED_MEMORY "mod_acme_alpn:relay:1"
-
-/* Beyond a deadline, for whoever is slow to give a place back. */
-#define GRACE apr_time_from_sec(1)
+#define SAVED_MEMORY "mod_acme_alpn:relay:2"
 
 typedef struct {
-    acme_places_t *places;
+    acme_places_t *places; /* of those that ask an upstream themselves */
     acme_flights_t *flights;
 } shared_t;
 
@@ -43,10 +39,6 @@ typedef struct {
 static shared_t *shared; /* NULL: no memory for it */
 static acme_alpn_names_t *names;
 static SSL_CTX *context;
-
-/* How many of this process wait, and how many may; how many may in the whole server. */
-static apr_uint32_t waiting;
-static unsigned int process_places, server_places;
 
 static shared_t *make_shared(apr_pool_t *pool)
 {
@@ -80,23 +72,6 @@ static shared_t *saved_shared(const server_rec *server)
     return data;
 }
 
-static unsigned int half(int number)
-{
-    return number > 1 ? (unsigned int)number / 2 : 1;
-}
-
-/* Ordinary requests keep half of the workers, in the server and in each of its processes. */
-static void count_workers(void)
-{
-    int processes = 1, threads = 1, most_threads;
-
-    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &processes);
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    most_threads = threads > 1 ? threads : 1;
-    server_places = half(processes * most_threads);
-    process_places = half(most_threads);
-}
-
 static int is_any_configured(const apr_array_header_t *vhosts)
 {
     int i;
@@ -116,11 +91,10 @@ void acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
         return;
     }
     names = acme_alpn_names_make(config_pool, server);
-    count_workers();
     shared = saved_shared(server);
     if (!shared) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
-                     "AALPN0030: no shared memory to count relayed handshakes in, so "
+                     "AALPN0032: no shared memory to count relayed handshakes in, so "
                      "AcmeAlpnUpstream is not asked");
     }
 }
@@ -208,12 +182,26 @@ static acme_error_e probe_host(const question_t *question)
     return error;
 }
 
+static acme_error_e ask_upstream(const question_t *question)
+{
+    return question->upstream->address ? probe(question, question->upstream->address)
+                                       : probe_host(question);
+}
+
+/* With one of the upstream's places, of which those who follow need none. */
 static acme_error_e lead(const question_t *question, const acme_flight_t *flight)
 {
-    acme_error_e error = question->upstream->address
-                             ? probe(question, question->upstream->address)
-                             : probe_host(question);
+    apr_time_t now = apr_time_now();
+    acme_error_e error;
+    acme_place_t place;
 
+    if (!acme_places_take(&place, shared->places, (unsigned int)question->upstream->places, now,
+                          question->deadline - now + ACME_ALPN_WAITING_GRACE)) {
+        acme_flights_cancel(shared->flights, flight);
+        return ACME_RELAY_BUSY;
+    }
+    error = ask_upstream(question);
+    acme_places_leave(shared->places, &place);
     acme_flights_land(shared->flights, flight, error, &question->challenge->digest,
                       apr_time_now());
     return error;
@@ -242,26 +230,17 @@ static acme_error_e fly(const question_t *question)
     }
 }
 
-static unsigned int least(unsigned int one, unsigned int other)
+/* Whoever follows a flight waits too: what is scarce is workers. */
+static acme_error_e wait_for_answer(const question_t *question)
 {
-    return one < other ? one : other;
-}
+    acme_alpn_waiting_t waiting;
+    acme_error_e error;
 
-/* Whoever follows a flight takes a place too: what is scarce is workers. */
-static acme_error_e ask_in_place(const question_t *question)
-{
-    apr_time_t now = apr_time_now();
-    unsigned int places = least((unsigned int)question->upstream->places, server_places);
-    acme_error_e error = ACME_RELAY_BUSY;
-    acme_place_t place;
-
-    if (apr_atomic_inc32(&waiting) < process_places &&
-        acme_places_take(&place, shared->places, places, now,
-                         question->deadline - now + GRACE)) {
-        error = fly(question);
-        acme_places_leave(shared->places, &place);
+    if (!acme_alpn_waiting_enter(&waiting, ACME_ALPN_WAITING_UPSTREAM, question->deadline)) {
+        return ACME_RELAY_BUSY;
     }
-    apr_atomic_dec32(&waiting);
+    error = fly(question);
+    acme_alpn_waiting_leave(&waiting);
     return error;
 }
 
@@ -285,7 +264,7 @@ static acme_error_e ask(acme_alpn_challenge_t *challenge, const acme_alpn_upstre
     if (acme_flights_recall(&error, shared->flights, &question.key, apr_time_now())) {
         return error;
     }
-    return ask_in_place(&question);
+    return wait_for_answer(&question);
 }
 
 int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge)

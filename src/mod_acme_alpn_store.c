@@ -11,6 +11,7 @@
 
 #include "acme_store_pool.h"
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_waiting.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -175,19 +176,20 @@ static apr_uint32_t later(apr_uint32_t now, apr_uint32_t milliseconds)
     return now + milliseconds ? now + milliseconds : 1;
 }
 
-/* Whether the store may be asked. Of those who could, when it has been left alone for long
- * enough, one tries, and the others go on leaving it alone until that one knows. */
-static int may_ask(health_t *health)
+/* `until` is the health's. */
+static int is_left_alone(apr_uint32_t until)
 {
-    apr_uint32_t until = apr_atomic_read32(&health->until), now = clock_ms();
+    apr_uint32_t now = clock_ms();
 
-    if (until == 0) {
-        return 1;
-    }
-    if (until - now <= LEFT_ALONE_MS && until != now) {
-        return 0;
-    }
-    return apr_atomic_cas32(&health->until, later(now, LEFT_ALONE_MS), until) == until;
+    return until != 0 && until - now <= LEFT_ALONE_MS && until != now;
+}
+
+/* Of those who could ask, when the store has been left alone for long enough, one tries, and
+ * the others go on leaving it alone until that one knows. */
+static int may_try(health_t *health, apr_uint32_t until)
+{
+    return until == 0 ||
+           apr_atomic_cas32(&health->until, later(clock_ms(), LEFT_ALONE_MS), until) == until;
 }
 
 /* What says something of the store, and not of one entry in it, or of this process. */
@@ -246,23 +248,13 @@ static void report_success(const server_rec *server, acme_alpn_store_t *store)
     }
 }
 
-acme_error_e acme_alpn_store_ask(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store,
-                                 apr_pool_t *pool)
+static acme_error_e find(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store,
+                         apr_interval_time_t timeout)
 {
-    const acme_store_t *settings = store->settings;
     acme_store_call_t call;
     acme_error_e error;
 
-    challenge->source = ACME_ALPN_SOURCE_STORE;
-    challenge->file = apr_pstrcat(pool, settings->name, "#", settings->prefix,
-                                  challenge->identifier.name, NULL);
-    if (!store->pool) {
-        return ACME_SYSTEM_ERROR;
-    }
-    if (!may_ask(store->health)) {
-        return ACME_STORE_LEFT_ALONE;
-    }
-    acme_store_begin(&call, settings, settings->timeout ? settings->timeout : TIMEOUT);
+    acme_store_begin(&call, store->settings, timeout);
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  apr_atomic_read32(&store->health->generation));
     if (is_failure(error)) {
@@ -271,6 +263,39 @@ acme_error_e acme_alpn_store_ask(acme_alpn_challenge_t *challenge, acme_alpn_sto
         report_success(challenge->server, store);
     }
     return error;
+}
+
+/* A store that is left alone takes no worker, and the one who tries it again has one already.
+ */
+static acme_error_e wait_for_answer(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store)
+{
+    apr_interval_time_t timeout = store->settings->timeout ? store->settings->timeout : TIMEOUT;
+    apr_uint32_t until = apr_atomic_read32(&store->health->until);
+    acme_error_e error = ACME_STORE_LEFT_ALONE;
+    acme_alpn_waiting_t waiting;
+
+    if (is_left_alone(until)) {
+        return error;
+    }
+    if (!acme_alpn_waiting_enter(&waiting, ACME_ALPN_WAITING_STORE, apr_time_now() + timeout)) {
+        return ACME_STORE_BUSY;
+    }
+    if (may_try(store->health, until)) {
+        error = find(challenge, store, timeout);
+    }
+    acme_alpn_waiting_leave(&waiting);
+    return error;
+}
+
+acme_error_e acme_alpn_store_ask(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store,
+                                 apr_pool_t *pool)
+{
+    const acme_store_t *settings = store->settings;
+
+    challenge->source = ACME_ALPN_SOURCE_STORE;
+    challenge->file = apr_pstrcat(pool, settings->name, "#", settings->prefix,
+                                  challenge->identifier.name, NULL);
+    return store->pool ? wait_for_answer(challenge, store) : ACME_SYSTEM_ERROR;
 }
 
 const char *acme_alpn_store_name(const acme_alpn_store_t *store)

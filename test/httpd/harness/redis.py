@@ -159,7 +159,7 @@ class Redis:
 class FakeStore:
     """Accepts, and does to each connection what `serve` does, in a thread."""
 
-    def __init__(self, serve: Callable[[socket.socket, threading.Event], None]) -> None:
+    def __init__(self, serve: Callable[[socket.socket, threading.Event], object]) -> None:
         self._serve = serve
         self._over = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)

@@ -80,6 +80,16 @@ def close(connection: socket.socket) -> None:
     connection.recv(65536)
 
 
+def held(until: threading.Event, behaviour: Behaviour = close) -> Behaviour:
+    """What it does once a test says so."""
+
+    def behave(connection: socket.socket) -> None:
+        until.wait(HELD)
+        behaviour(connection)
+
+    return behave
+
+
 class Upstream:
     """Listens on loopback; each connection gets the behaviour of the moment, on a thread of its own."""
 
@@ -114,13 +124,6 @@ class Upstream:
         connection.sendall(b"\x16\x03\x03\x40\x00")
         while not self._over.wait(0.05):
             connection.sendall(b"\x02")
-
-    def slow(self, seconds: float, behaviour: Behaviour) -> Behaviour:
-        def behave(connection: socket.socket) -> None:
-            self._over.wait(seconds)
-            behaviour(connection)
-
-        return behave
 
     def _accept(self) -> None:
         while True:

@@ -1,0 +1,144 @@
+"""How many workers may wait for a store or an upstream that hangs: never so many that ordinary requests wait too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+
+import pytest
+from conftest import StartHttpd
+from harness import client, poll
+from harness.challenge import REFUSED
+from harness.pki import Authority
+from harness.redis import FakeStore
+from harness.server import Httpd
+from harness.upstream import HELD, Upstream, held
+
+SITE = "site.test"
+# A store or an upstream that hangs is given so long, and whoever does not wait for it is told far earlier.
+STORE_HANGS, UPSTREAM_HANGS, AT_ONCE = "60s", "8s", 3.0
+MOST = 16
+
+
+@dataclass
+class Source:
+    """What hangs until it is `over`: its directive, how many have asked it, and what those are told who may not."""
+
+    directive: str
+    asked: Callable[[], int]
+    busy: str
+    over: Event
+
+
+@contextmanager
+def hanging_store() -> Iterator[Source]:
+    over = Event()
+    with FakeStore(lambda *_: over.wait(HELD)) as store:
+        yield Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: store.accepted, "store-busy", over)
+
+
+@contextmanager
+def hanging_upstream() -> Iterator[Source]:
+    over = Event()
+    with Upstream(held(over)) as upstream:
+        directive = f"AcmeAlpnUpstream {upstream} timeout={UPSTREAM_HANGS} max=128 any-name"
+        yield Source(directive, lambda: upstream.connections, "relay-busy", over)
+
+
+@pytest.fixture(params=[hanging_store, hanging_upstream], ids=["store", "upstream"])
+def source(request: pytest.FixtureRequest) -> Iterator[Source]:
+    with request.param() as hanging:
+        yield hanging
+
+
+class Crowd:
+    """Handshakes for one name after the other, none of which gets an answer."""
+
+    def __init__(self, httpd: Httpd, pool: ThreadPoolExecutor) -> None:
+        self._httpd, self._pool = httpd, pool
+        self._count = 0
+        self.waiting: list[Future[client.Answer]] = []
+
+    def next(self) -> Future[client.Answer]:
+        self._count += 1
+        return self._pool.submit(client.handshake, self._httpd.address(), f"crowd{self._count}.test")
+
+    def wait(self, *sources: Source) -> None:
+        """One handshake more, for which each of the sources is asked once more."""
+        wanted = [each.asked() + 1 for each in sources]
+        self.waiting.append(self.next())
+        poll.until(lambda: [each.asked() for each in sources] == wanted, 5, "one more waits")
+
+    def assert_full(self, authority: Authority) -> None:
+        """The next is told at once, and ordinary requests are answered at once, while the others wait."""
+        begin = time.monotonic()
+        assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
+        assert client.https_get(self._httpd.address(), SITE, authority.root).status == 200
+        assert time.monotonic() - begin < AT_ONCE * poll.FACTOR
+        assert not any(each.done() for each in self.waiting)
+
+
+@contextmanager
+def crowd(httpd: Httpd, *sources: Source) -> Iterator[Crowd]:
+    """They wait no longer than the test does."""
+    httpd.log.allow(REFUSED, "reason=(store-|relay-busy |timeout |closed )")
+    httpd.log.allow("AALPN0401", "reason=store-")
+    with ThreadPoolExecutor(MOST) as pool:
+        try:
+            yield Crowd(httpd, pool)
+        finally:
+            for source in sources:
+                source.over.set()
+
+
+def server(httpd: Httpd, authority: Authority, *lines: str) -> Httpd:
+    httpd.server_lines += lines
+    httpd.vhost(SITE, credentials=[authority.issue(SITE)])
+    return httpd.start()
+
+
+def test_half_of_the_server(make_httpd: StartHttpd, authority: Authority, source: Source) -> None:
+    """Of prefork's 6 processes."""
+    httpd = server(make_httpd(mpm="prefork"), authority, source.directive)
+    with crowd(httpd, source) as people:
+        for _ in range(3):
+            people.wait(source)
+        people.assert_full(authority)
+    httpd.log.expect(REFUSED, f"reason={source.busy} ")
+
+
+def test_half_of_one_process(make_httpd: StartHttpd, authority: Authority, source: Source) -> None:
+    """Of 8 threads, though other processes have more of them."""
+    httpd = server(make_httpd(mpm="event"), authority, source.directive)
+    with httpd.only_child(min(httpd.children())), crowd(httpd, source) as people:
+        for _ in range(4):
+            people.wait(source)
+        people.assert_full(authority)
+    httpd.log.expect(REFUSED, f"reason={source.busy} ")
+
+
+def test_last_idle_process(make_httpd: StartHttpd, authority: Authority, source: Source) -> None:
+    """Of the few that run, though half of those that there may be are more."""
+    processes = ("ServerLimit 20", "MaxRequestWorkers 20", "StartServers 3", "MinSpareServers 1", "MaxSpareServers 3")
+    httpd = server(make_httpd(mpm="prefork"), authority, *processes, source.directive)
+    with crowd(httpd, source) as people:
+        for _ in range(2):
+            people.wait(source)
+        people.assert_full(authority)
+    httpd.log.expect(REFUSED, f"reason={source.busy} ")
+
+
+def test_store_and_upstream_take_nothing_from_each_other(make_httpd: StartHttpd, authority: Authority) -> None:
+    """Each has its part of the 3 that may wait; who may not wait for the store goes on to the upstream."""
+    with hanging_store() as store, hanging_upstream() as upstream:
+        httpd = server(make_httpd(mpm="prefork"), authority, store.directive, upstream.directive)
+        with crowd(httpd, store, upstream) as people:
+            people.wait(store)
+            people.wait(upstream)
+            people.assert_full(authority)
+            assert (store.asked(), upstream.asked()) == (1, 1)
+    httpd.log.expect(REFUSED, "source=upstream .*reason=relay-busy ")
