@@ -145,25 +145,17 @@ static void say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
     }
 }
 
-static const char *alert_by(const acme_record_row_t *row)
-{
-    if (!row->alert) {
-        return "";
-    }
-    return row->alert_sent ? "server" : "client";
-}
-
 static void say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
                            const acme_record_row_t *row)
 {
     const char *note;
 
     if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_STRANGERS, c->pool)) {
-        ap_log_cserror(APLOG_MARK, APLOG_WARNING, 0, c,
-                       challenge ? challenge->server : c->base_server,
-                       "AALPN0103: incomplete: %s alert=%s alert-by=%s%s: %s", fields(c, row),
-                       row->alert ? apr_itoa(c->pool, row->alert) : "-", value(alert_by(row)),
-                       note, acme_alpn_outcome_end(c->pool, row));
+        ap_log_cserror(
+            APLOG_MARK, APLOG_WARNING, 0, c, challenge ? challenge->server : c->base_server,
+            "AALPN0103: incomplete: %s alert=%s alert-by=%s%s: %s", fields(c, row),
+            row->alert ? apr_itoa(c->pool, row->alert) : "-",
+            value(acme_alpn_outcome_alert_by(row)), note, acme_alpn_outcome_end(c->pool, row));
     }
 }
 

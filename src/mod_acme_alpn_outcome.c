@@ -80,6 +80,14 @@ void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
     acme_alpn_log_outcome(c, connection->challenge, &row);
 }
 
+const char *acme_alpn_outcome_alert_by(const acme_record_row_t *row)
+{
+    if (!row->alert) {
+        return "";
+    }
+    return row->alert_sent ? "server" : "client";
+}
+
 const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row)
 {
     if (!row->alert) {

@@ -201,6 +201,10 @@ static void outcome_cell(apr_bucket_brigade *out, const acme_record_row_t *row)
                        acme_alpn_outcome_tag(row->outcome));
     if (row->outcome == ACME_RECORD_REFUSED) {
         reason(out, acme_error_slug(row->reason), acme_error_text(row->reason));
+    } else if (row->outcome == ACME_RECORD_INCOMPLETE) {
+        raw(out, "<p class=warn>");
+        text(out, acme_alpn_outcome_end(out->p, row));
+        raw(out, "</p>");
     }
 }
 

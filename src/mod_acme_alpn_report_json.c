@@ -67,6 +67,28 @@ static const char *or_null(const char *text)
     return *text ? text : NULL;
 }
 
+/* In words, why there was no answer; NULL where there was one. */
+static const char *why_not(apr_pool_t *pool, const acme_record_row_t *row)
+{
+    switch (row->outcome) {
+    case ACME_RECORD_REFUSED:
+        return acme_error_text(row->reason);
+    case ACME_RECORD_INCOMPLETE:
+        return acme_alpn_outcome_end(pool, row);
+    default:
+        return NULL;
+    }
+}
+
+/* That ended the handshake, null if none did. */
+static json_t *describe_alert(const acme_record_row_t *row)
+{
+    if (row->outcome != ACME_RECORD_INCOMPLETE || !row->alert) {
+        return json_null();
+    }
+    return json_pack("{s:i, s:s}", "number", row->alert, "by", acme_alpn_outcome_alert_by(row));
+}
+
 static json_t *describe_row(apr_pool_t *pool, const acme_record_row_t *row)
 {
     const char *name = or_null(acme_alpn_report_name(pool, row));
@@ -74,16 +96,16 @@ static json_t *describe_row(apr_pool_t *pool, const acme_record_row_t *row)
     int is_refused = row->outcome == ACME_RECORD_REFUSED;
 
     return json_pack(
-        "{s:s, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:s, s:f}", "time",
+        "{s:s, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:o, s:s, s:f}", "time",
         acme_alpn_report_time(pool, row->ended), "identifier", row->is_identifier ? name : NULL,
         "sni", row->is_identifier ? NULL : name, "peer", row->peer, "vhost",
         or_null(acme_alpn_report_printable(pool, row->vhost)), "tls", or_null(row->tls), "key",
         is_answered ? acme_key_name(row->key_type) : NULL, "source",
         acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
         acme_record_outcome_name(row->outcome), "reason",
-        is_refused ? acme_error_slug(row->reason) : NULL, "text",
-        is_refused ? acme_error_text(row->reason) : NULL, "tag",
-        acme_alpn_outcome_tag(row->outcome), "duration_seconds", in_seconds(row->duration));
+        is_refused ? acme_error_slug(row->reason) : NULL, "text", why_not(pool, row), "alert",
+        describe_alert(row), "tag", acme_alpn_outcome_tag(row->outcome), "duration_seconds",
+        in_seconds(row->duration));
 }
 
 static json_t *describe_rows(apr_pool_t *pool, const acme_alpn_report_t *report)

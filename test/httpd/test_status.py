@@ -12,7 +12,7 @@ from typing import Any, Callable
 import pytest
 from conftest import StartHttpd, checked
 from harness import client, poll
-from harness.challenge import assert_answered, assert_refused, wait_for_rate_limit
+from harness.challenge import assert_answered, assert_incomplete, assert_refused, wait_for_rate_limit
 from harness.pki import Authority
 from harness.server import REPOSITORY, Httpd
 from harness.spool import KeyAuthorization, Spool
@@ -154,10 +154,35 @@ def test_incomplete_handshake_is_told(httpd: Httpd) -> None:
         connection.sendall(outgoing.read())
         assert connection.recv(1)
     httpd.log.expect("AALPN0103", f"identifier={NAME} ")
-    row = as_json(httpd)["handshakes"][0]
-    assert (row["outcome"], row["tag"], row["reason"]) == ("incomplete", "AALPN0103", None)
-    assert as_text(httpd).row(row["peer"], "incomplete")
+    assert_incomplete_is_told(httpd, "the client went away")
     assert metrics(httpd)["acme_alpn_handshakes_incomplete_total"] == before + 1
+
+
+def assert_incomplete_is_told(httpd: Httpd, text: str) -> dict[str, Any]:
+    """The last handshake, in JSON."""
+    row: dict[str, Any] = as_json(httpd)["handshakes"][0]
+    assert (row["outcome"], row["tag"], row["reason"]) == ("incomplete", "AALPN0103", None)
+    assert text in row["text"]
+    assert any(row["text"] in cell for cell in as_text(httpd).row(row["peer"], "incomplete"))
+    return row
+
+
+def test_handshake_that_ends_early_is_told(httpd: Httpd) -> None:
+    """Before it comes to the certificate: no cipher in common. The page tells what the CA will say."""
+    suite = ["-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_SHA256"]
+    assert_incomplete(httpd, lambda: client.s_client(httpd.address(), NAME, *suite), NAME)
+    row = assert_incomplete_is_told(httpd, "this server ended the handshake with the alert handshake failure (40)")
+    assert (row["sni"], row["identifier"], row["alert"]) == (NAME, None, {"number": 40, "by": "server"})
+
+
+def test_client_that_breaks_off_is_told(httpd: Httpd) -> None:
+    """It does not trust a challenge certificate, which no CA's validator minds."""
+    httpd.spool.publish(NAME)
+    wait_for_rate_limit(httpd)
+    client.s_client(httpd.address(), NAME, "-verify_return_error", "-tls1_3")
+    row = assert_incomplete_is_told(httpd, "the client ended the handshake with the alert ")
+    assert row["identifier"] == NAME and row["alert"]["by"] == "client"
+    httpd.log.expect("AALPN0103", f"identifier={NAME} .* alert={row['alert']['number']} alert-by=client: ")
 
 
 def test_answered_handshake_is_told(httpd: Httpd) -> None:
