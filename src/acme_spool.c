@@ -3,9 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +14,8 @@
 #define ROOT_UID 0
 #define ROOT_GID 0
 
-/* As many symbolic links as Linux follows in one path. */
-#define MAX_LINKS 40
-
-/* Of a user with more groups only the primary one is looked at. */
-#define MAX_GROUPS 1024
-
-/* The group of root may write, since its members could become root anyway. */
-static int others_can_write(const struct stat *status)
+/* The group of root may, since its members could become root anyway. */
+int acme_spool_others_can_write(const struct stat *status)
 {
     return (status->st_mode & S_IWOTH) ||
            ((status->st_mode & S_IWGRP) && status->st_gid != ROOT_GID);
@@ -49,7 +40,7 @@ static acme_error_e check_directory(int fd, struct stat *status)
     if (fstat(fd, status) != 0) {
         return ACME_SYSTEM_ERROR;
     }
-    return others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
+    return acme_spool_others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
 }
 
 acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory)
@@ -106,7 +97,7 @@ static acme_error_e check_entry(const struct stat *entry, const struct stat *dir
     if (entry->st_uid != ROOT_UID && entry->st_uid != directory->st_uid) {
         return ACME_ENTRY_OWNER;
     }
-    if (others_can_write(entry)) {
+    if (acme_spool_others_can_write(entry)) {
         return ACME_ENTRY_WRITABLE;
     }
     return entry->st_size > ACME_VALUE_MAX ? ACME_ENTRY_TOO_LARGE : ACME_OK;
@@ -176,118 +167,6 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
         close(fd);
     }
     return error;
-}
-
-/* Whether the group is one of the user's, as initgroups(3) will have it. */
-static int is_member(uid_t user, gid_t primary, gid_t group)
-{
-    const struct passwd *entry = getpwuid(user);
-    gid_t groups[MAX_GROUPS];
-    int count = MAX_GROUPS, i;
-
-    if (!entry || getgrouplist(entry->pw_name, primary, groups, &count) < 0) {
-        return primary == group;
-    }
-    for (i = 0; i < count && groups[i] != group; i++) {
-    }
-    return i < count;
-}
-
-/* What the mode grants; root, who asks when httpd starts, is granted everything anyway. */
-static int user_can_read(const struct stat *directory, uid_t user, gid_t group)
-{
-    const mode_t wanted = S_IROTH | S_IXOTH;
-    mode_t granted = directory->st_mode;
-
-    if (user == ROOT_UID) {
-        return 1;
-    }
-    if (user == directory->st_uid) {
-        granted >>= 6;
-    } else if (is_member(user, group, directory->st_gid)) {
-        granted >>= 3;
-    }
-    return (granted & wanted) == wanted;
-}
-
-acme_error_e acme_spool_check(const char *directory, uid_t user, gid_t group, uid_t *owner)
-{
-    struct stat status;
-    int fd;
-    acme_error_e error = acme_spool_open(&fd, &status, directory);
-
-    if (error != ACME_OK) {
-        return error;
-    }
-    close(fd);
-    *owner = status.st_uid;
-    return user_can_read(&status, user, group) ? ACME_OK : ACME_SPOOL_UNREADABLE;
-}
-
-static int is_safe_parent(const char *path, uid_t owner)
-{
-    struct stat status;
-
-    return stat(path, &status) == 0 && (status.st_uid == ROOT_UID || status.st_uid == owner) &&
-           !others_can_write(&status);
-}
-
-/* Where the symbolic link leads to, NULL if it is none. Freed with the pool. */
-static const char *link_target(apr_pool_t *pool, const char *path)
-{
-    char target[PATH_MAX];
-    ssize_t length = readlink(path, target, sizeof(target));
-
-    return length < 0 ? NULL : apr_pstrmemdup(pool, target, (apr_size_t)length);
-}
-
-/* The path of `name` in the directory `from`, of which "" is the root. */
-static const char *step(apr_pool_t *pool, const char *from, const char *name)
-{
-    const char *slash = strrchr(from, '/');
-
-    if (strcmp(name, ".") == 0) {
-        return from;
-    }
-    if (strcmp(name, "..") == 0) {
-        return slash ? apr_pstrmemdup(pool, from, (apr_size_t)(slash - from)) : from;
-    }
-    return apr_pstrcat(pool, from, "/", name, NULL);
-}
-
-/* Walk the path as the kernel does, one name at a time: whoever can write a directory in which
- * a name is looked up can make the path lead elsewhere. */
-static const char *unsafe_on_the_way(apr_pool_t *pool, const char *path, uid_t owner)
-{
-    const char *at = "", *unsafe = NULL;
-    int links = 0;
-
-    while (*(path += strspn(path, "/")) && links <= MAX_LINKS) {
-        apr_size_t length = strcspn(path, "/");
-        const char *next = step(pool, at, apr_pstrmemdup(pool, path, length));
-        const char *target = link_target(pool, next);
-
-        if (!is_safe_parent(*at ? at : "/", owner)) {
-            unsafe = *at ? at : "/";
-        }
-        path += length;
-        if (target) {
-            links++;
-            at = *target == '/' ? "" : at;
-            path = apr_pstrcat(pool, target, path, NULL);
-        } else {
-            at = next;
-        }
-    }
-    return unsafe;
-}
-
-const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
-{
-    struct stat status;
-
-    return stat(directory, &status) == 0 ? unsafe_on_the_way(pool, directory, status.st_uid)
-                                         : NULL;
 }
 
 /* An entry of anybody else would be refused when it is read. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <apr_hash.h>
+#include <apr_strings.h>
 
 #include <http_log.h>
 #include <unixd.h>
@@ -11,18 +12,24 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-static void report_useless(server_rec *server, const char *spool, acme_error_e error,
+static const char *why_not(apr_pool_t *pool, acme_error_e error, const char *closed)
+{
+    return closed ? apr_psprintf(pool, "httpd's User may not pass %s on the way to it", closed)
+                  : acme_error_text(error);
+}
+
+static void report_useless(server_rec *server, const char *spool, const char *reason,
                            apr_status_t status, acme_alpn_moment_e moment)
 {
     if (moment == ACME_ALPN_AT_CONFIGTEST) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, status, server,
                      "AALPN0003: AcmeAlpnSpool %s: no challenge will be answered from it: %s",
-                     spool, acme_error_text(error));
+                     spool, reason);
     } else {
         ap_log_error(APLOG_MARK, APLOG_ERR, status, server,
                      "AALPN0002: AcmeAlpnSpool %s: no challenge is answered from it until this "
                      "is mended: %s",
-                     spool, acme_error_text(error));
+                     spool, reason);
     }
 }
 
@@ -36,12 +43,13 @@ static void check(apr_pool_t *pool, server_rec *server, const char *spool,
                   acme_alpn_moment_e moment)
 {
     uid_t owner = 0;
-    acme_error_e error =
-        acme_spool_check(spool, ap_unixd_config.user_id, ap_unixd_config.group_id, &owner);
-    const char *parent;
+    const char *parent, *closed;
+    acme_error_e error = acme_spool_check(pool, spool, ap_unixd_config.user_id,
+                                          ap_unixd_config.group_id, &owner, &closed);
 
     if (error != ACME_OK) {
-        report_useless(server, spool, error, error == ACME_SYSTEM_ERROR ? errno : 0, moment);
+        report_useless(server, spool, why_not(pool, error, closed),
+                       error == ACME_SYSTEM_ERROR ? errno : 0, moment);
         return;
     }
     if (is_writable_by_user(owner)) {

@@ -224,6 +224,7 @@ static void add_spool(server_rec *server, const acme_spool_t *spool)
 static void collect_spools(apr_pool_t *pool, const apr_array_header_t *servers)
 {
     apr_size_t i, most = (apr_size_t)servers->nelts;
+    const char *closed;
     uid_t owner;
 
     the.spools = apr_pcalloc(pool, most * sizeof(*the.spools));
@@ -238,8 +239,8 @@ static void collect_spools(apr_pool_t *pool, const apr_array_header_t *servers)
     /* What the start has to say of them is said by mod_acme_alpn_check.c. */
     for (i = 0; i < the.count; i++) {
         the.spools[i].known =
-            acme_spool_check(the.spools[i].spool.directory, ap_unixd_config.user_id,
-                             ap_unixd_config.group_id, &owner);
+            acme_spool_check(pool, the.spools[i].spool.directory, ap_unixd_config.user_id,
+                             ap_unixd_config.group_id, &owner, &closed);
     }
 }
 

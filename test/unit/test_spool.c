@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <apr_general.h>
+
 /* What a look-up and a check of the directory have to say. */
 typedef struct {
     acme_error_e reason;
@@ -30,6 +32,7 @@ typedef struct {
 
 enum { KEPT, DROPPED };
 
+static apr_pool_t *pool;
 static outcome_t *outcome; /* shared with the child that looks as nobody */
 
 /* --- the entry: what kind of file --- */
@@ -513,12 +516,18 @@ static int is_about_the_directory(acme_error_e reason)
            (reason >= ACME_SPOOL_MISSING && reason <= ACME_SPOOL_WRITABLE);
 }
 
+static acme_error_e check_for(uid_t user, gid_t group, uid_t *owner)
+{
+    const char *closed;
+
+    return acme_spool_check(pool, here.spool.directory, user, group, owner, &closed);
+}
+
 static void look(void)
 {
     memset(outcome, 0, sizeof(*outcome));
     memcpy(outcome->digest.bytes, UNTOUCHED_DIGEST, ACME_DIGEST_SIZE);
-    outcome->directory =
-        acme_spool_check(here.spool.directory, geteuid(), getegid(), &outcome->owner);
+    outcome->directory = check_for(geteuid(), getegid(), &outcome->owner);
     errno = 0;
     outcome->reason =
         acme_spool_find(&outcome->digest, &here.spool, &here.identifier, here.now);
@@ -684,10 +693,10 @@ static void test_check_for_another_user(void **state)
     give(here.directory, NOBODY, NOGROUP);
     for (i = 0; i < COUNT(rows); i++) {
         assert_return_code(chmod(here.directory, rows[i].mode), errno);
-        assert_reason(acme_spool_check(here.directory, rows[i].is_owner ? NOBODY : SOMEBODY,
-                                       rows[i].is_group ? NOGROUP : NOGROUP - 1, &owner),
+        assert_reason(check_for(rows[i].is_owner ? NOBODY : SOMEBODY,
+                                rows[i].is_group ? NOGROUP : NOGROUP - 1, &owner),
                       rows[i].reason);
-        assert_reason(acme_spool_check(here.directory, 0, 0, &owner), ACME_OK);
+        assert_reason(check_for(0, 0, &owner), ACME_OK);
     }
 }
 
@@ -718,10 +727,9 @@ static void test_check_for_a_user_with_other_groups(void **state)
     (void)state;
     give(here.directory, NOBODY, NOGROUP);
     assert_return_code(chmod(here.directory, 0750), errno);
-    assert_reason(acme_spool_check(here.directory, SOMEBODY, NOGROUP - 1, &owner),
-                  ACME_SPOOL_UNREADABLE);
+    assert_reason(check_for(SOMEBODY, NOGROUP - 1, &owner), ACME_SPOOL_UNREADABLE);
     has_other_group = 1;
-    assert_reason(acme_spool_check(here.directory, SOMEBODY, NOGROUP - 1, &owner), ACME_OK);
+    assert_reason(check_for(SOMEBODY, NOGROUP - 1, &owner), ACME_OK);
     has_other_group = 0;
 }
 
@@ -757,6 +765,7 @@ int main(void)
     };
     struct CMUnitTest tests[COUNT(rules) + COUNT(times) + COUNT(others)];
     size_t i, n = 0;
+    int failed;
 
     for (i = 0; i < COUNT(rules); i++, n++) {
         tests[n] = unit_case(rules[i].name, test_rule, &rules[i]);
@@ -769,6 +778,11 @@ int main(void)
         tests[n].teardown_func = fixture_teardown;
     }
     memcpy(tests + n, others, sizeof(others));
+    if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        return 1;
+    }
     outcome = shared(sizeof(*outcome));
-    return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
+    failed = cmocka_run_group_tests_name("spool", tests, NULL, NULL);
+    apr_terminate();
+    return failed;
 }
