@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -164,6 +165,7 @@ class FakeStore:
         self._over = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.accepted = 0
+        self.accepted_last = 0.0
 
     @property
     def url(self) -> str:
@@ -175,6 +177,7 @@ class FakeStore:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted_last = time.monotonic()
             self.accepted += 1
             threading.Thread(target=self._guarded, args=(connection,), daemon=True).start()
 
