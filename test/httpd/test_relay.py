@@ -14,6 +14,7 @@ import pytest
 from conftest import StartHttpd
 from harness import client, load, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
+from harness.crowded import Crowded
 from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
@@ -163,6 +164,14 @@ def test_fault_is_refused_in_time_and_told(
     # And the server goes on.
     assert_answered(httpd, NAME, httpd.spool.publish(NAME))
     assert client.https_get(httpd.address(), NAME, authority.root).status == 200
+
+
+def test_connection_that_is_never_made_ends_in_time(make_httpd: StartHttpd, authority: Authority) -> None:
+    with Crowded() as crowded:
+        httpd = relay(make_httpd, authority, crowded, f"timeout={int(TIMEOUT * 1000)}ms")
+        begin = time.monotonic()
+        assert_refused(httpd, NAME, "timeout")
+        assert TIMEOUT <= time.monotonic() - begin < TIMEOUT + SLACK * poll.FACTOR
 
 
 def test_what_there_was_not_is_remembered_for_a_second(

@@ -13,6 +13,7 @@ import pytest
 from conftest import StartHttpd
 from harness import client, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
+from harness.crowded import Crowded
 from harness.errorlog import Record
 from harness.pki import Authority
 from harness.redis import PREFIX, READER, FakeStore, Redis, dripping, sending, silent
@@ -263,16 +264,38 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
     assert not httpd.log.find(FAILS)
 
 
+def duration(record: Record) -> float:
+    """Of the handshake that a line is about, in seconds."""
+    return float(record.text.split("duration=")[1].split("ms")[0]) / 1000
+
+
+def assert_timed_out(httpd: Httpd) -> None:
+    record = assert_refused_and_told(httpd, "store-timeout")
+    httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
+    assert TIMEOUT <= duration(record) <= (TIMEOUT + BESIDE) * poll.FACTOR, record.text
+
+
+@pytest.mark.parametrize("step", ["connect", "tls", "password"])
+def test_each_step_ends_in_time(start: Callable[..., Httpd], tmp_path: Path, step: str) -> None:
+    if step == "connect":
+        with Crowded() as crowded:
+            assert_timed_out(start(f"AcmeAlpnStore redis://{crowded}"))
+        return
+    secret = tmp_path / "secret"
+    secret.write_text("word\n")
+    secret.chmod(0o600)
+    with FakeStore(silent) as store:
+        url = store.url.replace("redis:", "rediss:") if step == "tls" else f"{store.url} passwordfile={secret}"
+        assert_timed_out(start(f"AcmeAlpnStore {url}"))
+        assert store.accepted == 1
+
+
 @pytest.mark.parametrize("serve", [silent, dripping])
 def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve: Callable[..., None]) -> None:
     """Also one that sends a byte now and then, which restarts the time-out of a read."""
     with FakeStore(serve) as store:
         httpd = start(f"AcmeAlpnStore {store.url}")
-        assert_refused_and_told(httpd, "store-timeout")
-        httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
-        line = httpd.log.find(REFUSED, "reason=store-timeout")[0].text
-        duration = float(line.split("duration=")[1].split("ms")[0]) / 1000
-        assert TIMEOUT <= duration <= (TIMEOUT + BESIDE) * poll.FACTOR, line
+        assert_timed_out(httpd)
         accepted = store.accepted
         for _ in range(5):
             assert_refused(httpd, NAME, "store-left-alone")
