@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +70,30 @@ def test_remove_leaves_what_is_another_clients(redis: Redis, url: str) -> None:
         assert redis.run("GET", PREFIX + NAME) == text
     tool(url, "remove", NAME)
     assert redis.run("EXISTS", PREFIX + NAME) == "0"
+
+
+@pytest.mark.parametrize("moment", ["GET", "MULTI", "DEL", "EXEC"])
+def test_remove_leaves_what_another_client_writes_meanwhile(moment: str) -> None:
+    value, other = KeyAuthorization.new(), KeyAuthorization.new()
+    with Redis() as redis:
+
+        def serve(connection: socket.socket, over: threading.Event) -> None:
+            """Pass all on, but before that command another client comes."""
+            with socket.create_connection(("127.0.0.1", redis.port)) as behind:
+                while not over.is_set():
+                    for source in select.select([connection, behind], [], [], 0.1)[0]:
+                        data = source.recv(65536)
+                        if not data:
+                            return
+                        if source is connection and f"\r\n{moment}\r\n".encode() in data:
+                            redis.publish(NAME, other.text)
+                        (behind if source is connection else connection).sendall(data)
+
+        with FakeStore(serve) as between:
+            redis.publish(NAME, value.text)
+            said = tool(f"{between.url}?timeout=10s", "remove", NAME, value.text, code=FAILED)
+            assert "another value" in said
+            assert redis.run("GET", PREFIX + NAME) == other.text
 
 
 def test_list(redis: Redis, url: str) -> None:
