@@ -29,7 +29,8 @@ GOOD = KeyAuthorization.new().text.encode()
 
 NOTICED = 2.0
 TAKEN_OVER = 15.0
-DAY = 24 * 3600
+HOUR = 3600
+DAY = 24 * HOUR
 LINES_PER_SECOND = 10
 
 
@@ -138,6 +139,12 @@ def test_entry_that_becomes_too_old_is_told_once(make_httpd: StartHttpd, authori
     noticed(httpd, ARRIVED, f"file={NAME}: ")
     noticed(httpd, TOO_OLD, f"file={NAME}: ", timeout=10)
     assert time.monotonic() - begin >= 3
+    assert_nothing_more(httpd)
+
+
+def test_temporary_file_that_nobody_renames_is_told_once(httpd: Httpd) -> None:
+    httpd.spool.write(".left-over", b"", age=HOUR - 2)
+    noticed(httpd, LEFT_OVER, "file=.left-over: ", timeout=10)
     assert_nothing_more(httpd)
 
 
