@@ -602,6 +602,28 @@ def test_host_without_address_is_a_verdict_like_others(tmp_path: Path, spool: Sp
     assert (unknown["reason"], good["reason"]) == ("host-unknown", "ok")
 
 
+def check_with(file: Path, place: str, address: str, wait: str) -> subprocess.CompletedProcess[str]:
+    """The tool, which alone sees this file in place of the system's."""
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {place} && exec "$@"', file]
+        + [TOOL, "check", NAME, DIGEST.hex(), "--connect", address, "--wait", wait],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_name_server_that_hangs_does_not_outlast_the_wait(tmp_path: Path) -> None:
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:1\n")
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as name_server:
+        name_server.bind(("127.0.0.77", 53))
+        done = check_with(resolv_conf, "/etc/resolv.conf", "host.invalid.test:443", wait="1")
+    assert done.returncode == FAILED
+    assert ": host-unknown: the host's name has no address (it was not resolved in time)\n" in done.stdout
+
+
 @pytest.mark.parametrize("hangs", ["127.0.0.1", "127.0.0.2"])
 def test_each_address_of_a_host_is_tried(tmp_path: Path, spool: Spool, hangs: str) -> None:
     """Whichever comes first: one of the two cases begins with the one that hangs."""
@@ -612,14 +634,7 @@ def test_each_address_of_a_host_is_tried(tmp_path: Path, spool: Spool, hangs: st
     with listening(impostor.serve, address=(good, 0)) as address:
         port = address.split(":")[1]
         with listening(silent, address=(hangs, int(port))):
-            done = subprocess.run(
-                ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
-                + [TOOL, "check", NAME, DIGEST.hex(), "--connect", f"two.test:{port}", "--wait", "5"],
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            done = check_with(hosts, "/etc/hosts", f"two.test:{port}", wait="5")
     assert done.returncode == DONE and done.stdout.startswith(f"PASS {NAME} at two.test:{port}"), done.stdout
 
 
