@@ -77,8 +77,8 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
         ap_log_error(
             APLOG_MARK, APLOG_ERR, error == ACME_SYSTEM_ERROR ? errno : 0, server,
             "AALPN0021: AcmeAlpnPlaceholder: httpd will not start with a TLS vhost that "
-            "has no certificate, since a placeholder cannot be kept in %s: %s",
-            directory, acme_error_text(error));
+            "has no certificate, since a placeholder cannot be kept in %s: reason=%s: %s",
+            directory, acme_error_slug(error), acme_error_text(error));
     }
 }
 
@@ -91,9 +91,9 @@ static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
     if (error != ACME_OK) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, status, server,
                      "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
-                     "certificate and a placeholder cannot be kept in %s: %s%s",
-                     server->server_hostname, directory, acme_error_text(error),
-                     openssl_text(error, status, pool));
+                     "certificate and a placeholder cannot be kept in %s: reason=%s: %s%s",
+                     server->server_hostname, directory, acme_error_slug(error),
+                     acme_error_text(error), openssl_text(error, status, pool));
         return 0;
     }
     if (is_new) {

@@ -108,22 +108,32 @@ def handshake(
     source: str | None = None,
 ) -> Answer:
     """One handshake with Python's own TLS. With `send`, also what the server said to that."""
-    tls_context = using or context(alpn, version)
-    answer = Answer()
-    _record_messages(tls_context, answer)
     bind = (source, 0) if source else None
     with socket.create_connection(address, TIMEOUT * poll.FACTOR, bind) as connection:
-        try:
-            with tls_context.wrap_socket(connection, server_hostname=name, session=session) as tls:
-                _record(tls, answer)
-                if send:
-                    _exchange(tls, send, answer)
-                    # TLS 1.3 tickets come after the handshake.
-                    answer.session = tls.session
-        except NotOffered as error:
-            answer.chain, answer.error = (), str(error)
-        except (ssl.SSLError, ConnectionError) as error:
-            answer.error = str(error)
+        return handshake_over(connection, name, using or context(alpn, version), session, send)
+
+
+def handshake_over(
+    connection: socket.socket,
+    name: str | None,
+    using: ssl.SSLContext,
+    session: ssl.SSLSession | None = None,
+    send: bytes = b"",
+) -> Answer:
+    """The same on a connection that is there; its time-out is one of the handshake."""
+    answer = Answer()
+    _record_messages(using, answer)
+    try:
+        with using.wrap_socket(connection, server_hostname=name, session=session) as tls:
+            _record(tls, answer)
+            if send:
+                _exchange(tls, send, answer)
+                # TLS 1.3 tickets come after the handshake.
+                answer.session = tls.session
+    except NotOffered as error:
+        answer.chain, answer.error = (), str(error)
+    except (ssl.SSLError, ConnectionError) as error:
+        answer.error = str(error)
     return answer
 
 

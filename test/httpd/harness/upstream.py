@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
@@ -18,6 +19,9 @@ from .pki import common_name, general_name, make_key, unsigned
 # What a connection is given: the accepted socket, which is closed afterwards.
 Behaviour = Callable[[socket.socket], None]
 
+# Ciphers of TLS 1.2 that need no certificate.
+ANONYMOUS = "AECDH:@SECLEVEL=0"
+
 # A state in /proc/net/tcp.
 ESTABLISHED = "01"
 
@@ -26,7 +30,13 @@ HELD = 30.0
 
 
 def certificate(
-    names: Iterable[str], digest: bytes, *, critical: bool = True, value: bytes | None = None, repeated: bool = False
+    names: Iterable[str],
+    digest: bytes,
+    *,
+    critical: bool = True,
+    value: bytes | None = None,
+    repeated: bool = False,
+    issuer: str = "upstream",
 ) -> bytes:
     """A challenge certificate and its key as PEM; with these flaws, if any."""
     key = make_key("p256")
@@ -34,7 +44,7 @@ def certificate(
     oid = x509.ObjectIdentifier(ACME_IDENTIFIER)
     content = b"\x04\x20" + digest if value is None else value
     builder = (
-        unsigned(subject, subject, key)
+        unsigned(subject, common_name(issuer), key)
         .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
         .add_extension(x509.UnrecognizedExtension(oid, content), critical=critical)
     )
@@ -60,12 +70,29 @@ def serve(pem: bytes, *, protocols: Iterable[str] = (PROTOCOL,), version: ssl.TL
     context.set_alpn_protocols(list(protocols))
     if version:
         context.minimum_version = context.maximum_version = version
+    return _handshake(context)
 
+
+def anonymous() -> Behaviour:
+    """A handshake without any certificate, for a client that takes that (see ANONYMOUS)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ANONYMOUS)
+    context.set_alpn_protocols([PROTOCOL])
+    return _handshake(context)
+
+
+def _handshake(context: ssl.SSLContext) -> Behaviour:
     def behave(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as tls:
             tls.recv(1)
 
     return behave
+
+
+def alert(number: int) -> Behaviour:
+    """A fatal alert of TLS in answer to the ClientHello."""
+    return say(b"\x15\x03\x03\x00\x02\x02" + bytes([number]))
 
 
 def say(text: bytes) -> Behaviour:
@@ -88,6 +115,12 @@ def held(until: threading.Event, behaviour: Behaviour = close) -> Behaviour:
         behaviour(connection)
 
     return behave
+
+
+def reset(connection: socket.socket) -> None:
+    """An RST in place of an orderly end."""
+    connection.recv(65536)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Upstream:
