@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
+import pytest
 from conftest import StartHttpd
+from harness.messages import raised
 from harness.server import REPOSITORY
 
 SOURCES = [REPOSITORY / "mod_acme_alpn.c", *sorted((REPOSITORY / "src").glob("*.c"))]
@@ -14,7 +17,8 @@ MESSAGES = (REPOSITORY / "docs" / "messages.md").read_text()
 README = (REPOSITORY / "README").read_text()
 REFERENCE = (REPOSITORY / "docs" / "mod_acme_alpn.md").read_text()
 TROUBLESHOOTING = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
-PLUGIN = "\n".join(path.read_text() for path in sorted((REPOSITORY / "certbot" / "certbot_acme_alpn").glob("*.py")))
+PLUGIN_SOURCES = sorted((REPOSITORY / "certbot" / "certbot_acme_alpn").glob("*.py"))
+PLUGIN = "\n".join(path.read_text() for path in PLUGIN_SOURCES)
 TOOL = (REPOSITORY / "src" / "acme-alpn.c").read_text()
 MANUAL = (REPOSITORY / "docs" / "acme-alpn.1").read_text().replace("\\-", "-")
 
@@ -31,6 +35,20 @@ def code() -> str:
 
 def test_every_message_is_documented_and_exists() -> None:
     assert found(r'"(AALPN\d{4}):', code()) == found(r"\n\| (AALPN\d{4}) \|", MESSAGES)
+
+
+LEVELS = {"EMERG": "emerg", "ERR": "error", "WARNING": "warn", "NOTICE": "notice", "INFO": "info", "DEBUG": "debug"}
+
+
+def test_every_message_has_the_documented_level() -> None:
+    """The level stands before the message, in the call or in the macro that makes it."""
+    level = None
+    levels: dict[str, str | None] = {}
+    for word, tag in re.findall(rf'\bAPLOG_({"|".join(LEVELS)})\b|"(AALPN\d{{4}}):', code()):
+        level = LEVELS[word] if word else level
+        if tag:
+            assert levels.setdefault(tag, level) == level, tag
+    assert levels == dict(re.findall(r"\n\| (AALPN\d{4}) \| (\w+) \|", MESSAGES))
 
 
 def test_every_reason_of_the_module_is_documented_and_exists() -> None:
@@ -120,6 +138,71 @@ def test_reference_has_every_directive_as_the_sources_do() -> None:
         assert (fields["Status"], fields["Module"]) == ("External", "mod_acme_alpn")
 
 
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text()
+
+
+FLEET, SETTINGS = text_of("docs/fleet.md"), text_of("src/acme_store_settings.c")
+
+
+def options_of_stores(manual: str) -> set[str]:
+    return found(r"`([a-z]+)=[A-Z]+`", manual)
+
+
+def test_every_option_of_a_store_is_documented_wherever_stores_are() -> None:
+    known = found(r'\n    \{"([a-z]+)", set_\w+, [01]\}', SETTINGS)
+    assert options_of_stores(section(FLEET, "The store")) == known
+    assert options_of_stores(section(REFERENCE, "AcmeAlpnStore Directive")) == known
+    message = SETTINGS.split("#define ALLOWED")[1].split("\n\n")[0]
+    assert set(re.findall(r"[a-z]+", message)) >= known
+    assert fields_of("AcmeAlpnStore")["Syntax"].startswith("AcmeAlpnStore URL ")
+    assert '"none") == 0' in text_of("src/mod_acme_alpn_config.c")
+    assert "`AcmeAlpnStore none`" in section(REFERENCE, "AcmeAlpnStore Directive")
+
+
+def test_every_option_of_an_upstream_is_documented() -> None:
+    taken = found(r'str(?:n)?cmp\(option, "([a-z-]+)', text_of("src/mod_acme_alpn_upstream.c"))
+    reference = section(REFERENCE, "AcmeAlpnUpstream Directive")
+    assert found(r"\n- `([a-z-]+)", reference) == taken
+    assert found(r"\[([a-z-]+)", fields_of("AcmeAlpnUpstream")["Syntax"]) == taken
+
+
+# A number of the sources, and where the manuals give it: file and words.
+STORE_C, STORE_H, UPSTREAM_H = "src/mod_acme_alpn_store.c", "include/acme_store.h", "include/mod_acme_alpn_upstream.h"
+REFERENCE_MD, FLEET_MD, MESSAGES_MD = "docs/mod_acme_alpn.md", "docs/fleet.md", "docs/messages.md"
+NUMBERS = [
+    (STORE_C, r"TIMEOUT +apr_time_from_msec\((\d+)\)", REFERENCE_MD, r"default `(\d+)ms`"),
+    (STORE_C, r"TIMEOUT +apr_time_from_msec\((\d+)\)", FLEET_MD, r"`timeout=TIME` \| (\d+)ms \|"),
+    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", REFERENCE_MD, r"is left alone for (\d+) s\."),
+    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", FLEET_MD, r"asked again every (\d+) seconds"),
+    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", MESSAGES_MD, r"failed less than (\d+) seconds ago"),
+    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", MESSAGES_MD, r"left alone for (\d+) seconds after each failure"),
+    (STORE_C, r"REPORT_MS     (\d+)\b", MESSAGES_MD, "once a minute while that lasts"),
+    (STORE_H, r'ACME_STORE_PREFIX "(.*)"', REFERENCE_MD, r"what each key begins with; default `(.*)`"),
+    (STORE_H, r'ACME_STORE_PREFIX "(.*)"', FLEET_MD, r"`prefix=TEXT` \| `(.*)` \|"),
+    (STORE_H, r"ACME_STORE_EXPIRY apr_time_from_sec\((\d+ \* \d+ \* \d+)\)", FLEET_MD, r"`expiry=TIME` \| 1d \|"),
+    ("include/acme_store_pool.h", r"ACME_STORE_POOL_MAX (\d+)", FLEET_MD, r"at most (\d+) connections to each store"),
+    ("include/acme_store_pool.h", r"ACME_STORE_POOL_MAX (\d+)", MESSAGES_MD, r"All (\d+) connections of this"),
+    (UPSTREAM_H, r"UPSTREAM_TIMEOUT apr_time_from_sec\((\d+)\)", REFERENCE_MD, r"default `(\d+)s`"),
+    (UPSTREAM_H, r"UPSTREAM_LONGEST apr_time_from_sec\((\d+)\)", REFERENCE_MD, r"All together get (\d+) s\."),
+    (UPSTREAM_H, r"UPSTREAM_PLACES +(\d+)", REFERENCE_MD, r"in the whole server; default (\d+)\b"),
+    (UPSTREAM_H, r"UPSTREAMS_MAX +(\d+)", REFERENCE_MD, "up to eight times"),
+]
+# Those that the manuals write in words.
+IN_WORDS = {
+    "once a minute while that lasts": "60000",
+    r"`expiry=TIME` \| 1d \|": "24 * 60 * 60",
+    "up to eight times": "8",
+}
+
+
+@pytest.mark.parametrize("source, macro, manual, words", NUMBERS)
+def test_number_is_the_documented_one(source: str, macro: str, manual: str, words: str) -> None:
+    assert found(rf"#define (?:ACME_ALPN_)?{macro}", text_of(source)) == (
+        {IN_WORDS[words]} if words in IN_WORDS and found(words, text_of(manual)) else found(words, text_of(manual))
+    )
+
+
 def test_httpd_takes_the_documented_defaults_where_the_reference_says(make_httpd: StartHttpd) -> None:
     httpd = make_httpd()
     httpd.spool.path.rmdir()
@@ -161,6 +244,16 @@ def test_tool_says_what_its_manuals_say() -> None:
     assert codes == found(r"\n\.TP\n\.B (\d)\n", MANUAL) == found(r"\n\| (\d) \|", reference)
 
 
+def test_every_failure_without_a_verdict_is_in_both_manuals() -> None:
+    """Exit code 1 is not only an address that failed."""
+    complaints = found(r'acme_alpn_complain\("([^":]+)[^;]*;\s*(?:return|code =) EXIT_FAIL;', TOOL)
+    assert len(complaints) == 2
+    in_page = re.search(r"\n\.TP\n\.B 1\n(.*?)\n\.TP", MANUAL, re.DOTALL)
+    in_reference = re.search(r"\n\| 1 \| (.*) \|", section(REFERENCE, "The tool"))
+    for told in (in_page, in_reference):
+        assert told and all(complaint in told[1].replace("\n", " ") for complaint in complaints)
+
+
 def test_every_option_of_the_certbot_plugin_is_documented() -> None:
     options = {f"--acme-alpn-{name}" for name in found(r'\badd\("([a-z-]+)"', PLUGIN)}
     spool = found(r'\nDEFAULT = "(/.*)"', PLUGIN).pop()
@@ -172,17 +265,29 @@ def test_every_option_of_the_certbot_plugin_is_documented() -> None:
 
 
 def test_every_problem_that_the_plugin_reports_is_in_the_troubleshooting() -> None:
-    text = re.sub(r'"\s*f?"', "", PLUGIN)
+    """test_troubleshooting.py has the converse: it provokes each row."""
     rows = quoted(section(TROUBLESHOOTING, "What certbot says"))
-    missing = [row for row in rows if row not in text]
-    assert not missing, f"the plugin does not say {missing}"
-    wording = re.findall(r'^(?:REFUSED|OTHER_PROTOCOL|NO_TLS|CLOSED) = \(?\s*f?"([^"]+)"', text, re.MULTILINE)
-    assert len(wording) == 4
-    for phrase in wording:
-        assert any(phrase.startswith(row) for row in rows), phrase
-    handshake = re.sub(r'"\s*f?"', "", (REPOSITORY / "certbot/certbot_acme_alpn/handshake.py").read_text())
-    for phrase in found(r'\btext = f?"([^"{(]+)', handshake):
-        assert any(row.startswith(phrase.strip()[:14]) for row in rows) or phrase.startswith("no connection"), phrase
+    said = {text for source in PLUGIN_SOURCES for text in raised(source)}
+    assert len(said) > 30
+    assert not {text for text in said if not any(row in text for row in rows)}
+
+
+HOOKS = sorted((REPOSITORY / "conf" / "hooks").iterdir())
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)
+def test_every_variable_of_a_hook_is_documented(hook: Path) -> None:
+    """What it reads itself, and ACME_ALPN_SPOOL, which the tool reads."""
+    text = hook.read_text()
+    comments, script = (
+        "\n".join(line for line in text.splitlines() if line.startswith("#") == is_comment)
+        for is_comment in (True, False)
+    )
+    taken = found(r"\$\{?(ACME_ALPN\w*)", script) | found(r'#define SPOOL_VARIABLE +"(\w+)"', TOOL)
+    assert found(r"\bACME_ALPN\w*", comments) == taken
+    clients = text_of("docs/clients.md")
+    assert taken <= found(r"`(ACME_ALPN\w*)", clients)
+    assert found(r"(?m)^addresses=\$\{ACME_ALPN_CHECK:-(.*)\}$", text) == found(r"(?s)ACME_ALPN_CHECK.*?default (\S+)\)", comments)
 
 
 def test_every_reason_that_users_see_has_a_cure() -> None:

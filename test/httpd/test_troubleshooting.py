@@ -479,7 +479,7 @@ CERTBOT_ROWS: dict[str, Plugin] = {
     "is not allowed:": lambda stage, _: plugin.problem(plugin.part("addresses").parse, "nonsense"),
     "does not exist: install mod_acme_alpn": plugin_uses_a_spool(lambda path: None),
     "cannot be looked at:": plugin_uses_a_spool(under_a_file),
-    "is not a directory: --acme-alpn-spool takes": plugin_uses_a_spool(lambda path: path.write_text("")),
+    "is not a directory": plugin_uses_a_spool(lambda path: path.write_text("")),
     "who can write to it can get certificates for every name": plugin_uses_a_spool(of_mode(0o777)),
     "is not writable by the user that certbot runs as": plugin_is_a_stranger(group=65534),
     "httpd ignores files that belong neither to root nor to the owner of the directory": plugin_is_a_stranger(group=0),
