@@ -96,6 +96,10 @@ typedef enum {
 /* The slug of a reason: lower case, digits and hyphens. Static, never NULL. */
 const char *acme_error_slug(acme_error_e error);
 
+/* Whether a source just has no such challenge, as opposed to something that is to be mended.
+ * Whoever has a store or an upstream need not have a spool. */
+int acme_error_is_lack(acme_error_e error);
+
 /* A reason in words, without a full stop. Static, never NULL. */
 const char *acme_error_text(acme_error_e error);
 

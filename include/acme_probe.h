@@ -19,6 +19,7 @@ typedef struct {
     acme_digest_t digest; /* with ACME_OK: what it carries */
     const char *detail; /* OpenSSL's or the system's words, or NULL; static or from the pool */
     const char *tls;    /* the TLS version, NULL before it was negotiated; static */
+    int is_connected;   /* whether it has come to the handshake */
 } acme_probe_t;
 
 /* What the handshakes of a process share: TLS 1.2 or later, acme-tls/1 alone offered, no
@@ -44,5 +45,11 @@ int acme_probe_mark_relayed(SSL_CTX *context);
 acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
                         apr_sockaddr_t *address, const acme_identifier_t *identifier,
                         apr_time_t deadline);
+
+/* The same for one of several addresses, which is connected to until `connected` at the latest,
+ * so that something is left for the others. */
+acme_error_e acme_probe_within(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
+                               apr_sockaddr_t *address, const acme_identifier_t *identifier,
+                               apr_time_t connected, apr_time_t deadline);
 
 #endif

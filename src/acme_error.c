@@ -148,3 +148,17 @@ const char *acme_error_text(acme_error_e error)
 {
     return errors[known(error)].text;
 }
+
+int acme_error_is_lack(acme_error_e error)
+{
+    switch (error) {
+    case ACME_NO_ENTRY:
+    case ACME_SPOOL_MISSING:
+    case ACME_RELAY_FOREIGN_NAME:
+    case ACME_RELAY_LOOP:
+    case ACME_PROBE_REFUSED:
+        return 1;
+    default:
+        return 0;
+    }
+}

@@ -180,18 +180,19 @@ static acme_error_e talk(acme_probe_t *probe, SSL *ssl, apr_socket_t *connection
     return judge(&probe->digest, ssl, identifier);
 }
 
-acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
-                        apr_sockaddr_t *address, const acme_identifier_t *identifier,
-                        apr_time_t deadline)
+acme_error_e acme_probe_within(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
+                               apr_sockaddr_t *address, const acme_identifier_t *identifier,
+                               apr_time_t connected, apr_time_t deadline)
 {
     apr_socket_t *connection;
     SSL *ssl;
 
     memset(probe, 0, sizeof(*probe));
-    probe->outcome = open_connection(&connection, &probe->detail, pool, address, deadline);
+    probe->outcome = open_connection(&connection, &probe->detail, pool, address, connected);
     if (probe->outcome != ACME_OK) {
         return probe->outcome;
     }
+    probe->is_connected = 1;
     ssl = SSL_new(context);
     probe->outcome =
         ssl ? talk(probe, ssl, connection, identifier, deadline) : ACME_SYSTEM_ERROR;
@@ -199,4 +200,11 @@ acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
     ERR_clear_error();
     apr_socket_close(connection);
     return probe->outcome;
+}
+
+acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
+                        apr_sockaddr_t *address, const acme_identifier_t *identifier,
+                        apr_time_t deadline)
+{
+    return acme_probe_within(probe, pool, context, address, identifier, deadline, deadline);
 }

@@ -142,50 +142,55 @@ void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server,
     }
 }
 
-static int is_unreachable(acme_error_e error)
-{
-    return error == ACME_PROBE_NOBODY_LISTENS || error == ACME_PROBE_UNREACHABLE;
-}
-
-static acme_error_e probe(const question_t *question, apr_sockaddr_t *address)
+/* Returns whether somebody was there to answer: *error. */
+static int probe(acme_error_e *error, const question_t *question, apr_sockaddr_t *address,
+                 apr_time_t connected)
 {
     acme_probe_t answer;
 
     acme_record_count(acme_alpn_record_get(), ACME_RECORD_RELAYS);
-    acme_probe(&answer, question->pool, context, address, &question->challenge->identifier,
-               question->deadline);
+    *error = acme_probe_within(&answer, question->pool, context, address,
+                               &question->challenge->identifier, connected, question->deadline);
     question->challenge->digest = answer.digest;
     question->challenge->detail = answer.detail;
-    return answer.outcome;
+    return answer.is_connected;
 }
 
-/* The first of the host's addresses that can be reached. */
+/* The first of the host's addresses that can be reached; each has its share of the time, since
+ * one that swallows packets says nothing. */
 static acme_error_e probe_host(const question_t *question)
 {
+    int is_there = 0, i;
     acme_addresses_t found;
     acme_error_e error;
-    int i;
 
     if (!question->upstream->resolver) {
         return ACME_SYSTEM_ERROR;
     }
     error = acme_resolver_ask(&found, question->upstream->resolver, question->deadline);
-    for (i = 0; i < found.count && (i == 0 || is_unreachable(error)); i++) {
+    for (i = 0; i < found.count && !is_there; i++) {
+        apr_time_t now = apr_time_now();
         apr_sockaddr_t *address;
 
-        error =
-            apr_sockaddr_info_get(&address, found.address[i], APR_UNSPEC,
-                                  question->upstream->port, 0, question->pool) == APR_SUCCESS
-                ? probe(question, address)
-                : ACME_PROBE_HOST_UNKNOWN;
+        error = ACME_PROBE_HOST_UNKNOWN;
+        if (apr_sockaddr_info_get(&address, found.address[i], APR_UNSPEC,
+                                  question->upstream->port, 0, question->pool) == APR_SUCCESS) {
+            is_there = probe(&error, question, address,
+                             now + (question->deadline - now) / (found.count - i));
+        }
     }
     return error;
 }
 
 static acme_error_e ask_upstream(const question_t *question)
 {
-    return question->upstream->address ? probe(question, question->upstream->address)
-                                       : probe_host(question);
+    acme_error_e error;
+
+    if (!question->upstream->address) {
+        return probe_host(question);
+    }
+    probe(&error, question, question->upstream->address, question->deadline);
+    return error;
 }
 
 /* With one of the upstream's places, of which those who follow need none. */
@@ -285,9 +290,17 @@ acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *p
     for (i = 0; i < upstreams->nelts && result != ACME_OK; i++) {
         const acme_alpn_upstream_t *upstream =
             APR_ARRAY_IDX(upstreams, i, acme_alpn_upstream_t *);
+        acme_alpn_challenge_t asked = *challenge;
+        acme_error_e error;
 
-        if ((is_known || upstream->any_name) && apr_time_now() < latest) {
-            result = ask(challenge, upstream, pool, latest);
+        if ((!is_known && !upstream->any_name) || apr_time_now() >= latest) {
+            continue;
+        }
+        error = ask(&asked, upstream, pool, latest);
+        /* What is to be mended is not hidden by one that just has no such challenge. */
+        if (!acme_error_is_lack(error) || acme_error_is_lack(result)) {
+            *challenge = asked;
+            result = error;
         }
     }
     return result;

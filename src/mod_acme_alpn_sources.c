@@ -7,28 +7,12 @@
 #include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_trace.h"
 
-/* Whether a source just has no such challenge, as opposed to something that is to be mended.
- * Whoever has a store or an upstream need not have a spool. */
-static int is_mere_lack(acme_error_e error)
-{
-    switch (error) {
-    case ACME_NO_ENTRY:
-    case ACME_SPOOL_MISSING:
-    case ACME_RELAY_FOREIGN_NAME:
-    case ACME_RELAY_LOOP:
-    case ACME_PROBE_REFUSED:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
 /* A source has been asked: its word stands, unless it has less to say than those before it. */
 static void hear(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *result,
                  const acme_alpn_challenge_t *asked, acme_error_e error)
 {
     acme_alpn_trace_asked(c, asked, error);
-    if (!is_mere_lack(error) || (is_mere_lack(*result) && error != *result)) {
+    if (!acme_error_is_lack(error) || (acme_error_is_lack(*result) && error != *result)) {
         *challenge = *asked;
         *result = error;
     }

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Event
 
 import pytest
@@ -15,19 +16,23 @@ from conftest import StartHttpd
 from harness import client, load, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
 from harness.crowded import Crowded
+from harness.errorlog import Record
 from harness.pki import Authority
+from harness.redis import Redis
 from harness.responders import REASONS, Asked, failing
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
 from harness.status import LOCATION, MODULES, assert_told
-from harness.upstream import Upstream, certificate, close, held, say, serve
+from harness.upstream import Upstream, certificate, close, give_addresses, held, say, serve, swallowing
 
 NAME, ALIAS, WILD = "relayed.test", "alias.test", "*.wild.test"
-NODE = "node.test"
+NODE, HOST = "node.test", "host.test"
 LINES_PER_SECOND = 10
 TIMEOUT = 0.5
 # What a handshake may take beyond the time-out, on a busy machine.
 SLACK = 1.5
+# What a server says that knows no such protocol (RFC 7301 section 3.2).
+LACKS = say(b"\x15\x03\x03\x00\x02\x02\x78")
 
 
 @pytest.fixture
@@ -36,14 +41,17 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def server(make_httpd: StartHttpd, authority: Authority, *directives: str) -> Httpd:
-    httpd = make_httpd(modules=MODULES)
+def set_up(httpd: Httpd, authority: Authority, *directives: str) -> Httpd:
     # In each process as many threads as the tests let wait, twice; each source is told of at this level.
     threads = [] if httpd.mpm == "prefork" else ["ThreadsPerChild 16", "MaxRequestWorkers 96"]
     httpd.server_lines += ["LogLevel acme_alpn:debug", *threads, *directives, *LOCATION]
     vhost = httpd.vhost(NAME, ALIAS, credentials=[authority.issue(NAME)])
     vhost.lines.append(f"ServerAlias {WILD}")
-    return httpd.start()
+    return httpd
+
+
+def server(make_httpd: StartHttpd, authority: Authority, *directives: str) -> Httpd:
+    return set_up(make_httpd(modules=MODULES), authority, *directives).start()
 
 
 def relay(make_httpd: StartHttpd, authority: Authority, upstream: object, *options: str) -> Httpd:
@@ -54,6 +62,11 @@ def timed(httpd: Httpd, name: str) -> tuple[client.Answer, float]:
     begin = time.monotonic()
     answer = client.handshake(httpd.address(), name)
     return answer, time.monotonic() - begin
+
+
+def duration(line: Record) -> float:
+    """Of a handshake, in seconds."""
+    return float(line.text.split("duration=")[1].split("ms")[0]) / 1000
 
 
 def forget() -> None:
@@ -163,6 +176,31 @@ def test_what_there_was_not_is_remembered_for_a_second(
     value = KeyAuthorization.new()
     upstream.behaviour = serve(certificate([NAME], value.digest))
     assert_answered(httpd, NAME, value)
+
+
+def test_default_time(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    httpd = relay(make_httpd, authority, upstream)
+    line = assert_refused(httpd, NAME, "timeout")
+    assert 2 <= duration(line) < 2 + SLACK * poll.FACTOR
+
+
+def test_store_comes_before_the_upstream_which_is_asked_while_that_is_down(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    with Redis() as redis:
+        httpd = server(make_httpd, authority, f"AcmeAlpnUpstream {upstream}", f"AcmeAlpnStore {redis.url}")
+        value = KeyAuthorization.new()
+        upstream.behaviour = serve(certificate([NAME], value.digest))
+        assert_answered(httpd, NAME, redis.publish(NAME))
+        assert upstream.connections == 0
+        redis.withdraw(NAME)
+        assert_answered(httpd, NAME, value)
+        assert upstream.connections == 1
+        redis.kill()
+        for connections in (2, 3):
+            assert_answered(httpd, NAME, value)
+            assert upstream.connections == connections
+    httpd.log.expect("AALPN0401", level="error")
 
 
 def test_answer_is_not_remembered(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
@@ -289,6 +327,42 @@ def test_upstreams_are_asked_in_their_order(make_httpd: StartHttpd, authority: A
         assert (first.connections, upstream.connections) == (2, 1)
 
 
+def test_upstream_that_just_lacks_the_name_does_not_hide_one_that_fails(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    upstream.behaviour = LACKS
+    with Upstream(close) as first, Upstream(LACKS) as last:
+        lines = [f"AcmeAlpnUpstream {each}" for each in (last, first, upstream)]
+        httpd = server(make_httpd, authority, *lines)
+        line = assert_refused(httpd, NAME, "closed")
+        assert f"upstream={first}" in line.text
+        assert [each.connections for each in (last, first, upstream)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("lost", ["refusing", "swallowing"])
+def test_next_address_of_a_host(make_httpd: StartHttpd, authority: Authority, upstream: Upstream, lost: str) -> None:
+    """Also where the first one says nothing at all, which costs its share of the time."""
+    value, port = KeyAuthorization.new(), upstream.address[1]
+    upstream.behaviour = serve(certificate([NAME], value.digest))
+    httpd = make_httpd(modules=MODULES)
+    give_addresses(httpd, HOST, "127.0.0.2", upstream.address[0])
+    with swallowing(("127.0.0.2", port)) if lost == "swallowing" else nullcontext():
+        set_up(httpd, authority, f"AcmeAlpnUpstream {HOST}:{port} timeout=4s").start()
+        assert_answered(httpd, NAME, value)
+        assert upstream.connections == 1
+
+
+def test_address_that_takes_the_connection_is_the_last(
+    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
+) -> None:
+    """And has all the time that is left for its handshake."""
+    httpd = make_httpd(modules=MODULES)
+    give_addresses(httpd, HOST, upstream.address[0], "127.0.0.2")
+    set_up(httpd, authority, f"AcmeAlpnUpstream {HOST}:{upstream.address[1]} timeout=1s").start()
+    line = assert_refused(httpd, NAME, "timeout")
+    assert duration(line) >= 1 and upstream.connections == 1
+
+
 def test_host_that_is_a_name(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     httpd = relay(make_httpd, authority, f"localhost:{upstream.address[1]}")
     for _ in range(3):
@@ -316,7 +390,7 @@ def test_upstream_that_fails_cannot_flood_the_log_nor_hide_the_spools_state(
     if flood.seconds < count / LINES_PER_SECOND / 4:
         assert re.search(r" suppressed=\d+", httpd.log.expect(REFUSED, "identifier=last.test ")[0].text)
     # What an upstream just lacks does not hide what is wrong with the spool's entry.
-    upstream.behaviour = say(b"\x15\x03\x03\x00\x02\x02\x78")
+    upstream.behaviour = LACKS
     assert client.handshake(httpd.address(), "broken.test").alert == client.NO_APPLICATION_PROTOCOL
     httpd.log.expect(REFUSED, "identifier=broken.test .*source=spool .*reason=entry-writable ")
 

@@ -74,6 +74,17 @@ static void test_slugs_stay(void **state)
     assert_string_equal(acme_error_slug(ACME_VALUE_MALFORMED), "value-malformed");
 }
 
+/* What is to be mended is told, whatever else lacks the name. */
+static void test_what_is_a_mere_lack(void **state)
+{
+    (void)state;
+    assert_true(acme_error_is_lack(ACME_NO_ENTRY));
+    assert_true(acme_error_is_lack(ACME_PROBE_REFUSED));
+    assert_false(acme_error_is_lack(ACME_OK));
+    assert_false(acme_error_is_lack(ACME_PROBE_CLOSED));
+    assert_false(acme_error_is_lack(ACME_RELAY_BUSY));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +94,7 @@ int main(void)
         cmocka_unit_test(test_text_is_unique),
         cmocka_unit_test(test_what_is_no_reason_reads_as_a_failure),
         cmocka_unit_test(test_slugs_stay),
+        cmocka_unit_test(test_what_is_a_mere_lack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,13 +32,14 @@ class LoadFailed(ServerFault):
 
 
 @lru_cache(maxsize=None)
-def compile_program(source: Path) -> Path:
-    """A program of one C source that uses OpenSSL, built once for the whole process."""
+def compile_program(source: Path, *options: str) -> Path:
+    """A program (or what else the compiler's options make) of one C source that uses OpenSSL, built once for the
+    whole process."""
     directory = tempfile.mkdtemp(prefix="acme-alpn-load-")
     atexit.register(shutil.rmtree, directory)
     built = Path(directory) / source.stem
     flags = _output("pkg-config", "--cflags", "--libs", "openssl")
-    _output("cc", "-O2", "-o", str(built), str(source), *shlex.split(flags), "-pthread")
+    _output("cc", "-O2", *options, "-o", str(built), str(source), *shlex.split(flags), "-pthread")
     return built
 
 

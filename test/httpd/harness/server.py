@@ -165,6 +165,7 @@ class Httpd:
         self.vhosts: list[Vhost] = []
         self.server_lines = [f"AcmeAlpnSpool {self.spool.path}"] if with_module else []
         self.environment: dict[str, str] = {}
+        self.preloaded: list[Path] = []
         self.log = ErrorLog([self.root / "stderr.log", self.root / "error.log"])
         self.log.allow(pattern=f"{CHILD_EXIT_RACE}|{ALL_CHILDREN_BUSY}")
         if not expects_watch:
@@ -263,12 +264,15 @@ class Httpd:
 
     def variables(self) -> dict[str, str]:
         extra = shlex.split(os.environ.get("ACME_ALPN_HTTPD_ENV", ""))
-        return {
+        environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C",
             **dict(item.split("=", 1) for item in extra),
             **self.environment,
         }
+        # A sanitizer's comes first.
+        preloaded = [*filter(None, [environment.get("LD_PRELOAD")]), *map(str, self.preloaded)]
+        return {**environment, **({"LD_PRELOAD": ":".join(preloaded)} if preloaded else {})}
 
     # Life
 

@@ -7,20 +7,26 @@ import ssl
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from .checker import ACME_IDENTIFIER, PROTOCOL
+from .load import compile_program
 from .pki import common_name, general_name, make_key, unsigned
+from .server import REPOSITORY, Httpd
 
 # What a connection is given: the accepted socket, which is closed afterwards.
 Behaviour = Callable[[socket.socket], None]
 
 # Ciphers of TLS 1.2 that need no certificate.
 ANONYMOUS = "AECDH:@SECLEVEL=0"
+
+# What gives a host's addresses to a server.
+ADDRESSES = REPOSITORY / "test" / "httpd" / "observer" / "addresses.c"
 
 # A state in /proc/net/tcp.
 ESTABLISHED = "01"
@@ -121,6 +127,23 @@ def reset(connection: socket.socket) -> None:
     """An RST in place of an orderly end."""
     connection.recv(65536)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def give_addresses(httpd: Httpd, host: str, *addresses: str) -> None:
+    """For this server the host has these addresses, in this order."""
+    httpd.preloaded.append(compile_program(ADDRESSES, "-shared", "-fPIC"))
+    httpd.environment.update(ACME_ALPN_HOST=host, ACME_ALPN_ADDRESSES=",".join(addresses))
+
+
+@contextmanager
+def swallowing(address: tuple[str, int]) -> Iterator[None]:
+    """Whoever connects there waits for ever: nobody accepts, and no more fit in the backlog."""
+    with ExitStack() as stack:
+        stack.enter_context(socket.create_server(address, backlog=0))
+        for _ in range(4):
+            stack.enter_context(client := socket.socket()).setblocking(False)
+            client.connect_ex(address)
+        yield
 
 
 class Upstream:
