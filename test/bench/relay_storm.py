@@ -1,11 +1,10 @@
 #!/usr/bin/python3
 """Relay storm: handshakes for a hanging upstream at a fixed rate, and what ordinary requests notice of it.
 
-    test/bench/relay_storm.py [--seconds 10] [--rate 500] [--names random|configured]
+    test/bench/relay_storm.py [--rounds 3] [--seconds 5] [--rate 500] [--names random|configured]
 
-Ordinary requests are counted for as long without the storm and with it, and with handshakes at the
-same rate that no upstream is asked for: what is lost against those is the relay's share. Set
-ACME_ALPN_MPM for the MPM.
+Ordinary requests are counted without a storm, with handshakes at that rate for which no upstream is asked, and with as
+many that ask one: what is lost against those is the relay's share. These take turns. Both MPMs are measured.
 """
 
 from __future__ import annotations
@@ -14,44 +13,91 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness.pki import Authority
-from harness.server import MPM, Httpd
+import servers
 from harness.load import Load
-from harness.storm import SITE, server, storm
+from harness.pki import Authority
+from harness.server import Httpd
+from harness.storm import ordinary, server, storm
 from harness.upstream import Upstream
 
+# As many workers in each.
+WORKERS = 48
+MPMS = {
+    "event": ("StartServers 3", "ServerLimit 3", "ThreadsPerChild 16", f"MaxRequestWorkers {WORKERS}"),
+    "prefork": (f"StartServers {WORKERS}", f"ServerLimit {WORKERS}", f"MaxRequestWorkers {WORKERS}",
+                f"MaxSpareServers {WORKERS}"),
+}
+RATE = 500
+# Each counts ordinary requests: without a storm, with one that asks nobody, and with one that asks the upstream.
+QUIET, REFUSED, STORM = "quiet", "refused", "storm"
 
-def ordinary(httpd: Httpd, authority: Authority, seconds: int) -> float:
+
+def served(httpd: Httpd, authority: Authority, seconds: int) -> float:
     """Ordinary requests a second, of which none may fail."""
-    with Load(httpd.address(), [(SITE, None)], seconds=seconds, threads=2, trust=authority.root) as load:
+    with ordinary(httpd, authority, seconds) as load:
         summary = load.wait()
-    assert summary.right == summary.handshakes, summary
+    if summary.right != summary.handshakes:
+        raise RuntimeError(f"ordinary requests failed: {summary}")
     return summary.per_second
+
+
+def beside(httpd: Httpd, authority: Authority, seconds: int, load: Load) -> tuple[float, float]:
+    """Ordinary requests and handshakes a second."""
+    with load:
+        requests = served(httpd, authority, seconds)
+        return requests, load.wait().per_second
+
+
+def measure(
+    authority: Authority, mpm: str, rounds: int, seconds: int, rate: int = RATE, names: str = "random"
+) -> dict[str, Any]:
+    """The figures of each round, and the ratios within them."""
+    result: dict[str, Any] = {"mpm": mpm, "rate": rate, QUIET: [], REFUSED: [], STORM: [], "reached": []}
+    with Upstream() as upstream, Httpd(mpm=mpm) as httpd:
+        httpd.server_lines += MPMS[mpm]
+        server(httpd, authority, f"AcmeAlpnUpstream {upstream} timeout=1s any-name")
+        for _ in range(rounds):
+            result[QUIET].append(served(httpd, authority, seconds))
+            load = storm(httpd.address(), rate, seconds, names, asked=False)
+            result[REFUSED].append(beside(httpd, authority, seconds, load)[0])
+            load = storm(httpd.address(), rate, seconds, names)
+            requests, reached = beside(httpd, authority, seconds, load)
+            result[STORM].append(requests)
+            result["reached"].append(reached)
+    for other in (QUIET, REFUSED):
+        result[f"to_{other}"] = servers.spread([value / base for value, base in zip(result[STORM], result[other])])
+    return result
+
+
+def table(results: list[dict[str, Any]]) -> list[str]:
+    def figure(value: dict[str, float]) -> str:
+        return f"{value['median']:.2f} ({value['low']:.2f}–{value['high']:.2f})"
+
+    lines = ["| Ordinary requests in a relay storm (quartiles) | handshakes a second | of those without | of those "
+             "in a storm that asks nobody |", "|---|---|---|---|"]
+    for result in results:
+        reached = servers.spread(result["reached"])["median"]
+        lines.append(
+            f"| {result['mpm']} | {reached:.0f} | {figure(result[f'to_{QUIET}'])} | {figure(result[f'to_{REFUSED}'])} |"
+        )
+    return lines
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--rate", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--rate", type=int, default=RATE)
     parser.add_argument("--names", choices=("random", "configured"), default="random")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, Upstream() as upstream:
+    with tempfile.TemporaryDirectory() as directory:
         authority = Authority(Path(directory))
-        with Httpd() as httpd:
-            server(httpd, authority, upstream)
-            quiet = ordinary(httpd, authority, given.seconds)
-            with storm(httpd.address(), given.rate, given.seconds, relayed=False) as load:
-                without = ordinary(httpd, authority, given.seconds)
-                refused = load.wait()
-            with storm(httpd.address(), given.rate, given.seconds, given.names) as load:
-                during = ordinary(httpd, authority, given.seconds)
-                relayed = load.wait()
-    print(f"relay storm: mpm={MPM} rate={given.rate} names={given.names} reached={relayed.per_second:.0f}/s")
-    print(f"ordinary requests a second: quiet {quiet:.0f}, refused without a relay {without:.0f}, storm {during:.0f}")
-    print(f"ratio to quiet {during / quiet:.2f}, to refused at {refused.per_second:.0f}/s {during / without:.2f}")
+        results = [measure(authority, mpm, given.rounds, given.seconds, given.rate, given.names) for mpm in MPMS]
+    print("\n".join(table(results)))
     return 0
 
 

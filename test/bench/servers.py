@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,6 +34,11 @@ SPARE = ("MinSpareThreads 1", "MaxSpareThreads 64")
 
 # What a target is: a name, and the digest that has to be answered where there is but one.
 Targets = list[tuple[str, Optional[KeyAuthorization]]]
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": median, "low": low, "high": high}
 
 
 def challenge_certificate(directory: Path, name: str, value: KeyAuthorization, kind: str) -> Credential:
@@ -182,6 +188,15 @@ def caddy(directory: Path, name: str, value: KeyAuthorization) -> Program:
         f"https://{name}:{port} {{\n bind 127.0.0.1\n respond hello\n}}\n"
     )
     return Program(directory, ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)], port, {})
+
+
+def s_server(directory: Path, name: str, value: KeyAuthorization) -> Program:
+    """OpenSSL's, as acme.sh runs it; one connection after the other."""
+    port = free_port()
+    credential = challenge_certificate(directory, name, value, "p256")
+    files = ["-cert", str(credential.certificate), "-key", str(credential.key)]
+    command = ["openssl", "s_server", "-quiet", "-www", *files, "-alpn", "acme-tls/1"]
+    return Program(directory, [*command, "-accept", f"127.0.0.1:{port}"], port, {})
 
 
 def floor(directory: Path, name: str, value: KeyAuthorization) -> Program:

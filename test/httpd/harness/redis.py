@@ -218,3 +218,23 @@ def sending(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
             connection.sendall(data)
 
     return serve
+
+
+class Hesitant:
+    """Has nothing, and says so late; `asked` are those who wait for that."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self.asked = 0
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.asked += change
+
+    def __call__(self, connection: socket.socket, over: threading.Event) -> None:
+        while connection.recv(4096):
+            self._count(1)
+            over.wait(self._seconds)
+            self._count(-1)
+            connection.sendall(b"$-1\r\n")
