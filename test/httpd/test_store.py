@@ -261,7 +261,16 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
         with out_of_files(child, 1):
             assert_refused(httpd, NAME, "system-error")
         assert_from_store(httpd, NAME, value)
-    assert not httpd.log.find(FAILS)
+        assert not httpd.log.find(FAILS)
+        # Nor is it a word for a store that fails.
+        redis.kill()
+        assert_refused(httpd, NAME, "store-unreachable")
+        httpd.log.expect(FAILS, level="error")
+        over = time.monotonic() + LEFT_ALONE + MARGIN
+        poll.until(lambda: time.monotonic() > over, LEFT_ALONE + 1, "the store may be tried")
+        with out_of_files(child, 1):
+            assert_refused(httpd, NAME, "system-error")
+        assert not httpd.log.find(WORKS)
 
 
 def duration(record: Record) -> float:
