@@ -42,20 +42,19 @@ static void hang_up(int index)
     fake.waits[index] = fake.waits[--fake.waits_count];
 }
 
+/* The caller holds the mutex. */
 static void accept_one(void)
 {
     struct pollfd made = {accept(fake.waits[0].fd, NULL, NULL), POLLIN, 0};
 
     if (made.fd >= 0 && fake.waits_count < (int)COUNT(fake.waits)) {
         fake.waits[fake.waits_count++] = made;
-        pthread_mutex_lock(&fake.mutex);
         fake.accepted++;
-        pthread_mutex_unlock(&fake.mutex);
     }
 }
 
 /* Whoever asks waits for the answer, so what is read is one request. It is answered before
- * anybody hears of it. */
+ * anybody hears of it. The caller holds the mutex. */
 static void answer_one(int index)
 {
     char request[1024];
@@ -66,7 +65,6 @@ static void answer_one(int index)
         hang_up(index);
         return;
     }
-    pthread_mutex_lock(&fake.mutex);
     answer = fake.requests < fake.count ? fake.answers[fake.requests] : FAKE_SILENCE;
     fake.asked_on[fake.requests % FAKE_REQUESTS] = fd;
     if (answer && *answer) {
@@ -76,7 +74,6 @@ static void answer_one(int index)
     }
     fake.requests++;
     pthread_cond_broadcast(&fake.changed);
-    pthread_mutex_unlock(&fake.mutex);
 }
 
 static void *serve(void *unused)
@@ -84,6 +81,7 @@ static void *serve(void *unused)
     while (poll(fake.waits, (nfds_t)fake.waits_count, -1) > 0 && !fake.waits[1].revents) {
         int i;
 
+        pthread_mutex_lock(&fake.mutex);
         for (i = fake.waits_count - 1; i > 1; i--) {
             if (fake.waits[i].revents) {
                 answer_one(i);
@@ -92,6 +90,7 @@ static void *serve(void *unused)
         if (fake.waits[0].revents) {
             accept_one();
         }
+        pthread_mutex_unlock(&fake.mutex);
     }
     return unused;
 }
