@@ -282,6 +282,10 @@ static acme_error_e wait_for_answer(acme_alpn_challenge_t *challenge, acme_alpn_
     }
     if (may_try(store->health, until)) {
         error = find(challenge, store, timeout);
+        /* Who did not get as far as the store leaves it to the next to try. */
+        if (until && is_our_own(error)) {
+            apr_atomic_set32(&store->health->until, clock_ms());
+        }
     }
     acme_alpn_waiting_leave(&waiting);
     return error;

@@ -268,9 +268,13 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
         httpd.log.expect(FAILS, level="error")
         over = time.monotonic() + LEFT_ALONE + MARGIN
         poll.until(lambda: time.monotonic() > over, LEFT_ALONE + 1, "the store may be tried")
+        redis.start()
         with out_of_files(child, 1):
             assert_refused(httpd, NAME, "system-error")
         assert not httpd.log.find(WORKS)
+        # And the next may try.
+        assert_from_store(httpd, NAME, value)
+        httpd.log.expect(WORKS, level="notice")
 
 
 def duration(record: Record) -> float:
