@@ -69,6 +69,14 @@ def test_every_directive_is_documented_and_exists() -> None:
     assert found(r'AP_INIT_\w+\("(\w+)"', config) == found(r"\n\| `(AcmeAlpn\w+)", README)
 
 
+def test_manual_page_of_the_module_has_every_directive_and_its_default() -> None:
+    page = (REPOSITORY / "docs" / "mod_acme_alpn.8").read_text()
+    parts = page.split(".SH DIRECTIVES")[1].split(".SH")[0].split(".TP\n")[1:]
+    told = [re.findall(r"(AcmeAlpn\w+)|Default: (\S+)\.\s", part) for part in parts if "AcmeAlpn" in part]
+    rows = re.findall(r"^## (AcmeAlpn\w+) Directive$.*?^\| Default: \| (.*?) \|$", REFERENCE, re.MULTILINE | re.DOTALL)
+    assert told and sorted(told) == sorted([(name, ""), ("", value.strip("`").split()[-1])] for name, value in rows)
+
+
 def test_every_option_command_and_exit_code_of_the_tool_is_documented() -> None:
     options = found(r'\{"([a-z]+)", (?:no|required)_argument', TOOL)
     assert {f"--{option}" for option in options} == found(r"--[a-z]+", MANUAL)
