@@ -383,6 +383,21 @@ def test_flood_of_files_is_told_in_few_lines_and_costs_nothing_afterwards(conten
     noticed(httpd, UNUSABLE, "file=late-and-bad.test ")
 
 
+def test_more_files_than_the_system_tells_of_are_told(httpd: Httpd) -> None:
+    """While the watch is held, more events come than the kernel keeps."""
+    kept = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    httpd.log.allow(ARRIVED)
+    pid = watcher(httpd)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        flood(httpd.spool, kept + 1, GOOD)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert noticed(httpd, LOST, f"spool={httpd.spool.path}: ", TAKEN_OVER).level == "info"
+    httpd.spool.write("late-and-bad.test", b"nonsense")
+    noticed(httpd, UNUSABLE, "file=late-and-bad.test ", TAKEN_OVER)
+
+
 # Longer than there is from one reading of the whole spool to the next, should there be any.
 QUIET = 10 if LONG else 3
 
