@@ -29,6 +29,10 @@ def found(pattern: str, text: str) -> set[str]:
     return matches
 
 
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text()
+
+
 def code() -> str:
     return "\n".join(source.read_text() for source in SOURCES)
 
@@ -62,6 +66,17 @@ def test_every_reason_of_the_module_is_documented_and_exists() -> None:
     # And these are in the text of AALPN0020 and AALPN0021.
     runtime = {slug for slug in slugs if slug.startswith("runtime-")}
     assert slugs - documented == for_the_tool | {"certificate-wrong-digest"} | runtime
+
+
+def test_what_strangers_bring_about_has_the_documented_limit() -> None:
+    slugs = dict(re.findall(r'\[(ACME_\w+)\] =\s*\{\s*"([a-z0-9-]+)"', text_of("src/acme_error.c")))
+    cases = text_of("src/mod_acme_alpn_log.c").split("limit_of(")[1].split("return ACME_ALPN_LIMIT_STRANGERS")[0]
+    limited = {slugs[name] for name in found(r"case (\w+):", cases)}
+    (row,) = re.findall(r"\n\| `suppressed` \| .*for what clients cause \((.*)\), apart from that", MESSAGES)
+    documented = found(r"`([a-z-]+)`", row)
+    assert "each `store-...`" in row
+    documented |= {slug for slug in slugs.values() if slug.startswith("store-") and slug != "store-unsupported"}
+    assert documented == limited
 
 
 def test_every_directive_is_documented_and_exists() -> None:
@@ -144,10 +159,6 @@ def test_reference_has_every_directive_as_the_sources_do() -> None:
         assert fields["Default"].replace(f"{name} ", "") == default_of(name, text)
         assert context == "RSRC_CONF" and fields["Context"] == "server config, virtual host"
         assert (fields["Status"], fields["Module"]) == ("External", "mod_acme_alpn")
-
-
-def text_of(name: str) -> str:
-    return (REPOSITORY / name).read_text()
 
 
 FLEET, SETTINGS = text_of("docs/fleet.md"), text_of("src/acme_store_settings.c")

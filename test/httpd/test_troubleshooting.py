@@ -81,7 +81,8 @@ class Stage:
         self.httpd.log.expect(INCOMPLETE, rf"={name} .*alert={alert} alert-by=server\b", level="warn")
         row = as_json(self.httpd)["handshakes"][0]
         assert (row["outcome"], row["tag"], row["sni"]) == ("incomplete", INCOMPLETE, name)
-        assert as_text(self.httpd).row(name, row["peer"], "incomplete")
+        assert row["alert"] == {"number": alert, "by": "server"}
+        assert as_text(self.httpd).row(name, row["peer"], row["text"])
 
     def assert_answered(self) -> None:
         """httpd has done its part: the value is another one than the CA's."""
