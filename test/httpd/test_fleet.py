@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,9 +22,13 @@ pytestmark = pytest.mark.flaky(reruns=2)
 NAME = "fleet.test"
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 FAILS, WORKS = "AALPN0401", "AALPN0402"
+NOT_ASKED = "The CA was not asked"
+RENEW = ("renew", "--force-renewal", "--no-random-sleep-on-renew")
 
 Fleet = list[Httpd]
 MakeFleet = Callable[..., Fleet]
+Run = Callable[..., bool]
+Certify = Callable[..., Run]
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +61,21 @@ def make_fleet(make_httpd: StartHttpd, authority: Authority) -> MakeFleet:
 
 
 @pytest.fixture
-def certify(plugin: Path, tmp_path: Path, authority: Authority) -> Iterator[Callable[..., Callable[..., bool]]]:
+def certify(plugin: Path, tmp_path: Path, authority: Authority) -> Iterator[Certify]:
     """For a fleet and a spool: what runs certbot once, with a check of each node, and tells whether it got there."""
     pebbles: list[Pebble] = []
 
-    def prepare(fleet: Fleet, spool: str) -> Callable[..., bool]:
+    def prepare(fleet: Fleet, spool: str) -> Run:
         pebble = Pebble(tmp_path, authority, fleet[0].address()[1])
         pebbles.append(pebble)
         pebble.start().set_address(NAME, *ADDRESSES)
         certbot = Certbot(tmp_path / "certbot", plugin, pebble)
         checks = [f"--acme-alpn-check={node.listeners['main']}" for node in fleet]
 
-        def run(*, asks: bool = True, says: str = "") -> bool:
+        def run(*, asks: bool = True, says: str = "", renews: bool = False) -> bool:
+            """A renewal has its options from the first order."""
             before = pebble.validations()
-            done: subprocess.CompletedProcess[str] = certbot.certonly(
-                [NAME], f"--acme-alpn-spool={spool}", "--force-renewal", *checks
-            )
+            done = certbot.run(*RENEW) if renews else certbot.certonly([NAME], f"--acme-alpn-spool={spool}", *checks)
             assert (pebble.validations() > before) == asks, done.stdout
             assert says in done.stdout, done.stdout
             if done.returncode == 0:
@@ -93,7 +96,7 @@ def assert_each_answered(fleet: Fleet, source: str) -> None:
         node.log.allow(REFUSED, f"identifier={NAME} ")
 
 
-def test_by_the_store_with_restarts(make_fleet: MakeFleet, redis: Redis, certify: Callable[..., Callable[..., bool]]) -> None:
+def test_by_the_store_with_restarts(make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
     fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
     for node in fleet:
         node.start()
@@ -103,12 +106,12 @@ def test_by_the_store_with_restarts(make_fleet: MakeFleet, redis: Redis, certify
     assert redis.run("KEYS", "*") == ""
     redis.restart()
     fleet[1].reload()
-    assert run()
+    assert run(renews=True)
     assert_each_answered(fleet, "store")
     assert not [node for node in fleet if node.log.find(FAILS)]
 
 
-def test_by_the_relay_alone(make_fleet: MakeFleet, certify: Callable[..., Callable[..., bool]]) -> None:
+def test_by_the_relay_alone(make_fleet: MakeFleet, certify: Certify) -> None:
     fleet = make_fleet()
     for node in fleet[1:]:
         node.server_lines.append(f"AcmeAlpnUpstream {fleet[0].listeners['main']}")
@@ -119,7 +122,7 @@ def test_by_the_relay_alone(make_fleet: MakeFleet, certify: Callable[..., Callab
     assert_each_answered(fleet[1:], "upstream")
 
 
-def test_by_a_shared_directory(make_fleet: MakeFleet, certify: Callable[..., Callable[..., bool]]) -> None:
+def test_by_a_shared_directory(make_fleet: MakeFleet, certify: Certify) -> None:
     fleet = make_fleet()
     for node in fleet:
         node.server_lines.append(f"AcmeAlpnSpool {fleet[0].spool.path}")
@@ -129,9 +132,99 @@ def test_by_a_shared_directory(make_fleet: MakeFleet, certify: Callable[..., Cal
     assert fleet[0].spool.entries() == []
 
 
+# Faults while an order is under way
+
+
+def order_with_a_fault(
+    fleet: Fleet, run: Run, is_published: Callable[[], bool], fault: Callable[[], None], *, succeeds: bool
+) -> None:
+    """The fault comes when the challenge is there; the order cannot go on before the last node answers."""
+    for node in fleet[:-1]:
+        node.start()
+    with ThreadPoolExecutor() as executor:
+        order = executor.submit(run, asks=succeeds, says="" if succeeds else NOT_ASKED)
+        poll.until(is_published, 30, "the challenge is there")
+        fault()
+        fleet[-1].start()
+        assert order.result() == succeeds
+
+
+def in_store(redis: Redis) -> Callable[[], bool]:
+    return lambda: bool(re.fullmatch(r"[\w-]+\.[\w-]{43}", redis.run("GET", PREFIX + NAME)))
+
+
+@pytest.mark.parametrize("kind", ["store-restarted", "node-reloaded"])
+def test_order_goes_on_after(kind: str, make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
+    fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
+    fault = redis.restart if kind == "store-restarted" else fleet[0].reload
+    order_with_a_fault(fleet, certify(fleet, redis.url), in_store(redis), fault, succeeds=True)
+    assert_each_answered(fleet, "store")
+    for node in fleet:  # of the handshakes that came while there was no store
+        node.log.allow(FAILS, "store-(unreachable|closed)")
+    assert redis.run("KEYS", "*") == ""
+
+
+def test_node_with_a_wrong_password(make_fleet: MakeFleet, certify: Certify) -> None:
+    """The other nodes answer, and the CA is not asked."""
+    with Redis(secret=True) as redis:
+        fleet = make_fleet()
+        for node in fleet:
+            secret = redis.password_file(text="wrong" if node is fleet[1] else "")
+            node.server_lines.append(f"AcmeAlpnStore {redis.url} passwordfile={secret}")
+            node.start()
+        run = certify(fleet, f"{redis.url}?passwordfile={redis.password_file()}")
+        assert not run(asks=False, says=f"{NAME} at {fleet[1].listeners['main']}: httpd refused acme-tls/1")
+        assert redis.run("KEYS", "*") == ""
+    assert_each_answered([fleet[0], fleet[2]], "store")
+    fleet[1].log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
+    fleet[1].log.expect(REFUSED, f"identifier={NAME} .*reason=store-denied ")
+    fleet[1].log.allow(pattern="reason=store-(denied|left-alone)")
+
+
+def test_value_that_becomes_garbage(make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
+    """What is there before an order is replaced; what comes during one ends it, and is left alone."""
+    fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
+    redis.publish(NAME, "garbage")
+    run = certify(fleet, redis.url)
+    order_with_a_fault(fleet, run, in_store(redis), lambda: redis.publish(NAME, "more"), succeeds=False)
+    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=store reason=value-malformed ")
+    for node in fleet:
+        node.log.allow(REFUSED, f"identifier={NAME} .*reason=value-malformed ")
+    assert redis.run("GET", PREFIX + NAME) == "more"
+    assert not [node for node in fleet if node.log.find(FAILS)]
+
+
+def test_node_that_the_relay_asks_stops(make_fleet: MakeFleet, certify: Certify) -> None:
+    fleet = make_fleet()
+    for node in fleet[1:]:
+        node.server_lines.append(f"AcmeAlpnUpstream {fleet[0].listeners['main']}")
+    run, spool = certify(fleet, str(fleet[0].spool.path)), fleet[0].spool
+    order_with_a_fault(fleet, run, lambda: spool.entries() == [NAME], fleet[0].stop, succeeds=False)
+    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=upstream reason=nobody-listens ")
+    for node in fleet:
+        node.log.allow(REFUSED, f"identifier={NAME} ")
+    assert spool.entries() == []
+
+
+def test_shared_directory_that_others_can_write(make_fleet: MakeFleet, certify: Certify) -> None:
+    fleet = make_fleet()
+    spool = fleet[0].spool
+    for node in fleet:
+        node.server_lines.append(f"AcmeAlpnSpool {spool.path}")
+    fault = lambda: spool.path.chmod(0o777)  # noqa: E731
+    order_with_a_fault(
+        fleet, certify(fleet, str(spool.path)), lambda: spool.entries() == [NAME], fault, succeeds=False
+    )
+    fleet[-1].log.expect("AALPN0002", level="error")
+    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=spool reason=spool-writable ")
+    for node in fleet:
+        node.log.allow(REFUSED, f"identifier={NAME} ")
+    assert spool.entries() == []
+
+
 @pytest.mark.parametrize("comes_back", [True, False], ids=["stopped", "killed"])
 def test_store_fails_in_the_middle_of_an_order(
-    make_fleet: MakeFleet, redis: Redis, certify: Callable[..., Callable[..., bool]], comes_back: bool
+    make_fleet: MakeFleet, redis: Redis, certify: Certify, comes_back: bool
 ) -> None:
     """One that goes on costs a few seconds; one that does not ends the order before the CA is asked."""
     fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
@@ -140,7 +233,7 @@ def test_store_fails_in_the_middle_of_an_order(
     run = certify(fleet, redis.url)
     with ThreadPoolExecutor() as executor:
         # It cannot go on before the last node answers.
-        order = executor.submit(run, asks=comes_back, says="" if comes_back else "The CA was not asked")
+        order = executor.submit(run, asks=comes_back, says="" if comes_back else NOT_ASKED)
         poll.until(lambda: redis.run("EXISTS", PREFIX + NAME) == "1", 30, "the challenge is in the store")
         if comes_back:
             redis.pause()
