@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,13 +23,15 @@ from typing import Any, Callable, Union
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import instructions
+import latency
+import relay_storm
 import report
 import servers
 from harness import client, load, poll
 from harness.pki import Authority
 from harness.server import PARENT, Httpd
 from harness.spool import KeyAuthorization
-from servers import SITE, Program, Targets
+from servers import SITE, Program, Targets, spread
 
 NAME = "challenge.test"
 VERSIONS = ("1.3", "1.2")
@@ -42,7 +43,7 @@ Server = Union[Httpd, Program]
 @dataclass(frozen=True)
 class Size:
     """How much is measured: handshakes in a measurement, rounds, files, names in rotation, changes of the spool,
-    and handshakes under callgrind."""
+    handshakes under callgrind, rounds and handshakes of the latencies, rounds and seconds of the relay storms."""
 
     handshakes: int
     rounds: int
@@ -50,12 +51,14 @@ class Size:
     names: tuple[int, ...]
     changes: int
     counted: int
+    latency: tuple[int, int]
+    storm: tuple[int, int]
 
 
 SIZES = {
-    "full": Size(500, 15, (1, 1_000, 1_000_000), (1, 100, 1_000, 10_000), 10_000, 100),
-    "short": Size(100, 4, (1, 1_000), (1, 1_000), 100, 20),
-    "smoke": Size(6, 2, (1, 10), (1, 10), 4, 2),
+    "full": Size(500, 15, (1, 1_000, 1_000_000), (1, 100, 1_000, 10_000), 10_000, 100, (50, 20), (5, 5)),
+    "short": Size(100, 4, (1, 1_000), (1, 1_000), 100, 20, (20, 10), (3, 2)),
+    "smoke": Size(6, 2, (1, 10), (1, 10), 4, 2, (2, 2), (2, 1)),
 }
 
 
@@ -94,11 +97,6 @@ def measure(case: Case, count: int, version: str, threads: int) -> dict[str, flo
     if getattr(done, case.outcome) != count:
         raise RuntimeError(f"{count} handshakes had to be {case.outcome}: {done}")
     return {"cpu": cpu / count / 1000, "wall": done.seconds * 1e6 / count}
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return {"median": median, "low": low, "high": high}
 
 
 def handshakes(cases: dict[str, Case], size: Size) -> list[dict[str, Any]]:
@@ -255,6 +253,8 @@ def run(form: str) -> dict[str, Any]:
         result["instructions"] = instructions.count(authority, size.counted)
         result["scale"] = scale(authority, size)
         result["freshness"] = freshness(authority, size.changes)
+        result["latency"] = latency.measure(directory, authority, *size.latency)
+        result["storm"] = [relay_storm.measure(authority, mpm, *size.storm) for mpm in relay_storm.MPMS]
     result["goals"] = report.goals(result)
     return result
 

@@ -6,6 +6,9 @@ import statistics
 from html import escape
 from typing import Any
 
+import latency
+import relay_storm
+
 Result = dict[str, Any]
 
 REPEATED, FIRST, REFUSED = "module, repeated", "module, first", "module, refused"
@@ -77,6 +80,7 @@ def table(result: Result) -> str:
         lines += [
             f"| {row[title]:,} | {_figure(row['cpu_us'])} | {row['resident_kib']:,} |" for row in result["scale"][title]
         ]
+    lines += ["", *latency.table(result["latency"]), "", *relay_storm.table(result["storm"])]
     lines += ["", "| Goal | at most | measured | |", "|---|---|---|---|"]
     lines += [
         f"| {goal['goal']} | {goal['most']:g} | {goal['measured']:.4g} | {'met' if goal['met'] else 'not met'} |"

@@ -33,6 +33,7 @@ COUNTED = {
     "first",
 }
 GOALS = 10
+SOURCES = ["spool", "store, TCP", "store, socket", "store, TLS", "relay, httpd", "relay, s_server"]
 
 
 @pytest.mark.skipif(
@@ -51,6 +52,11 @@ def test_benchmark_has_all_rows(tmp_path: Path) -> None:
     assert result["instructions"].keys() == COUNTED and min(result["instructions"].values()) > 0
     assert all(result["scale"][title] for title in ("files", "names"))
     assert result["freshness"]["children"] == 2 and result["freshness"]["misses"] == 0
+    assert [row["source"] for row in result["latency"]] == SOURCES
+    assert all(row["latency_ms"]["median"] > 0 for row in result["latency"])
+    assert [row["mpm"] for row in result["storm"]] == ["event", "prefork"]
+    assert all(row["to_refused"]["median"] > 0 and min(row["reached"]) > 0 for row in result["storm"])
+    assert all(f"\n| {source} | " in done.stdout for source in (*SOURCES, "event", "prefork"))
     assert len(result["goals"]) == GOALS
     assert done.stdout.count("\n| ") >= len(CASES)
     assert ElementTree.parse(drawing).getroot().tag.endswith("svg")
