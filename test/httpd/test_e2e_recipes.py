@@ -15,6 +15,8 @@ from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, assert_validated, load
 from harness.pki import Authority
 from harness.server import REPOSITORY, Httpd
 
+pytestmark = pytest.mark.flaky(reruns=2)
+
 CLIENTS = (REPOSITORY / "docs" / "clients.md").read_text()
 CLIENT_TIMEOUT = 120.0
 
