@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from conftest import StartHttpd, checked
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from harness import client
-from harness.challenge import Handshake, assert_answered, assert_incomplete, assert_refused, publish_and_check
+from harness.challenge import ANSWERED, Handshake, assert_answered, assert_incomplete, assert_refused, publish_and_check
 from harness.checker import check_answer
 from harness.pki import Authority
 from harness.server import Httpd
@@ -214,3 +215,19 @@ def test_each_mpm(mpm: str, make_httpd: StartHttpd, authority: Authority) -> Non
         assert_refused(httpd, "rsa.test", "no-entry")
     httpd.reload()
     publish_and_check(httpd, "rsa.test")
+
+
+@pytest.mark.parametrize(
+    "client_name, key", [("ecdsa-only", "EC-P256"), ("rsa-only", "RSA-2048"), ("p384-only", "EC-P384")]
+)
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_answer_is_logged_with_its_key_and_all_else(httpd: Httpd, version: str, client_name: str, key: str) -> None:
+    before = len(httpd.log.find(ANSWERED))
+    publish_and_check(httpd, "rsa.test", openssl_client(httpd, "rsa.test", version, *CLIENTS[client_name][0]))
+    (record,) = httpd.log.find(ANSWERED)[before:]
+    assert record.level == "info"
+    assert re.fullmatch(
+        r"\[client [\d.:]+\] AALPN0101: answered: identifier=rsa\.test peer=127\.0\.0\.1:\d+ vhost=rsa\.test "
+        rf"tls=TLSv{re.escape(version)} duration=\d+\.\d{{3}}ms source=spool key={key}",
+        record.text,
+    )
