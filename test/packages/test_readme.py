@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import HTTPS
+from conftest import HTTPS, PACKAGES
 from cryptography import x509
 from machine import Machine
 
@@ -19,6 +19,13 @@ RELOAD_TIMEOUT = 20.0
 
 def served() -> bytes:
     return client.handshake(("127.0.0.1", HTTPS), NAME, alpn=()).leaf
+
+
+def is_serving() -> bool:
+    try:
+        return bool(served())
+    except OSError:
+        return False
 
 
 def issued(server: Machine) -> bytes:
@@ -62,6 +69,10 @@ def test_tool_has_its_manual_and_the_hooks(installed: Machine) -> None:
         installed.run(f"test -x /usr/share/acme-alpn/hooks/{hook}")
 
 
+def test_module_has_its_manual(installed: Machine) -> None:
+    installed.run("test -f /usr/share/man/man8/mod_acme_alpn.8.gz")
+
+
 def test_certificate_is_issued(certified: Machine, pebble: Pebble, tmp_path: Path) -> None:
     names = x509.load_der_x509_certificate(issued(certified)).extensions.get_extension_for_class(
         x509.SubjectAlternativeName
@@ -92,3 +103,14 @@ def test_renewal_reloads_httpd_with_the_new_certificate(certified: Machine) -> N
     assert second != first
     poll.until(lambda: served() == second, RELOAD_TIMEOUT, "httpd serves the renewed certificate")
     assert certified.run("cat /run/apache2/apache2.pid") == pid
+
+
+def test_purge_leaves_mod_ssl_and_what_certbot_has_made(certified: Machine) -> None:
+    """The last one: mod_ssl is what the module's package enabled, on a server that had none."""
+    certified.run(f"apt-get purge {' '.join(PACKAGES)}")
+    left = certified.run(r"find / \( -path /proc -o -path /sys -o -path /results -o -path /root \) -prune"
+                         " -o -iname '*acme*alpn*' -print")
+    assert left == ""
+    assert certified.run("a2query -m ssl").startswith("ssl (enabled by ")
+    certified.run(f"apachectl configtest && test -f {LIVE}/fullchain.pem")
+    poll.until(is_serving, RELOAD_TIMEOUT, "httpd serves")

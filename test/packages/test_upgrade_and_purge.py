@@ -1,4 +1,4 @@
-"""The packages on a server that is there already: install, upgrade, remove and purge, in this order."""
+"""The packages on a server that is there already, with systemd: install, upgrade, remove and purge, in this order."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ OWNER = "games"
 CONFIGURATION = "/etc/apache2/mods-available/acme_alpn.conf"
 SETTING = "AcmeAlpnMaxAge 2d"
 MODULE = "/usr/lib/apache2/modules/mod_acme_alpn.so"
+PLACEHOLDER = "/run/apache2/acme-alpn-placeholder.pem"
+# A site without a certificate.
+EXAMPLE = "/usr/share/doc/libapache2-mod-acme-alpn/acme-alpn-site.conf"
 
 # Where a2dismod keeps who disabled a module; nothing is in there any more.
 APACHE_KEEPS = {
@@ -87,7 +90,7 @@ class Before:
 
 @pytest.fixture(scope="module")
 def before(server: Machine) -> Before:
-    server.run("apt-get install apache2 certbot libhiredis0.14 && a2enmod ssl")
+    server.run("apt-get install apache2 certbot libhiredis0.14 systemd && a2enmod ssl")
     server.run("a2ensite default-ssl && apachectl restart")
     # certbot makes directories of its own.
     server.run("certbot plugins")
@@ -125,11 +128,42 @@ def upgraded(settled: Machine, newer: Path) -> Machine:
     return settled
 
 
+@dataclass(frozen=True)
+class Disabled:
+    """What a server says whose administrator has disabled the module, after an upgrade."""
+
+    a2query: int
+    alpn: str | None
+
+
 @pytest.fixture(scope="module")
-def removed(upgraded: Machine) -> Machine:
-    upgraded.run(f"dpkg --remove {' '.join(PACKAGES)}")
+def disabled(upgraded: Machine) -> Disabled:
+    """It is enabled again then."""
+    upgraded.run("a2dismod acme_alpn && apachectl restart")
+    install(upgraded, "newer")
+    told = Disabled(upgraded.attempt("a2query -m acme_alpn").returncode, client.handshake(ADDRESS, PENDING).alpn)
+    upgraded.run("a2enmod acme_alpn && apachectl restart")
+    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    return told
+
+
+@pytest.fixture(scope="module")
+def placeholder(upgraded: Machine, disabled: Disabled) -> Machine:
+    """A site without a certificate has left its placeholder behind."""
+    site = "/etc/apache2/sites-available/acme-alpn-site.conf"
+    upgraded.run(f"cp {EXAMPLE} {site} && a2ensite acme-alpn-site && apachectl restart")
+    made = lambda: upgraded.attempt(f"test -f {PLACEHOLDER}").returncode == 0  # noqa: E731
+    poll.until(made, RESTART_TIMEOUT, "httpd makes a placeholder")
+    upgraded.run(f"a2dissite acme-alpn-site && rm {site} && apachectl restart")
     poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
     return upgraded
+
+
+@pytest.fixture(scope="module")
+def removed(placeholder: Machine) -> Machine:
+    placeholder.run(f"dpkg --remove {' '.join(PACKAGES)}")
+    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    return placeholder
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +195,17 @@ def test_upgrade_keeps_what_the_administrator_settled(upgraded: Machine) -> None
     assert upgraded.run(f"stat -c '%U %a' {SPOOL}").strip() == f"{OWNER} 755"
 
 
-def test_upgrade_leaves_a_disabled_module_disabled(upgraded: Machine, pending: KeyAuthorization) -> None:
-    upgraded.run("a2dismod acme_alpn && apachectl restart")
-    install(upgraded, "newer")
-    assert upgraded.attempt("a2query -m acme_alpn").returncode == DISABLED_BY_ADMINISTRATOR
-    assert client.handshake(ADDRESS, PENDING).alpn is None
-    upgraded.run("a2enmod acme_alpn && apachectl restart")
-    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+def test_boot_keeps_the_owner_of_the_spool_and_makes_one_that_is_missing(upgraded: Machine) -> None:
+    apply = "systemd-tmpfiles --create --clean acme-alpn.conf"
+    shown = f"stat -c '%U %a' {SPOOL}"
+    assert upgraded.run(f"{apply} && {shown}").strip() == f"{OWNER} 755"
+    upgraded.run(f"mv {SPOOL} {SPOOL}.kept")
+    assert upgraded.run(f"umask 077 && {apply} && {shown}").strip() == "root 755"
+    upgraded.run(f"rmdir {SPOOL} && mv {SPOOL}.kept {SPOOL}")
+
+
+def test_upgrade_leaves_a_disabled_module_disabled(disabled: Disabled, pending: KeyAuthorization) -> None:
+    assert disabled == Disabled(DISABLED_BY_ADMINISTRATOR, None)
     assert_answers_pending(pending)
 
 
@@ -184,5 +222,6 @@ def test_remove_takes_the_module_from_httpd_and_keeps_what_is_the_administrators
 
 def test_purge_leaves_nothing(purged: Machine, before: Before) -> None:
     assert files(purged) ^ before.files == APACHE_KEEPS
+    purged.run(f"test ! -e {PLACEHOLDER}")
     assert packages(purged) == before.packages
     assert answers_https()
