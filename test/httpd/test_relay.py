@@ -106,7 +106,7 @@ def test_only_names_of_this_server(
         if any_name:
             assert_answered(httpd, name, value)
         else:
-            assert_refused(httpd, name, "relay-foreign-name")
+            assert_told(httpd, "relay-foreign-name", assert_refused(httpd, name, "relay-foreign-name").text)
     assert bool(upstream.connections) == any_name
 
 
@@ -242,7 +242,7 @@ def test_that_there_was_no_place_is_not_remembered(
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.handshake, httpd.address(), "other.test")
         poll.until(lambda: upstream.open == 1, 5, "one waits")
-        assert_refused(httpd, NAME, "relay-busy")
+        assert_told(httpd, "relay-busy", assert_refused(httpd, NAME, "relay-busy").text)
         over.set()
         waiting.result()
     value = KeyAuthorization.new()
@@ -397,8 +397,9 @@ def test_upstream_that_fails_cannot_flood_the_log_nor_hide_the_spools_state(
 
 def test_two_nodes_that_name_each_other(make_httpd: StartHttpd, authority: Authority) -> None:
     """Neither asks back what the other asks, and each has the other's challenges."""
-    nodes = [make_httpd(), make_httpd()]
+    nodes = [make_httpd(modules=MODULES), make_httpd(modules=MODULES)]
     for node in nodes:
+        node.server_lines += LOCATION
         for listener in node.listeners.values():
             listener.choose_port()
     for node, other in zip(nodes, reversed(nodes)):
@@ -407,7 +408,7 @@ def test_two_nodes_that_name_each_other(make_httpd: StartHttpd, authority: Autho
         node.start()
     one, two = nodes
     assert_refused(one, NODE, "refused")
-    two.log.expect(REFUSED, "reason=relay-loop ")
+    assert_told(two, "relay-loop", two.log.expect(REFUSED, "reason=relay-loop ")[0].text)
     wait_for_rate_limit(one)
     forget()
     value = two.spool.publish(NODE)

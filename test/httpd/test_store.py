@@ -17,6 +17,7 @@ from harness.crowded import Crowded
 from harness.errorlog import Record
 from harness.pki import Authority
 from harness.redis import PREFIX, READER, FakeStore, Redis, dripping, sending, silent
+from harness.responders import UNKNOWN
 from harness.server import USER, Httpd
 from harness.spool import KeyAuthorization
 from harness.status import LOCATION, MODULES, assert_told
@@ -428,6 +429,20 @@ def test_good_argument_passes_configtest(make_httpd: StartHttpd, tmp_path: Path)
         "AcmeAlpnStore unix:///run/redis.sock",
     ]
     assert httpd.configtest() == (0, "Syntax OK\n")
+
+
+def test_store_whose_name_has_no_address(start: Callable[..., Httpd]) -> None:
+    """It has more bytes than a name can have, so no name server is asked."""
+    httpd = start(f"AcmeAlpnStore redis://{UNKNOWN} timeout=20s")
+    assert_refused_and_told(httpd, "store-unresolved")
+    httpd.log.expect(FAILS, "reason=store-unresolved: ", level="error")
+
+
+def test_store_that_closes_each_connection(start: Callable[..., Httpd]) -> None:
+    with FakeStore(lambda connection, over: connection.recv(1)) as store:
+        httpd = start(f"AcmeAlpnStore {store.url}")
+        assert_refused_and_told(httpd, "store-closed")
+        httpd.log.expect(FAILS, "reason=store-closed: ", level="error")
 
 
 def test_time_of_a_store_bounds_a_name_that_is_not_there(start: Callable[..., Httpd]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .acme import CERTBOT, skip_where_missing
 from .server import REPOSITORY
 from .spool import KeyAuthorization
 
@@ -18,8 +17,7 @@ WAIT = 0.1
 
 
 def part(name: str) -> ModuleType:
-    """A module of the plugin; skips where this system's certbot is too old for it."""
-    skip_where_missing(CERTBOT)
+    """A module of the plugin, where this system has a certbot that is new enough for it."""
     source = str(REPOSITORY / "certbot")
     if source not in sys.path:
         sys.path.insert(0, source)
