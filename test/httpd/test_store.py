@@ -136,8 +136,6 @@ def test_certificate_of_somebody_else_is_refused(
     root = authority.root if trusted else Authority(other).root
     host = "127.0.0.2" if trusted else "127.0.0.1"
     with Redis(authority=authority) as redis:
-        if trusted:
-            redis.run("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2")
         httpd = start(f"AcmeAlpnStore rediss://{host}:{redis.tls_port} timeout=2s cafile={root}")
         redis.publish(NAME)
         assert_refused_and_told(httpd, "store-tls-failed")

@@ -55,7 +55,7 @@ class Redis:
 
     def _lines(self) -> list[str]:
         lines = [
-            "bind 127.0.0.1",
+            "bind 127.0.0.1 127.0.0.2",
             f"port {self.port}",
             f"unixsocket {self.socket}",
             "unixsocketperm 777",
@@ -68,7 +68,7 @@ class Redis:
         if self._secret:
             acl = self.directory / "users.acl"
             users = [f"user {user} on >{_PASSWORDS[user]} {rights}" for user, rights in ACL.items()]
-            acl.write_text("\n".join([f"user default on >{_PASSWORDS['default']} ~* &* +@all", *users]) + "\n")
+            acl.write_text("\n".join([f"user default on >{_PASSWORDS['default']} ~* +@all", *users]) + "\n")
             lines.append(f"aclfile {acl}")
         if self._authority:
             credential = self._authority.issue("localhost", "127.0.0.1")
