@@ -3,6 +3,10 @@
  * Ordinary requests keep half of the workers, in the whole server and in each of its processes;
  * where both stores and upstreams are in use each has a part of the other half, so that one
  * that hangs takes nothing from the other.
+ *
+ * A burst of validations is no reason to refuse any, as long as what they ask answers at once.
+ * So beyond those places workers may wait for a moment, until it is seen that this is not
+ * enough.
  */
 #ifndef MOD_ACME_ALPN_WAITING_H
 #define MOD_ACME_ALPN_WAITING_H
@@ -17,9 +21,11 @@ typedef enum {
     ACME_ALPN_WAITING_KINDS
 } acme_alpn_waiting_e;
 
-/* A worker that may wait, to be given back. */
+/* A worker that waits, until it is given back. */
 typedef struct {
     acme_alpn_waiting_e kind;
+    apr_time_t since;
+    int is_brief; /* it has no place, and waits for a moment */
     acme_place_t place;
 } acme_alpn_waiting_t;
 
@@ -30,10 +36,12 @@ typedef struct {
  * Those who wait go on being counted. */
 void acme_alpn_waiting_init(server_rec *server, const apr_array_header_t *vhosts);
 
-/* Whether this worker may wait, until the deadline at the latest. Never waits itself. */
+/* Whether this worker may wait, until the deadline at the latest, which becomes an earlier one
+ * if waiting->is_brief. Never waits itself. */
 int acme_alpn_waiting_enter(acme_alpn_waiting_t *waiting, acme_alpn_waiting_e kind,
-                            apr_time_t deadline);
+                            apr_time_t *deadline);
 
-void acme_alpn_waiting_leave(const acme_alpn_waiting_t *waiting);
+/* Whether it has come to an answer or a failure shows whether there is a quick one. */
+void acme_alpn_waiting_leave(const acme_alpn_waiting_t *waiting, int is_answered);
 
 #endif

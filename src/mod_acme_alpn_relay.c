@@ -34,6 +34,7 @@ typedef struct {
     apr_pool_t *pool;
     apr_time_t deadline;
     acme_flight_key_t key;
+    int is_brief; /* it waits for a moment only, without a place */
 } question_t;
 
 static shared_t *shared; /* NULL: no memory for it */
@@ -193,6 +194,12 @@ static acme_error_e ask_upstream(const question_t *question)
     return error;
 }
 
+/* A moment is too short to say anything of the upstream. */
+static acme_error_e judge(const question_t *question, acme_error_e error)
+{
+    return error == ACME_PROBE_TIMEOUT && question->is_brief ? ACME_RELAY_BUSY : error;
+}
+
 /* With one of the upstream's places, of which those who follow need none. */
 static acme_error_e lead(const question_t *question, const acme_flight_t *flight)
 {
@@ -205,10 +212,14 @@ static acme_error_e lead(const question_t *question, const acme_flight_t *flight
         acme_flights_cancel(shared->flights, flight);
         return ACME_RELAY_BUSY;
     }
-    error = ask_upstream(question);
+    error = judge(question, ask_upstream(question));
     acme_places_leave(shared->places, &place);
-    acme_flights_land(shared->flights, flight, error, &question->challenge->digest,
-                      apr_time_now());
+    if (error == ACME_RELAY_BUSY) {
+        acme_flights_cancel(shared->flights, flight);
+    } else {
+        acme_flights_land(shared->flights, flight, error, &question->challenge->digest,
+                          apr_time_now());
+    }
     return error;
 }
 
@@ -222,7 +233,7 @@ static acme_error_e fly(const question_t *question)
         acme_flight_t flight;
 
         if (now >= question->deadline) {
-            return ACME_PROBE_TIMEOUT;
+            return judge(question, ACME_PROBE_TIMEOUT);
         }
         if (acme_flights_board(&flight, shared->flights, &question->key, now,
                                question->deadline) == ACME_FLIGHT_LEADS) {
@@ -236,24 +247,25 @@ static acme_error_e fly(const question_t *question)
 }
 
 /* Whoever follows a flight waits too: what is scarce is workers. */
-static acme_error_e wait_for_answer(const question_t *question)
+static acme_error_e wait_for_answer(question_t *question)
 {
     acme_alpn_waiting_t waiting;
     acme_error_e error;
 
-    if (!acme_alpn_waiting_enter(&waiting, ACME_ALPN_WAITING_UPSTREAM, question->deadline)) {
+    if (!acme_alpn_waiting_enter(&waiting, ACME_ALPN_WAITING_UPSTREAM, &question->deadline)) {
         return ACME_RELAY_BUSY;
     }
+    question->is_brief = waiting.is_brief;
     error = fly(question);
-    acme_alpn_waiting_leave(&waiting);
+    acme_alpn_waiting_leave(&waiting, error != ACME_RELAY_BUSY);
     return error;
 }
 
 static acme_error_e ask(acme_alpn_challenge_t *challenge, const acme_alpn_upstream_t *upstream,
                         apr_pool_t *pool, apr_time_t latest)
 {
-    question_t question = {
-        challenge, upstream, pool, apr_time_now() + upstream->timeout, {{0}}};
+    question_t question = {challenge, upstream, pool, apr_time_now() + upstream->timeout,
+                           {{0}},     0};
     acme_error_e error;
 
     challenge->upstream = upstream->given;

@@ -249,7 +249,7 @@ static void report_success(const server_rec *server, acme_alpn_store_t *store)
 }
 
 static acme_error_e find(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store,
-                         apr_interval_time_t timeout)
+                         const acme_alpn_waiting_t *waiting, apr_interval_time_t timeout)
 {
     acme_store_call_t call;
     acme_error_e error;
@@ -257,6 +257,10 @@ static acme_error_e find(acme_alpn_challenge_t *challenge, acme_alpn_store_t *st
     acme_store_begin(&call, store->settings, timeout);
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  apr_atomic_read32(&store->health->generation));
+    /* A moment is too short to say anything of the store. */
+    if (error == ACME_STORE_TIMEOUT && waiting->is_brief) {
+        error = ACME_STORE_BUSY;
+    }
     if (is_failure(error)) {
         report_failure(challenge->server, store, error, &call);
     } else if (!is_our_own(error)) {
@@ -272,22 +276,24 @@ static acme_error_e wait_for_answer(acme_alpn_challenge_t *challenge, acme_alpn_
     apr_interval_time_t timeout = store->settings->timeout ? store->settings->timeout : TIMEOUT;
     apr_uint32_t until = apr_atomic_read32(&store->health->until);
     acme_error_e error = ACME_STORE_LEFT_ALONE;
+    apr_time_t deadline = apr_time_now() + timeout;
     acme_alpn_waiting_t waiting;
 
     if (is_left_alone(until)) {
         return error;
     }
-    if (!acme_alpn_waiting_enter(&waiting, ACME_ALPN_WAITING_STORE, apr_time_now() + timeout)) {
+    if (!acme_alpn_waiting_enter(&waiting, ACME_ALPN_WAITING_STORE, &deadline)) {
         return ACME_STORE_BUSY;
     }
     if (may_try(store->health, until)) {
-        error = find(challenge, store, timeout);
+        error = find(challenge, store, &waiting, deadline - waiting.since);
         /* Who did not get as far as the store leaves it to the next to try. */
         if (until && is_our_own(error)) {
             apr_atomic_set32(&store->health->until, clock_ms());
         }
     }
-    acme_alpn_waiting_leave(&waiting);
+    acme_alpn_waiting_leave(&waiting,
+                            error != ACME_STORE_BUSY && error != ACME_STORE_LEFT_ALONE);
     return error;
 }
 

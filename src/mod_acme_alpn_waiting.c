@@ -1,5 +1,7 @@
 #include "mod_acme_alpn_waiting.h"
 
+#include <string.h>
+
 #include <apr_atomic.h>
 #include <apr_shm.h>
 
@@ -15,8 +17,18 @@ APLOG_USE_MODULE(acme_alpn);
  * with its layout. */
 #define SAVED_MEMORY "mod_acme_alpn:waiting:1"
 
-/* One for each kind; NULL: no memory for them. */
-static acme_places_t *places;
+typedef struct {
+    acme_places_t places[ACME_ALPN_WAITING_KINDS];
+    apr_uint32_t is_slow[ACME_ALPN_WAITING_KINDS]; /* the last one took a moment or more */
+} shared_t;
+
+static shared_t *shared; /* NULL: no memory for it */
+
+/* How long those who have no place may keep ordinary requests waiting: enough for a round trip
+ * to a store, and for a responder's handshake. */
+static const apr_interval_time_t moment[ACME_ALPN_WAITING_KINDS] = {
+    [ACME_ALPN_WAITING_STORE] = apr_time_from_msec(50),
+    [ACME_ALPN_WAITING_UPSTREAM] = apr_time_from_msec(500)};
 
 /* How many of this process wait. */
 static apr_uint32_t inside[ACME_ALPN_WAITING_KINDS];
@@ -30,31 +42,31 @@ static unsigned int process_places, server_places;
 /* The processes that there can be, where each serves one connection; otherwise 0. */
 static int single_processes;
 
-static acme_places_t *make_places(apr_pool_t *pool)
+static shared_t *make_shared(apr_pool_t *pool)
 {
-    apr_size_t size = ACME_ALPN_WAITING_KINDS * sizeof(acme_places_t);
-    acme_places_t *made;
+    shared_t *made;
     apr_shm_t *memory;
     int kind;
 
-    if (apr_shm_create(&memory, size, NULL, pool) != APR_SUCCESS) {
+    if (apr_shm_create(&memory, sizeof(*made), NULL, pool) != APR_SUCCESS) {
         return NULL;
     }
     made = apr_shm_baseaddr_get(memory);
+    memset(made, 0, sizeof(*made));
     for (kind = 0; kind < ACME_ALPN_WAITING_KINDS; kind++) {
-        acme_places_init(&made[kind], apr_time_now());
+        acme_places_init(&made->places[kind], apr_time_now());
     }
     return made;
 }
 
-static acme_places_t *saved_places(const server_rec *server)
+static shared_t *saved_shared(const server_rec *server)
 {
     apr_pool_t *pool = server->process->pool;
     void *data = NULL;
 
     apr_pool_userdata_get(&data, SAVED_MEMORY, pool);
     if (!data) {
-        data = make_places(pool);
+        data = make_shared(pool);
         if (data) {
             apr_pool_userdata_set(data, SAVED_MEMORY, apr_pool_cleanup_null, pool);
         }
@@ -103,8 +115,8 @@ void acme_alpn_waiting_init(server_rec *server, const apr_array_header_t *vhosts
         return;
     }
     count_workers();
-    places = saved_places(server);
-    if (!places) {
+    shared = saved_shared(server);
+    if (!shared) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
                      "AALPN0030: no shared memory to count the handshakes that wait in, so "
                      "neither AcmeAlpnStore nor AcmeAlpnUpstream is asked");
@@ -137,17 +149,13 @@ static unsigned int places_now(void)
     return least(share(running), server_places);
 }
 
-int acme_alpn_waiting_enter(acme_alpn_waiting_t *waiting, acme_alpn_waiting_e kind,
-                            apr_time_t deadline)
+static int take_place(acme_alpn_waiting_t *waiting, apr_time_t deadline)
 {
-    apr_time_t now = apr_time_now();
+    acme_alpn_waiting_e kind = waiting->kind;
+    apr_time_t now = waiting->since;
 
-    if (!places) {
-        return 0;
-    }
-    waiting->kind = kind;
     if (apr_atomic_inc32(&inside[kind]) < process_places &&
-        acme_places_take(&waiting->place, &places[kind], places_now(), now,
+        acme_places_take(&waiting->place, &shared->places[kind], places_now(), now,
                          deadline - now + ACME_ALPN_WAITING_GRACE)) {
         return 1;
     }
@@ -155,8 +163,31 @@ int acme_alpn_waiting_enter(acme_alpn_waiting_t *waiting, acme_alpn_waiting_e ki
     return 0;
 }
 
-void acme_alpn_waiting_leave(const acme_alpn_waiting_t *waiting)
+int acme_alpn_waiting_enter(acme_alpn_waiting_t *waiting, acme_alpn_waiting_e kind,
+                            apr_time_t *deadline)
 {
-    acme_places_leave(&places[waiting->kind], &waiting->place);
-    apr_atomic_dec32(&inside[waiting->kind]);
+    if (!shared) {
+        return 0;
+    }
+    waiting->kind = kind;
+    waiting->since = apr_time_now();
+    waiting->is_brief = !take_place(waiting, *deadline);
+    if (waiting->is_brief && *deadline > waiting->since + moment[kind]) {
+        *deadline = waiting->since + moment[kind];
+    }
+    return !waiting->is_brief || !apr_atomic_read32(&shared->is_slow[kind]);
+}
+
+void acme_alpn_waiting_leave(const acme_alpn_waiting_t *waiting, int is_answered)
+{
+    acme_alpn_waiting_e kind = waiting->kind;
+    apr_uint32_t is_slow = apr_time_now() - waiting->since >= moment[kind];
+
+    if ((is_answered || is_slow) && apr_atomic_read32(&shared->is_slow[kind]) != is_slow) {
+        apr_atomic_set32(&shared->is_slow[kind], is_slow);
+    }
+    if (!waiting->is_brief) {
+        acme_places_leave(&shared->places[kind], &waiting->place);
+        apr_atomic_dec32(&inside[kind]);
+    }
 }

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from threading import Event
 
 import pytest
 from conftest import StartHttpd
 from harness import client, poll
-from harness.challenge import REFUSED
+from harness.challenge import ANSWERED, REFUSED
+from harness.checker import check_answer
 from harness.pki import Authority
 from harness.redis import FakeStore
 from harness.server import Httpd
-from harness.upstream import HELD, Upstream, held
+from harness.spool import KeyAuthorization
+from harness.upstream import HELD, Upstream, certificate, held, serve
 
 SITE = "site.test"
 # A store or an upstream that hangs is given so long, and whoever does not wait for it is told far earlier.
@@ -73,12 +77,15 @@ class Crowd:
         self.waiting.append(self.next())
         poll.until(lambda: [each.asked() for each in sources] == wanted, 5, "one more waits")
 
-    def assert_full(self, authority: Authority) -> None:
-        """The next is told at once, and ordinary requests are answered at once, while the others wait."""
-        begin = time.monotonic()
+    def assert_full(self, authority: Authority, *sources: Source) -> None:
+        """Nobody else asks, the next is told at once, and ordinary requests are answered at once."""
+        # This one may ask for a moment, which shows that those who are asked are slow.
+        assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
+        begin, asked = time.monotonic(), [each.asked() for each in sources]
         assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
         assert client.https_get(self._httpd.address(), SITE, authority.root).status == 200
         assert time.monotonic() - begin < AT_ONCE * poll.FACTOR
+        assert [each.asked() for each in sources] == asked
         assert not any(each.done() for each in self.waiting)
 
 
@@ -107,7 +114,7 @@ def test_half_of_the_server(make_httpd: StartHttpd, authority: Authority, source
     with crowd(httpd, source) as people:
         for _ in range(3):
             people.wait(source)
-        people.assert_full(authority)
+        people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
 
@@ -117,7 +124,7 @@ def test_half_of_one_process(make_httpd: StartHttpd, authority: Authority, sourc
     with httpd.only_child(min(httpd.children())), crowd(httpd, source) as people:
         for _ in range(4):
             people.wait(source)
-        people.assert_full(authority)
+        people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
 
@@ -128,7 +135,7 @@ def test_last_idle_process(make_httpd: StartHttpd, authority: Authority, source:
     with crowd(httpd, source) as people:
         for _ in range(2):
             people.wait(source)
-        people.assert_full(authority)
+        people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
 
@@ -139,6 +146,52 @@ def test_store_and_upstream_take_nothing_from_each_other(make_httpd: StartHttpd,
         with crowd(httpd, store, upstream) as people:
             people.wait(store)
             people.wait(upstream)
-            people.assert_full(authority)
-            assert (store.asked(), upstream.asked()) == (1, 1)
+            people.assert_full(authority, store, upstream)
     httpd.log.expect(REFUSED, "source=upstream .*reason=relay-busy ")
+
+
+def beside_those_who_wait(httpd: Httpd, hanging: Source, value: KeyAuthorization) -> bool:
+    """Whether one is answered while all places are taken. On a busy machine nothing is at once."""
+    hanging.over.clear()
+    with crowd(httpd, hanging) as people:
+        for _ in range(3):
+            people.wait(hanging)
+        answer = client.handshake(httpd.address(), SITE)
+        is_beside = bool(answer.chain) and not any(each.done() for each in people.waiting)
+    if is_beside:
+        check_answer(answer, SITE, value.digest)
+    else:
+        # One that has a place shows that answers are quick again.
+        client.handshake(httpd.address(), SITE)
+    return is_beside
+
+
+def test_burst_while_a_store_answers_at_once(make_httpd: StartHttpd, authority: Authority) -> None:
+    """Those beyond the places are answered all the same."""
+    value, over, held_back = KeyAuthorization.new(), Event(), count(1)
+    seen = [0]
+
+    def answer(connection: socket.socket, _: Event) -> None:
+        while question := connection.recv(4096):
+            if b"crowd" in question:
+                seen[0] = next(held_back)
+                over.wait(HELD)
+            connection.sendall(f"${len(value.text)}\r\n{value.text}\r\n".encode())
+
+    with FakeStore(answer) as store:
+        hanging = Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: seen[0], "store-busy", over)
+        httpd = server(make_httpd(mpm="prefork"), authority, hanging.directive)
+        httpd.log.allow(ANSWERED)
+        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), 60, "one is answered beside those who wait")
+
+
+def test_burst_while_an_upstream_answers_at_once(make_httpd: StartHttpd, authority: Authority) -> None:
+    with hanging_upstream() as hanging, Upstream() as quick:
+        value = KeyAuthorization.new()
+        quick.behaviour = serve(certificate([SITE], value.digest))
+        httpd = make_httpd(mpm="prefork")
+        httpd.vhost("hanging.test", credentials=[authority.issue("hanging.test")], lines=[hanging.directive])
+        httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnUpstream {quick} timeout=8s max=128"])
+        httpd.start()
+        httpd.log.allow(ANSWERED)
+        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), 60, "one is answered beside those who wait")
