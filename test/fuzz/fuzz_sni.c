@@ -1,7 +1,8 @@
 /*
  * Any bytes as the server name of a ClientHello. What the parser says is compared with the
  * grammar of host names and reverse names as regular expressions, and an address with the
- * reverse name made from it.
+ * reverse name made from it. And the same bytes as a file's name or a store's key, which others
+ * choose: that is compared with the parser of server names and the C library's of addresses.
  */
 #include "fuzz.h"
 
@@ -15,6 +16,9 @@
 
 #define LABEL "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 #define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+
+/* Enough for any. */
+#define REVERSE_NAME_SIZE 128
 
 typedef enum { NOTHING, HOST, ADDRESS } kind_t;
 
@@ -76,7 +80,7 @@ static void require_address(const acme_identifier_t *identifier, const char *low
 {
     int family = identifier->address_size == 4 ? AF_INET : AF_INET6;
     unsigned char address[16];
-    char name[128];
+    char name[REVERSE_NAME_SIZE];
 
     REQUIRE(identifier->address_size == 4 || identifier->address_size == 16);
     REQUIRE(inet_pton(family, identifier->name, address) == 1);
@@ -136,6 +140,47 @@ static void require_identifier(const acme_identifier_t *identifier, kind_t kind,
     }
 }
 
+/* What stands for the identifier of `text` in a server name, or for none. */
+static void sni_of(char *sni, const char *text, size_t length)
+{
+    acme_identifier_t address = {.type = ACME_IDENTIFIER_IP};
+
+    if (inet_pton(AF_INET, text, address.address) == 1) {
+        address.address_size = 4;
+    } else if (inet_pton(AF_INET6, text, address.address) == 1) {
+        address.address_size = 16;
+    }
+    if (address.address_size) {
+        reverse_name(sni, REVERSE_NAME_SIZE, &address);
+        return;
+    }
+    length -= length > 1 && text[length - 1] == '.';
+    memcpy(sni, text, length);
+    sni[length] = '\0';
+}
+
+static void require_text(const char *text, size_t length)
+{
+    acme_identifier_t identifier, named, untouched;
+    acme_error_e reason;
+    char *sni = malloc(length + REVERSE_NAME_SIZE);
+
+    REQUIRE(sni);
+    memset(&untouched, 0xa5, sizeof(untouched));
+    identifier = named = untouched;
+    sni_of(sni, text, length);
+    reason = acme_identifier_from_text(&identifier, text);
+    REQUIRE((reason == ACME_OK) ==
+            (acme_identifier_from_sni(&named, sni, strlen(sni)) == ACME_OK));
+    if (reason == ACME_OK) {
+        REQUIRE(identifier.type == named.type && strcmp(identifier.name, named.name) == 0);
+    } else {
+        REQUIRE(memcmp(&identifier, &untouched, sizeof(identifier)) == 0);
+        REQUIRE((reason == ACME_NAME_WILDCARD) == (strncmp(text, "*.", 2) == 0));
+    }
+    free(sni);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     acme_identifier_t identifier, untouched;
@@ -159,6 +204,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(memcmp(&identifier, &untouched, sizeof(identifier)) == 0);
         REQUIRE(kind_of(lower, size) == NOTHING);
     }
+    memcpy(lower, data, size);
+    require_text(lower, strlen(lower));
     free(lower);
     return 0;
 }
