@@ -286,6 +286,7 @@ def shipped_example(certbot: Certbot, name: str) -> list[str]:
     return [line.strip() for line in body[1].splitlines() if line.strip() and not line.strip().startswith(ours)]
 
 
+@pytest.mark.flaky(reruns=2)
 def test_empty_server_becomes_a_trusted_site(
     make_httpd: StartHttpd, authority: Authority, tmp_path: Path
 ) -> None:
