@@ -56,8 +56,11 @@ MPM_LINES = {
 # Ends the server with whoever started it, also when that one is killed and can clean up nothing.
 LEASH = ("setpriv", "--pdeathsig", "TERM")
 
-# The event MPM's own, of a child that is on its way out while it closes a connection.
-CHILD_EXIT_RACE = "AH03092: process_lingering_close: apr_pollset_add failure"
+# The event MPM's own, of a child that is on its way out while it closes a connection or keeps one.
+CHILD_EXIT_RACE = (
+    "AH03092: process_lingering_close: apr_pollset_add failure"
+    "|AH03093: process_socket: apr_pollset_add failure for keep alive"
+)
 
 # What the watch says of the entries that a test makes, whenever that is; test_watch.py asks for it.
 WATCH = r"AALPN02[12]\d:"
