@@ -60,7 +60,7 @@ def test_spool_comes_with_the_package(installed: Machine) -> None:
 
 def test_systemd_keeps_the_spool_and_removes_what_clients_left(installed: Machine) -> None:
     lines = installed.run("grep -v '^#' /usr/lib/tmpfiles.d/acme-alpn.conf").splitlines()
-    assert lines == ["d /var/spool/acme-alpn 0755 root root 7d"]
+    assert lines == ["d /var/spool/acme-alpn :0755 :root :root 7d"]
 
 
 def test_tool_has_its_manual_and_the_hooks(installed: Machine) -> None:

@@ -150,11 +150,12 @@ def disabled(upgraded: Machine) -> Disabled:
 @pytest.fixture(scope="module")
 def placeholder(upgraded: Machine, disabled: Disabled) -> Machine:
     """A site without a certificate has left its placeholder behind."""
-    site = "/etc/apache2/sites-available/acme-alpn-site.conf"
-    upgraded.run(f"cp {EXAMPLE} {site} && a2ensite acme-alpn-site && apachectl restart")
+    # Not by a2ensite, which keeps in mind for ever what was once enabled.
+    site = "/etc/apache2/sites-enabled/acme-alpn-site.conf"
+    upgraded.run(f"cp {EXAMPLE} {site} && apachectl restart")
     made = lambda: upgraded.attempt(f"test -f {PLACEHOLDER}").returncode == 0  # noqa: E731
     poll.until(made, RESTART_TIMEOUT, "httpd makes a placeholder")
-    upgraded.run(f"a2dissite acme-alpn-site && rm {site} && apachectl restart")
+    upgraded.run(f"rm {site} && apachectl restart")
     poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
     return upgraded
 
