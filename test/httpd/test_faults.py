@@ -11,8 +11,8 @@ from harness.server import Httpd
 from harness.status import LOCATION, MODULES, as_json
 
 NAME = "fault.test"
-NO_KEY, NO_CACHE, NO_RECORD, NO_PLACES, NO_CLIENT = "AALPN0006", "AALPN0007", "AALPN0008", "AALPN0030", "AALPN0031"
-NO_WATCHDOG = "AALPN0217"
+NO_KEY, NO_CACHE, NO_RECORD = "AALPN0006", "AALPN0007", "AALPN0008"
+NO_WAITING, NO_CLIENT, NO_PLACES, NO_WATCHDOG = "AALPN0030", "AALPN0031", "AALPN0032", "AALPN0217"
 KEY_TYPES = ("EC-P256", "RSA-2048", "EC-P384")
 
 
@@ -82,13 +82,15 @@ def test_record_of_another_layout_is_forgotten_though_none_can_be_made(httpd: Ht
             assert [row["identifier"] for row in as_json(httpd)["handshakes"]] == [NAME]
 
 
-@pytest.mark.parametrize(("function", "tag"), [("apr_shm_create", NO_PLACES), ("SSL_CTX_new", NO_CLIENT)])
-def test_upstreams_are_not_asked(function: str, tag: str, httpd: Httpd) -> None:
+@pytest.mark.parametrize(
+    ("function", "tags"), [("apr_shm_create", (NO_WAITING, NO_PLACES)), ("SSL_CTX_new", (NO_CLIENT,))]
+)
+def test_upstreams_are_not_asked(function: str, tags: tuple[str, ...], httpd: Httpd) -> None:
     httpd.vhosts[0].lines.append("AcmeAlpnUpstream 127.0.0.1:9")
-    httpd.log.allow(tag)
-    httpd.log.allow(NO_RECORD)
+    for tag in (*tags, NO_RECORD):
+        httpd.log.allow(tag)
     started(httpd, function)
-    assert httpd.log.expect(tag)[0].level == "error"
+    assert [httpd.log.expect(tag)[0].level for tag in tags] == ["error" for _ in tags]
     assert_refused(httpd, NAME, "system-error")
     assert as_json(httpd)["counters"]["relays"] == 0
     assert_answered(httpd, NAME, httpd.spool.publish(NAME))
