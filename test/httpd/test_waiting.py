@@ -26,6 +26,10 @@ SITE = "site.test"
 # A store or an upstream that hangs is given so long, and whoever does not wait for it is told far earlier.
 STORE_HANGS, UPSTREAM_HANGS, AT_ONCE = "60s", "8s", 3.0
 MOST = 16
+# Longer than what those may wait who have no place.
+LONGER = 0.6
+# Of Redis.
+NOTHING = b"$-1\r\n"
 
 
 @dataclass
@@ -40,9 +44,16 @@ class Source:
 
 @contextmanager
 def hanging_store() -> Iterator[Source]:
-    over = Event()
-    with FakeStore(lambda *_: over.wait(HELD)) as store:
-        yield Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: store.accepted, "store-busy", over)
+    over, questions = Event(), []
+
+    def answer(connection: socket.socket, _: Event) -> None:
+        while question := connection.recv(4096):
+            questions.append(question)
+            over.wait(HELD)
+            connection.sendall(NOTHING)
+
+    with FakeStore(answer) as store:
+        yield Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: len(questions), "store-busy", over)
 
 
 @contextmanager
@@ -77,10 +88,16 @@ class Crowd:
         self.waiting.append(self.next())
         poll.until(lambda: [each.asked() for each in sources] == wanted, 5, "one more waits")
 
-    def assert_full(self, authority: Authority, *sources: Source) -> None:
+    def show_that_it_is_slow(self, source: Source) -> None:
+        self.wait(source)
+        begin = time.monotonic()
+        poll.until(lambda: time.monotonic() - begin > LONGER, 5, "the answer is late")
+        source.over.set()
+        assert self.waiting.pop().result().alert == client.NO_APPLICATION_PROTOCOL
+        source.over.clear()
+
+    def assert_told_at_once(self, authority: Authority, *sources: Source) -> None:
         """Nobody else asks, the next is told at once, and ordinary requests are answered at once."""
-        # This one may ask for a moment, which shows that those who are asked are slow.
-        assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
         begin, asked = time.monotonic(), [each.asked() for each in sources]
         assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
         assert client.https_get(self._httpd.address(), SITE, authority.root).status == 200
@@ -88,11 +105,16 @@ class Crowd:
         assert [each.asked() for each in sources] == asked
         assert not any(each.done() for each in self.waiting)
 
+    def assert_full(self, authority: Authority, *sources: Source) -> None:
+        """The next may ask for a moment, which shows that those who are asked are slow."""
+        assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
+        self.assert_told_at_once(authority, *sources)
+
 
 @contextmanager
 def crowd(httpd: Httpd, *sources: Source) -> Iterator[Crowd]:
     """They wait no longer than the test does."""
-    httpd.log.allow(REFUSED, "reason=(store-|relay-busy |timeout |closed )")
+    httpd.log.allow(REFUSED, "reason=(store-|relay-busy |timeout |closed |no-entry )")
     httpd.log.allow("AALPN0401", "reason=store-")
     with ThreadPoolExecutor(MOST) as pool:
         try:
@@ -133,9 +155,10 @@ def test_last_idle_process(make_httpd: StartHttpd, authority: Authority, source:
     processes = ("ServerLimit 20", "MaxRequestWorkers 20", "StartServers 3", "MinSpareServers 1", "MaxSpareServers 3")
     httpd = server(make_httpd(mpm="prefork"), authority, *processes, source.directive)
     with crowd(httpd, source) as people:
+        people.show_that_it_is_slow(source)
         for _ in range(2):
             people.wait(source)
-        people.assert_full(authority, source)
+        people.assert_told_at_once(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
 
