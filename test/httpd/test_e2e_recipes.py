@@ -82,15 +82,3 @@ def test_program_on_the_lego_library_whose_check_fails(
         done = issue(lego, httpd, pebble, tmp_path, f"{NOBODY_THERE}:{httpd.address()[1]}", ASTRAY)
     assert done.returncode != 0 and f"FAIL {ASTRAY} at {NOBODY_THERE}" in done.stdout, done.stdout
     assert pebble.validations() == before
-
-
-def test_spool_that_belongs_to_a_client_that_is_not_root(tmp_path: Path) -> None:
-    """After a boot, too: what the recipe makes of the line that is shipped."""
-    shipped, made = REPOSITORY / "conf" / "acme-alpn.tmpfiles.in", tmp_path / "acme-alpn.conf"
-    chown, copy = recipe("chown acme:").splitlines()
-    assert chown == "chown acme: /var/spool/acme-alpn"
-    for installed, here in (("/usr/lib/tmpfiles.d/acme-alpn.conf", shipped), ("/etc/tmpfiles.d/acme-alpn.conf", made)):
-        assert copy.count(installed) == 1
-        copy = copy.replace(installed, str(here))
-    subprocess.run(["sh", "-c", copy], check=True, timeout=60)
-    assert made.read_text().splitlines()[-1] == "d @spooldir@ 0755 acme acme 7d"
