@@ -44,9 +44,7 @@ def lego(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def issue(
     lego: Path, httpd: Httpd, pebble: Pebble, directory: Path, address: str, *names: str
 ) -> subprocess.CompletedProcess[str]:
-    tool = directory / "acme-alpn"
-    tool.write_text(TOOL_WITH_ADDRESS.format(address=address, tool=TOOL))
-    tool.chmod(0o755)
+    script(directory / "acme-alpn", TOOL_WITH_ADDRESS.format(address=address, tool=TOOL))
     return subprocess.run(
         [lego, pebble.url, directory / "certificate.pem", *names],
         stdin=subprocess.DEVNULL,
@@ -82,3 +80,46 @@ def test_program_on_the_lego_library_whose_check_fails(
         done = issue(lego, httpd, pebble, tmp_path, f"{NOBODY_THERE}:{httpd.address()[1]}", ASTRAY)
     assert done.returncode != 0 and f"FAIL {ASTRAY} at {NOBODY_THERE}" in done.stdout, done.stdout
     assert pebble.validations() == before
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_ansible(httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: Path) -> None:
+    program = registries.ansible_playbook()
+    playbook, files, programs = tmp_path / "playbook.yml", tmp_path / "acme", tmp_path / "programs"
+    programs.mkdir()
+    letsencrypt = "https://acme-v02.api.letsencrypt.org/directory"
+    assert letsencrypt in recipe("- hosts: webservers")
+    playbook.write_text(recipe("- hosts: webservers").replace(letsencrypt, pebble.url))
+    script(programs / "acme-alpn", TOOL_WITH_ADDRESS.format(address=httpd.listeners["main"], tool=TOOL))
+    # The reload with the new certificate is noted, since none is to take place before that.
+    script(programs / "apachectl", f'#!/bin/sh\necho "$@" >{tmp_path}/reload\n')
+    (tmp_path / "inventory").write_text(
+        f"[webservers]\nlocalhost ansible_connection=local ansible_python_interpreter={program.parent}/python\n"
+    )
+    variables = ["-e", f"domain={NAMES[0]}", "-e", f"files={files}"]
+    with undisturbed(httpd, authority):
+        done = subprocess.run(
+            [program, "-i", tmp_path / "inventory", *variables, playbook],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=CLIENT_TIMEOUT * poll.FACTOR,
+            check=False,
+            env={
+                **os.environ,
+                "PATH": path_with(programs),
+                "ACME_ALPN_SPOOL": str(httpd.spool.path),
+                "SSL_CERT_FILE": str(pebble.trust),
+                "HOME": str(tmp_path),
+                "LC_ALL": "C.UTF-8",
+            },
+        )
+    assert done.returncode == 0, done.stdout
+    assert names_of(load(files / f"{NAMES[0]}.pem")) == {NAMES[0]}
+    assert (tmp_path / "reload").read_text() == "graceful\n"
+    assert_validated(httpd, NAMES[:1], checks=1)

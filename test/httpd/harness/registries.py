@@ -25,6 +25,7 @@ CERTBOTS = {
     "4": ("certbot>=4,<5", "acme>=4,<5"),
     "5": ("certbot>=5.3,<6", "acme>=5.3,<6"),
 }
+ANSIBLE = ("ansible", "cryptography")
 # What ACME_ALPN_WITHOUT calls it.
 PYPI = "pypi"
 
@@ -74,16 +75,26 @@ def _made(name: str, make: list[tuple[Sequence[str | Path], dict[str, str]]], ta
     return target
 
 
-def certbot(version: str) -> Path:
-    """The program of the newest certbot of this version, in a virtual environment of its own."""
+def _venv(name: str, requirements: Sequence[str]) -> Path:
+    """The programs that these packages bring, in a virtual environment of their own."""
     skip_where_missing(PYPI)
-    target = CACHE / f"certbot-{version}"
+    target = CACHE / name
     python = target / "bin" / "python"
     make: list[tuple[Sequence[str | Path], dict[str, str]]] = [
         (["/usr/bin/python3", "-m", "venv", target], {}),
-        ([python, "-m", "pip", "install", "--quiet", "--retries=1", "--disable-pip-version-check", *CERTBOTS[version]], {}),
+        ([python, "-m", "pip", "install", "--quiet", "--retries=1", "--disable-pip-version-check", *requirements], {}),
     ]
-    return _made(f"certbot-{version}", make, target, target / "complete") / "bin" / "certbot"
+    return _made(name, make, target, target / "complete") / "bin"
+
+
+def certbot(version: str) -> Path:
+    """The program of the newest certbot of this version."""
+    return _venv(f"certbot-{version}", CERTBOTS[version]) / "certbot"
+
+
+def ansible_playbook() -> Path:
+    """The newest one that goes with this Python, with its collections and what those of cryptography use."""
+    return _venv("ansible", ANSIBLE) / "ansible-playbook"
 
 
 def _newest(name: str, package: str) -> Path:
