@@ -26,7 +26,7 @@ ROUNDS, SECONDS = 10 if LONG else 2, 2
 IN_TIME = 3.0
 # What is left in the storm, of what there is while as many handshakes ask nobody: there may be noise, but
 # if all workers waited, for a second each, next to nothing would be left.
-LEFT = 0.5
+LEFT = 0.25
 
 # At once in the whole server, by default.
 PLACES = 8
