@@ -28,8 +28,9 @@ ANONYMOUS = "AECDH:@SECLEVEL=0"
 # What gives a host's addresses to a server.
 ADDRESSES = REPOSITORY / "test" / "httpd" / "observer" / "addresses.c"
 
-# A state in /proc/net/tcp.
+# A state in /proc/net/tcp, and how often that is read for one answer.
 ESTABLISHED = "01"
+READINGS = 3
 
 # A bound on what a connection that is held takes, for the case that nobody closes it.
 HELD = 30.0
@@ -164,7 +165,14 @@ class Upstream:
         return f"{self.address[0]}:{self.address[1]}"
 
     def asked_now(self) -> int:
-        """How many connections the other side has open. (What this side knows of their ends comes late.)"""
+        """How many connections the other side has open. (What this side knows of their ends comes late.)
+
+        The kernel's table changes while it is read, so one reading may show what went and what came in its place;
+        whoever is there too long is in every one.
+        """
+        return min(self._established() for _ in range(READINGS))
+
+    def _established(self) -> int:
         remote = f":{self.address[1]:04X}"
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return sum(row[2].endswith(remote) and row[3] == ESTABLISHED for row in rows)
