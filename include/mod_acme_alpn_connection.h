@@ -49,6 +49,7 @@ typedef struct {
     const char *sni;                  /* as the ClientHello has it; NULL if it has none */
     apr_time_t begun;                 /* when the ClientHello's offer was seen, or 0 */
     int alert;                        /* that ended the handshake (RFC 8446 section 6), or 0 */
+    unsigned int excluded;            /* types of key, 1 << type, that it cannot take */
     unsigned int alert_sent : 1;      /* by us; otherwise by the client */
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
     unsigned int concerned : 1;       /* and the vhost for its SNI answers challenges */

@@ -113,6 +113,38 @@ static void note_offer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection
     SSL_set_msg_callback_arg(ssl, connection);
 }
 
+/* In a SignatureSchemeList (RFC 8446 section 4.2.3): two bytes of length, and two for each. */
+static int is_listed(const unsigned char *scheme, const unsigned char *data, int length)
+{
+    int i;
+
+    for (i = 2; i + 2 <= length; i += 2) {
+        if (memcmp(data + i, scheme, 2) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* OpenSSL ends the handshake if what we sign certificates with is not there, though nobody
+ * validates a self-signed one by its signature; with TLS 1.2 SSL_check_chain does not tell. */
+static unsigned int excluded_types(const unsigned char *data, int length)
+{
+    static const unsigned char schemes[ACME_KEY_TYPES][2] = {
+        [ACME_KEY_P256] = {0x04, 0x03},    /* ecdsa_secp256r1_sha256 */
+        [ACME_KEY_RSA2048] = {0x04, 0x01}, /* rsa_pkcs1_sha256 */
+        [ACME_KEY_P384] = {0x05, 0x03},    /* ecdsa_secp384r1_sha384 */
+    };
+    unsigned int type, excluded = 0;
+
+    for (type = 0; type < ACME_KEY_TYPES; type++) {
+        if (!is_listed(schemes[type], data, length)) {
+            excluded |= 1U << type;
+        }
+    }
+    return excluded;
+}
+
 static void look_at(SSL *ssl, acme_alpn_connection_t *connection, int type,
                     const unsigned char *data, int length)
 {
@@ -143,6 +175,7 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
     (void)from_server;
     switch (type) {
     case ACME_PROBE_RELAYED:
+    case TLSEXT_TYPE_signature_algorithms_cert:
     case TLSEXT_TYPE_server_name:
     case TLSEXT_TYPE_application_layer_protocol_negotiation:
         break;
@@ -154,6 +187,8 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
     }
     if (type == ACME_PROBE_RELAYED) {
         connection->relayed = 1;
+    } else if (type == TLSEXT_TYPE_signature_algorithms_cert) {
+        connection->excluded = excluded_types(data, length);
     } else {
         look_at(ssl, connection, type, data, length);
     }

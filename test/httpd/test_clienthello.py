@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 
 import pytest
 from conftest import StartHttpd, checked
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509 import load_der_x509_certificate
 from harness import client, poll
 from harness.challenge import (
     ANSWERED,
@@ -20,14 +24,19 @@ from harness.challenge import (
 )
 from harness.checker import check_answer
 from harness.clienthello import (
+    ECDSA_SHA256,
+    ECDSA_SHA384,
     FFDHE2048,
     P256,
     P384,
+    RSA_SHA256,
+    SIGNATURE_ALGORITHMS_CERT,
     X25519,
     X25519MLKEM768,
     Hello,
     HelloAnswer,
     Wire,
+    prefixed,
     protocol_list,
     shake,
 )
@@ -96,6 +105,25 @@ def test_large_hello(httpd: Httpd, extra: str, version: str) -> None:
     wire = Wire()
     publish_and_check(httpd, NAME, lambda: shake(httpd.address(), hello, wire=wire))
     assert wire.sent > 4096
+
+
+# The schemes that the client takes in certificates, where it has others for those, and the key that fits.
+CERTIFICATE_SCHEMES = {
+    "as-in-handshakes": ((RSA_SHA256, ECDSA_SHA256), EllipticCurvePublicKey, 256),
+    "rsa-alone": ((RSA_SHA256,), RSAPublicKey, 2048),
+    "p384-alone": ((ECDSA_SHA384,), EllipticCurvePublicKey, 384),
+}
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("schemes", CERTIFICATE_SCHEMES)
+def test_signature_algorithms_for_certificates(httpd: Httpd, schemes: str, version: str) -> None:
+    taken, kind, size = CERTIFICATE_SCHEMES[schemes]
+    content = prefixed(b"".join(struct.pack("!H", scheme) for scheme in taken))
+    hello = Hello(NAME.encode(), version=version, extra=((SIGNATURE_ALGORITHMS_CERT, content),))
+    answer = publish_and_check(httpd, NAME, lambda: shake(httpd.address(), hello))
+    key = load_der_x509_certificate(answer.chain[0]).public_key()
+    assert isinstance(key, kind) and key.key_size == size
 
 
 # The size of an ML-KEM-768 key and an X25519 key share (draft-ietf-tls-ecdhe-mlkem).
