@@ -115,8 +115,6 @@ def run(options: argparse.Namespace, directory: Path) -> bool:
     httpd.environment.update(ENVIRONMENT[options.mpm])
     httpd.vhost(SITE, credentials=[authority.issue(SITE)])
     httpd.log.allow("AALPN0102", r"identifier=absent\.\S+ .* reason=no-entry ")
-    # One child is as many as there may be.
-    httpd.log.allow(pattern="AH00161|AH00484|AH10159|AH0028[67]")
     with httpd:
         return compare(httpd.start(), options)
 

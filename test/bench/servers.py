@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from harness import poll
+from harness import poll, ports
 from harness.load import compile_program
 from harness.md import Store, load_mod_md
 from harness.pki import Authority, Credential, common_name, make_key, unsigned
-from harness.server import BINARY, LEASH, MODULES, Httpd, Listener, accepts
+from harness.server import BINARY, LEASH, MODULES, Httpd, accepts
 from harness.spool import KeyAuthorization
 
 HERE = Path(__file__).resolve().parent
@@ -126,20 +126,12 @@ class Program:
             self._process.wait()
 
 
-def free_port() -> int:
-    listener = Listener()
-    listener.choose_port()
-    return listener.port
-
-
 def httpd(authority: Authority, *, mpm: str = "event", with_module: bool = True, lines: Iterable[str] = ()) -> Httpd:
     """Not started yet. Its vhost has a P-256 certificate."""
     made = Httpd(mpm=mpm, with_module=with_module)
     made.server_lines += [*CHILDREN, *SPARE, "LogLevel warn"]
     made.vhost(SITE, credentials=[authority.issue(SITE)], lines=lines)
     made.log.allow("AALPN0102", r"reason=no-entry ")
-    # Children are as many as there may be, and clients come and go as they like.
-    made.log.allow(pattern="AH00161|AH00484|AH10159|AH0028[67]|AH03490")
     return made
 
 
@@ -157,7 +149,7 @@ def mod_md(directory: Path, authority: Authority, name: str, value: KeyAuthoriza
 
 def ualpn(directory: Path, name: str, value: KeyAuthorization) -> Program:
     """Debian's, with its two workers; it hands on to nobody."""
-    port, socket = free_port(), directory / "socket"
+    port, socket = ports.choose(), directory / "socket"
     options = ["-b", f"127.0.0.1@{port}", "-c", "127.0.0.1@1", "-s", str(socket), "-S", "600"]
     server = Program(directory, ["ualpn", *options, "-p", str(directory / "pid"), "-u", "root"], port, {})
     client = ["ualpn", "-s", str(socket)]
@@ -169,7 +161,7 @@ def ualpn(directory: Path, name: str, value: KeyAuthorization) -> Program:
 
 def caddy(directory: Path, name: str, value: KeyAuthorization) -> Program:
     """Debian's, with a challenge in the storage that its servers share."""
-    port, storage = free_port(), directory / "storage"
+    port, storage = ports.choose(), directory / "storage"
     own = directory / "own"
     tokens = storage / "acme" / "ca.test-directory" / "challenge_tokens"
     tokens.mkdir(parents=True)
@@ -192,7 +184,7 @@ def caddy(directory: Path, name: str, value: KeyAuthorization) -> Program:
 
 def s_server(directory: Path, name: str, value: KeyAuthorization) -> Program:
     """OpenSSL's, as acme.sh runs it; one connection after the other."""
-    port = free_port()
+    port = ports.choose()
     credential = challenge_certificate(directory, name, value, "p256")
     files = ["-cert", str(credential.certificate), "-key", str(credential.key)]
     command = ["openssl", "s_server", "-quiet", "-www", *files, "-alpn", "acme-tls/1"]
@@ -200,7 +192,7 @@ def s_server(directory: Path, name: str, value: KeyAuthorization) -> Program:
 
 
 def floor(directory: Path, name: str, value: KeyAuthorization) -> Program:
-    port = free_port()
+    port = ports.choose()
     credential = challenge_certificate(directory, name, value, "p256")
     program = compile_program(HERE / "floor.c")
     return Program(directory, [str(program), str(port), str(credential.certificate), str(credential.key)], port, {})

@@ -8,11 +8,12 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from harness import client, load, poll
+from harness import client, load, poll, ports
 from harness.acme import Pebble, skip_where_missing
 from harness.errorlog import ErrorLog, UnexpectedLog, parse
 from harness.pki import Authority
@@ -275,3 +276,27 @@ def test_second_try_excuses_no_crash_and_is_told(line: str, counts: str, notes: 
     told = done.stdout.splitlines()
     assert told[0] == counts and len(told) == 1 + len(notes), told
     assert all(re.match(note, line) for note, line in zip(notes, told[1:])), told
+
+
+def test_ports_are_no_clients_and_no_other_process_of_the_tests_chooses_them() -> None:
+    first_of_clients = int(ports.CLIENTS.read_text().split()[0])
+    if first_of_clients < ports.FIRST + 2 * ports.SLICE:
+        pytest.skip("the system gives nearly all ports to clients")
+    own = [ports.choose() for _ in range(3)]
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    program += "from harness import ports; print(*(ports.choose() for _ in range(3)))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    others = [int(port) for port in told.stdout.split()]
+    assert all(ports.FIRST <= port < first_of_clients for port in own + others)
+    assert len(set(own)) == len(own)
+    slices = [{(port - ports.FIRST) // ports.SLICE for port in chosen} for chosen in (own, others)]
+    assert not slices[0] & slices[1]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
+def test_a_port_that_is_taken_is_not_chosen(kind: socket.SocketKind) -> None:
+    port = ports.choose(kind=kind)
+    following = port + 1 if (port + 1 - ports.FIRST) % ports.SLICE else port + 1 - ports.SLICE
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", following))
+        assert ports.choose(kind=kind) not in (port, following)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from harness import poll
+from harness import poll, ports
 from harness.acme import skip_where_missing
 from harness.challenge import ANSWERED, REFUSED
 from harness.checker import SUBJECT_ALT_NAME, san
@@ -577,8 +577,7 @@ def test_proxy_in_front_is_told(
     authority: Authority,
 ) -> None:
     skip_where_missing(server.__name__)
-    with closing(socket.create_server(("127.0.0.1", 0))) as chosen:
-        address = f"127.0.0.1:{chosen.getsockname()[1]}"
+    address = f"127.0.0.1:{ports.choose()}"
     with running(server(tmp_path, address, authority.issue(NAME)), address, tmp_path / "log"):
         assert_verdict(address, spool, reason, "no such line at that time: something in front of httpd (nginx, Caddy")
 

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import poll
+from . import poll, ports
 from .pki import Authority
 from .server import REPOSITORY
 
@@ -28,12 +28,6 @@ CERTBOT_TIMEOUT = 240.0
 VALIDATIONS = 3
 
 
-def _free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Pebble:
     """Pebble, which validates tls-alpn-01 at `tls_port` of what its DNS server answers: 127.0.0.1, unless told."""
 
@@ -41,10 +35,10 @@ class Pebble:
         self._program = program
         self.log = directory / "pebble.log"
         self.trust = authority.root
-        self.port = _free_port()
-        self._management = _free_port()
-        self._dns = _free_port(socket.SOCK_DGRAM)
-        self._challtestsrv = _free_port()
+        self.port = ports.choose()
+        self._management = ports.choose()
+        self._dns = ports.choose(kind=socket.SOCK_DGRAM)
+        self._challtestsrv = ports.choose()
         self._config = directory / "pebble.json"
         self._config.write_text(json.dumps({"pebble": self._settings(authority, tls_port)}))
         self._processes: list[subprocess.Popen[bytes]] = []

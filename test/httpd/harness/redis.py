@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from . import poll
+from . import poll, ports
 from .pki import Authority
 from .server import LEASH, PARENT
 from .spool import KeyAuthorization
@@ -32,12 +32,6 @@ ACL = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Redis:
     """One server; `secret` makes it want passwords, of the default user or of an ACL's."""
 
@@ -45,7 +39,7 @@ class Redis:
         # Where 's User reaches the socket.
         self.directory = Path(tempfile.mkdtemp(prefix="acme-alpn-redis-", dir=PARENT))
         self.directory.chmod(0o755)
-        self.port, self.tls_port = _free_port(), _free_port()
+        self.port, self.tls_port = ports.choose(), ports.choose()
         self.socket = self.directory / "redis.sock"
         self._authority = authority
         self._secret = secret

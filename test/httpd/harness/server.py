@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import poll
+from . import poll, ports
 from .errorlog import ErrorLog
 from .fault import ServerFault
 from .pki import Credential
@@ -65,9 +65,9 @@ CHILD_EXIT_RACE = (
 # What the watch says of the entries that a test makes, whenever that is; test_watch.py asks for it.
 WATCH = r"AALPN02[12]\d:"
 
-# Prefork's own, at level error once all of the few children are busy: a word on MPM_LINES alone, and
-# whoever waits too long for a child fails by itself.
-ALL_CHILDREN_BUSY = "AH00161: server reached MaxRequestWorkers setting"
+# The MPMs' own, at level error once all of the few workers are busy: a word on MPM_LINES alone, and
+# whoever waits too long for one fails by itself.
+ALL_WORKERS_BUSY = "AH00(161|28[678]|484)|AH03490|AH10159"
 
 
 # A session of TLS 1.3 can be resumed with a suite of the same hash alone, and this has that of challenges.
@@ -82,10 +82,6 @@ class HttpdEnded(HttpdFailed):
     """httpd ended by itself."""
 
 
-# Nought stands for one that is not chosen yet.
-_CHOSEN_PORTS = {0}
-
-
 @dataclass
 class Listener:
     """Where httpd listens; the port is chosen when the configuration is written."""
@@ -96,13 +92,7 @@ class Listener:
     protocol: str = ""
 
     def choose_port(self) -> None:
-        """A free port that this process has chosen for nothing else, since it is bound only later."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        while self.port in _CHOSEN_PORTS:
-            with socket.socket(family) as probe:
-                probe.bind((self.host, 0))
-                self.port = probe.getsockname()[1]
-        _CHOSEN_PORTS.add(self.port)
+        self.port = ports.choose(self.host)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -170,7 +160,7 @@ class Httpd:
         self.environment: dict[str, str] = {}
         self.preloaded: list[Path] = []
         self.log = ErrorLog([self.root / "stderr.log", self.root / "error.log"])
-        self.log.allow(pattern=f"{CHILD_EXIT_RACE}|{ALL_CHILDREN_BUSY}")
+        self.log.allow(pattern=f"{CHILD_EXIT_RACE}|{ALL_WORKERS_BUSY}")
         if not expects_watch:
             self.log.allow(pattern=rf"^{WATCH}")
         self._process: subprocess.Popen[bytes] | None = None

@@ -20,8 +20,6 @@ MOST = 200
 def server(httpd: Httpd, authority: Authority, directive: str) -> Httpd:
     """One that asks a store or an upstream for any name, but for what ends in the vhost ALONE."""
     httpd.log.allow("AALPN0102")
-    # The MPM's own, when all of its few threads are busy.
-    httpd.log.allow(pattern="AH00484|AH10159")
     httpd.vhost(SITE, *CONFIGURED, credentials=[authority.issue(SITE)], lines=[directive])
     httpd.vhost(ALONE, credentials=[authority.issue(ALONE)])
     return httpd.start()
