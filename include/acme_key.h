@@ -17,6 +17,10 @@ const char *acme_key_name(acme_key_type_e type);
 /* The hash that a key of this type signs its certificate with. Static. */
 const EVP_MD *acme_key_digest(acme_key_type_e type);
 
+/* The two bytes by which TLS names that signature (RFC 8446 section 4.2.3). For an EC key,
+ * TLS 1.3 names the signature of a handshake the same. Static. */
+const unsigned char *acme_key_scheme(acme_key_type_e type);
+
 /* A new key, which the caller frees with EVP_PKEY_free, or NULL (see OpenSSL's error queue).
  * RSA takes some 100 ms. */
 EVP_PKEY *acme_key_generate(acme_key_type_e type);

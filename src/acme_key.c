@@ -5,15 +5,17 @@
 #include <openssl/objects.h>
 #include <openssl/rsa.h>
 
+/* The schemes are ecdsa_secp256r1_sha256, rsa_pkcs1_sha256 and ecdsa_secp384r1_sha384. */
 static const struct {
     const char *name;
+    unsigned char scheme[2];
     int algorithm;
     int curve;
     int bits;
 } keys[ACME_KEY_TYPES] = {
-    [ACME_KEY_P256] = {"EC-P256", EVP_PKEY_EC, NID_X9_62_prime256v1, 0},
-    [ACME_KEY_RSA2048] = {"RSA-2048", EVP_PKEY_RSA, 0, 2048},
-    [ACME_KEY_P384] = {"EC-P384", EVP_PKEY_EC, NID_secp384r1, 0},
+    [ACME_KEY_P256] = {"EC-P256", {0x04, 0x03}, EVP_PKEY_EC, NID_X9_62_prime256v1, 0},
+    [ACME_KEY_RSA2048] = {"RSA-2048", {0x04, 0x01}, EVP_PKEY_RSA, 0, 2048},
+    [ACME_KEY_P384] = {"EC-P384", {0x05, 0x03}, EVP_PKEY_EC, NID_secp384r1, 0},
 };
 
 const char *acme_key_name(acme_key_type_e type)
@@ -26,6 +28,11 @@ const char *acme_key_name(acme_key_type_e type)
 const EVP_MD *acme_key_digest(acme_key_type_e type)
 {
     return type == ACME_KEY_P384 ? EVP_sha384() : EVP_sha256();
+}
+
+const unsigned char *acme_key_scheme(acme_key_type_e type)
+{
+    return keys[type].scheme;
 }
 
 static int set_parameters(EVP_PKEY_CTX *context, acme_key_type_e type)

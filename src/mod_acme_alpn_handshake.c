@@ -39,7 +39,6 @@
  * 0: it has to be asked. */
 static int takes_p256(SSL *ssl)
 {
-    static const unsigned char ecdsa_secp256r1_sha256[] = {0x04, 0x03};
     unsigned char scheme[2];
     int i;
 
@@ -48,7 +47,7 @@ static int takes_p256(SSL *ssl)
     }
     for (i = 0; SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &scheme[1], &scheme[0]) > 0;
          i++) {
-        if (memcmp(scheme, ecdsa_secp256r1_sha256, sizeof(scheme)) == 0) {
+        if (memcmp(scheme, acme_key_scheme(ACME_KEY_P256), sizeof(scheme)) == 0) {
             return 1;
         }
     }

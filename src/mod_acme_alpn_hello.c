@@ -130,15 +130,10 @@ static int is_listed(const unsigned char *scheme, const unsigned char *data, int
  * validates a self-signed one by its signature; with TLS 1.2 SSL_check_chain does not tell. */
 static unsigned int excluded_types(const unsigned char *data, int length)
 {
-    static const unsigned char schemes[ACME_KEY_TYPES][2] = {
-        [ACME_KEY_P256] = {0x04, 0x03},    /* ecdsa_secp256r1_sha256 */
-        [ACME_KEY_RSA2048] = {0x04, 0x01}, /* rsa_pkcs1_sha256 */
-        [ACME_KEY_P384] = {0x05, 0x03},    /* ecdsa_secp384r1_sha384 */
-    };
     unsigned int type, excluded = 0;
 
     for (type = 0; type < ACME_KEY_TYPES; type++) {
-        if (!is_listed(schemes[type], data, length)) {
+        if (!is_listed(acme_key_scheme((acme_key_type_e)type), data, length)) {
             excluded |= 1U << type;
         }
     }
