@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
+from harness import commands
 from harness.acme import Pebble, skip_where_missing
 from harness.challenge import ANSWERED
 from harness.hooks import HOOKS, TOOL, Dehydrated, HookClient, Uacme, path_with
@@ -192,14 +193,9 @@ def call(
     """The hook with the tool on its PATH or, where one is given, in ACME_ALPN alone."""
     where = {"ACME_ALPN": str(tool), "PATH": "/usr/bin:/bin"} if tool else {"PATH": path_with(TOOL.parent)}
     place = spool.path if isinstance(spool, Spool) else spool
-    return subprocess.run(
+    return commands.run(
         [HOOKS / name, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
+        60,
         cwd=cwd,
         env={**where, "ACME_ALPN_SPOOL": str(place), "ACME_ALPN_CHECK": check},
     )

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import poll, registries
+from harness import commands, poll, registries
 from harness.acme import Pebble
 from harness.hooks import TOOL, path_with
 from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, assert_validated, load, names_of, undisturbed
@@ -45,14 +45,9 @@ def issue(
     lego: Path, httpd: Httpd, pebble: Pebble, directory: Path, address: str, *names: str
 ) -> subprocess.CompletedProcess[str]:
     script(directory / "acme-alpn", TOOL_WITH_ADDRESS.format(address=address, tool=TOOL))
-    return subprocess.run(
+    return commands.run(
         [lego, pebble.url, directory / "certificate.pem", *names],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=CLIENT_TIMEOUT * poll.FACTOR,
-        check=False,
+        CLIENT_TIMEOUT * poll.FACTOR,
         env={
             **os.environ,
             "PATH": path_with(directory),
@@ -102,14 +97,9 @@ def test_ansible(httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: P
     )
     variables = ["-e", f"domain={NAMES[0]}", "-e", f"files={files}"]
     with undisturbed(httpd, authority):
-        done = subprocess.run(
+        done = commands.run(
             [program, "-i", tmp_path / "inventory", *variables, playbook],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=CLIENT_TIMEOUT * poll.FACTOR,
-            check=False,
+            CLIENT_TIMEOUT * poll.FACTOR,
             env={
                 **os.environ,
                 "PATH": path_with(programs),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from acme.errors import ValidationError
 from conftest import StartHttpd, checked
-from harness import client, poll, ports, registries
+from harness import client, commands, poll, ports, registries
 from harness.acme import VALIDATIONS, Pebble, skip_where_missing
 from harness.challenge import ANSWERED, assert_answered
 from harness.hooks import Uacme
@@ -135,14 +135,9 @@ def test_lego(
     command = [str(lego), "--server", pebble.url, "--email", "admin@example.org", "--accept-tos", "--path", str(tmp_path)]
     command += [option for name in NAMES for option in ("-d", name)]
     with undisturbed(httpd, authority):
-        done = subprocess.run(
+        done = commands.run(
             [*command, "--tls", "--tls.port", f"127.0.0.1:{port}", "run"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=CLIENT_TIMEOUT * poll.FACTOR,
-            check=False,
+            CLIENT_TIMEOUT * poll.FACTOR,
             env={**os.environ, "LEGO_CA_CERTIFICATES": str(pebble.trust)},
         )
     assert done.returncode == 0, done.stdout

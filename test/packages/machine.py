@@ -11,7 +11,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "test" / "httpd"))
 
-from harness import poll  # noqa: E402
+from harness import commands, poll  # noqa: E402
 
 ROOTS = REPOSITORY / "test" / "roots"
 LIFETIME = 600
@@ -69,15 +69,10 @@ class Machine:
 
     def attempt(self, script: str, directory: str = "/root") -> subprocess.CompletedProcess[str]:
         """Run a shell script in there; stdout and stderr come back as one text."""
-        return subprocess.run(
+        return commands.run(
             ["nsenter", f"--target={self._init}", "--mount", "--pid", "env", "-i", *self._variables()]
             + ["/bin/sh", "-c", 'cd "$0" && eval "$1"', directory, script],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=COMMAND_TIMEOUT * poll.FACTOR,
-            check=False,
+            COMMAND_TIMEOUT * poll.FACTOR,
         )
 
     def run(self, script: str, directory: str = "/root") -> str:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import poll, ports
+from . import commands, poll, ports
 from .pki import Authority
 from .server import REPOSITORY
 
@@ -165,14 +165,9 @@ class Certbot:
             for name in ("config", "work", "logs")
             for option in (f"--{name}-dir", str(self.directory / name))
         ]
-        return subprocess.run(
+        return commands.run(
             [*self._command, *arguments, "-n", "--server", self._pebble.url, *directories],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=CERTBOT_TIMEOUT * poll.FACTOR,
-            check=False,
+            CERTBOT_TIMEOUT * poll.FACTOR,
             env={
                 **os.environ,
                 "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import poll
+from . import commands, poll
 from .acme import Pebble
 from .server import REPOSITORY
 
@@ -60,14 +60,9 @@ class HookClient:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the client; stdout and stderr come back as one text."""
-        return subprocess.run(
+        return commands.run(
             [*_TRUSTING, self.pebble.trust, *as_user(self.uid), f"/usr/bin/{self.name}", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=CLIENT_TIMEOUT * poll.FACTOR,
-            check=False,
+            CLIENT_TIMEOUT * poll.FACTOR,
             cwd=self.home,
             env={
                 "HOME": str(self.home),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from . import commands
 from .acme import skip_where_missing
 
 CACHE = Path(os.environ.get("ACME_ALPN_VENVS", "/var/cache/acme-alpn-venvs"))
@@ -45,14 +46,9 @@ def _locked(name: str) -> Iterator[None]:
 
 
 def _run(command: Sequence[str | Path], **environment: str) -> None:
-    done = subprocess.run(
+    done = commands.run(
         command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=INSTALL_TIMEOUT,
-        check=False,
+        INSTALL_TIMEOUT,
         env={**os.environ, **environment},
     )
     if done.returncode != 0:
