@@ -13,9 +13,9 @@ PACKAGES_DEMO=(certbot pebble openssl python3 python3-cryptography python3-pip p
 PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto python3-pytest
     python3-pytest-xdist python3-redis python3-scapy redis-server uacme)
 
-# What is run on one Debian alone, with whose clang's version a name here ends.
+# What the checks need besides, on Debian 12 and 13.
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.
-PACKAGES_CHECK=(caddy clang clang-format libclang-rt-14-dev debootstrap iproute2 lego lintian mypy nginx
+PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap iproute2 lego lintian mypy nginx
     python3-certbot-apache python3-prometheus-client python3-pytest-rerunfailures python3-venv
     shellcheck strace valgrind)
 
