@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import tempfile
 import time
@@ -44,6 +45,13 @@ def say(text: str) -> None:
 
 def issuer(certificate: x509.Certificate) -> str:
     return certificate.issuer.rfc4514_string()
+
+
+def expiry(certificate: x509.Certificate) -> datetime.datetime:
+    """In UTC. Debian 12's cryptography has no not_valid_after_utc; later ones deprecate the other."""
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_after_utc
+    return certificate.not_valid_after.replace(tzinfo=datetime.timezone.utc)
 
 
 def serve_with(vhosts: list[Vhost], live: Path) -> None:
@@ -107,7 +115,7 @@ def demonstrate(directory: Path, stack: ExitStack) -> None:
     trust.write_bytes(pebble.root())
     for name in NAMES:
         certificate = served(httpd, name, trust)
-        say(f"https://{name} is trusted: {issuer(certificate)}, until {certificate.not_valid_after:%d %B %Y}")
+        say(f"https://{name} is trusted: {issuer(certificate)}, until {expiry(certificate):%d %B %Y}")
     if httpd.pid != pid:
         raise Failed("httpd was restarted")
 

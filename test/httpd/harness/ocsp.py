@@ -60,7 +60,7 @@ class Responder:
 
 
 def _response(authority: SigningAuthority, credential: Credential) -> bytes:
-    now = datetime.datetime.utcnow()
+    now = datetime.datetime.now(datetime.timezone.utc)
     builder = ocsp.OCSPResponseBuilder().add_response(
         cert=credential.x509,
         issuer=authority.issuer,

@@ -78,7 +78,7 @@ def unsigned(
     subject: x509.Name, issuer: x509.Name, key: PrivateKey, rest: datetime.timedelta = MONTH
 ) -> x509.CertificateBuilder:
     """A certificate that lacks its extensions and its signature."""
-    now = datetime.datetime.utcnow()
+    now = datetime.datetime.now(datetime.timezone.utc)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -45,7 +45,7 @@ class Recipe:
 
     def build(self) -> bytes:
         key = make_key(self.kind)
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
         builder = (
             x509.CertificateBuilder()
             .subject_name(common_name(self.subject) if self.subject else x509.Name([]))
