@@ -50,9 +50,7 @@ typedef struct {
 } command_t;
 
 #define COMMAND(...)                                                                           \
-    {                                                                                          \
-        {__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)            \
-    }
+    ((command_t){{__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)})
 
 static acme_error_e send_command(acme_store_connection_t *connection, acme_store_call_t *call,
                                  const command_t *command)

@@ -488,9 +488,7 @@ static void test_memory_is_bounded(void **state)
 
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup_with_events, teardown)
 #define WITHOUT(test)                                                                          \
-    {                                                                                          \
-#test " without events", test, setup_without_events, teardown, NULL                    \
-    }
+    ((struct CMUnitTest){#test " without events", test, setup_without_events, teardown, NULL})
 #define BOTH(test) WITH(test), WITHOUT(test)
 
 int main(void)
