@@ -1,10 +1,11 @@
 """Challenge certificates, right ones and ones with a single fault, and TLS contexts with them."""
+import contextlib
 import datetime
 import hashlib
 import ipaddress
 import ssl
 import tempfile
-from typing import NamedTuple, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -77,13 +78,20 @@ def issue(names: Sequence[str], acme_identifier: Optional[bytes] = value_for(KEY
     return Issued(builder.sign(signer or key, hashes.SHA256()), key)
 
 
-def context(issued: Issued, protocols: Sequence[str] = ("acme-tls/1",)) -> ssl.SSLContext:
-    """What a server needs to serve the certificate."""
-    result = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+@contextlib.contextmanager
+def pem_file(issued: Issued) -> Iterator[str]:
+    """The path of a file with the key and the certificate."""
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
         file.write(issued.key_pem + issued.certificate_pem)
         file.flush()
-        result.load_cert_chain(file.name)
+        yield file.name
+
+
+def context(issued: Issued, protocols: Sequence[str] = ("acme-tls/1",)) -> ssl.SSLContext:
+    """What a server needs to serve the certificate."""
+    result = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pem_file(issued) as file:
+        result.load_cert_chain(file)
     if protocols:
         result.set_alpn_protocols(list(protocols))
     return result

@@ -6,10 +6,10 @@ import ssl
 import threading
 from typing import Callable, Iterator, Optional
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from certbot_acme_alpn.addresses import Address
-from challenge_certificates import Issued, context, issue
+from challenge_certificates import Issued, context, issue, pem_file
 
 Answer = Callable[[socket.socket], None]
 
@@ -71,8 +71,9 @@ def _handshake(server_context: ssl.SSLContext) -> Answer:
 def choosing(protocol: bytes, issued: Issued) -> Answer:
     """A TLS server that chooses a protocol whether it was offered or not, as httpd does."""
     server_context = SSL.Context(SSL.TLS_METHOD)
-    server_context.use_certificate(crypto.X509.from_cryptography(issued.certificate))
-    server_context.use_privatekey(crypto.PKey.from_cryptography_key(issued.key))
+    with pem_file(issued) as file:
+        server_context.use_certificate_file(file)
+        server_context.use_privatekey_file(file)
     server_context.set_alpn_select_callback(lambda connection, offered: protocol)
 
     def answer(connection: socket.socket) -> None:
