@@ -630,10 +630,9 @@ def test_each_address_of_a_host_is_tried(tmp_path: Path, spool: Spool, hangs: st
     hosts.write_text("127.0.0.1 two.test\n127.0.0.2 two.test\n")
     good = ({"127.0.0.1", "127.0.0.2"} - {hangs}).pop()
     impostor = Impostor(credential(tmp_path, RIGHT.build(), RIGHT))
-    with listening(impostor.serve, address=(good, 0)) as address:
-        port = address.split(":")[1]
-        with listening(silent, address=(hangs, int(port))):
-            done = check_with(hosts, "/etc/hosts", f"two.test:{port}", wait="5")
+    port = ports.choose(good)
+    with listening(impostor.serve, address=(good, port)), listening(silent, address=(hangs, port)):
+        done = check_with(hosts, "/etc/hosts", f"two.test:{port}", wait="5")
     assert done.returncode == DONE and done.stdout.startswith(f"PASS {NAME} at two.test:{port}"), done.stdout
 
 
