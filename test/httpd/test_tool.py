@@ -8,8 +8,9 @@ import socket
 import ssl
 import stat
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import count
@@ -601,10 +602,12 @@ def test_host_without_address_is_a_verdict_like_others(tmp_path: Path, spool: Sp
     assert (unknown["reason"], good["reason"]) == ("host-unknown", "ok")
 
 
-def check_with(file: Path, place: str, address: str, wait: str) -> subprocess.CompletedProcess[str]:
+def check_with(
+    file: Path, place: str, address: str, wait: str, wrapper: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """The tool, which alone sees this file in place of the system's."""
     return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {place} && exec "$@"', file]
+        [*wrapper, "unshare", "--mount", "sh", "-c", f'mount --bind "$0" {place} && exec "$@"', file]
         + [TOOL, "check", NAME, DIGEST.hex(), "--connect", address, "--wait", wait],
         stdout=subprocess.PIPE,
         text=True,
@@ -613,12 +616,23 @@ def check_with(file: Path, place: str, address: str, wait: str) -> subprocess.Co
     )
 
 
+# A network of its own, where no other name server has the port, and one that never answers.
+HANGING_NAME_SERVER = """
+import fcntl, os, socket, struct, sys
+name_server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+fcntl.ioctl(name_server, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+name_server.bind(("127.0.0.77", 53))
+name_server.set_inheritable(True)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_name_server_that_hangs_does_not_outlast_the_wait(tmp_path: Path) -> None:
     resolv_conf = tmp_path / "resolv.conf"
     resolv_conf.write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:1\n")
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as name_server:
-        name_server.bind(("127.0.0.77", 53))
-        done = check_with(resolv_conf, "/etc/resolv.conf", "host.invalid.test:443", wait="1")
+    wrapper = ["unshare", "--net", sys.executable, "-c", HANGING_NAME_SERVER]
+    done = check_with(resolv_conf, "/etc/resolv.conf", "host.invalid.test:443", wait="1", wrapper=wrapper)
     assert done.returncode == FAILED
     assert ": host-unknown: the host's name has no address (it was not resolved in time)\n" in done.stdout
 
