@@ -22,13 +22,15 @@ from harness import poll, ports
 from harness.acme import skip_where_missing
 from harness.challenge import ANSWERED, REFUSED
 from harness.checker import SUBJECT_ALT_NAME, san
+from harness.hooks import TOOL, as_user
+from harness.issuance import STRANGER
 from harness.pki import Authority, Credential
 from harness.recipe import ACME, DIGEST, NAME, RIGHT, SAN, Recipe
-from harness.server import REPOSITORY, Httpd
+from harness.server import Httpd
 from harness.spool import KeyAuthorization, Spool
+from harness.strangers import public_directory, public_tool
 from harness.upstream import certificate, close, say, serve
 
-TOOL = Path(os.environ.get("ACME_ALPN_TOOL", REPOSITORY / "acme-alpn"))
 DONE, FAILED, USAGE, SPOOL_PROBLEM = 0, 1, 2, 3
 
 
@@ -221,17 +223,17 @@ def test_problems_of_the_spool_have_their_exit_code(tmp_path: Path, command: lis
     assert unsafe.entries() == []
 
 
-def test_who_may_not_write_the_spool_is_told(spool: Spool) -> None:
-    for parent in (spool.path, *spool.path.parents):
-        if parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    done = subprocess.run(
-        ["/usr/sbin/chroot", "--userspec=nobody", "/", TOOL, f"--spool={spool.path}", "add", NAME, "0" * 64],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def test_who_may_not_write_the_spool_is_told() -> None:
+    with public_directory() as directory:
+        spool = Spool(directory / "spool").create()
+        tool = public_tool(directory)
+        done = subprocess.run(
+            [*as_user(STRANGER), tool, f"--spool={spool.path}", "add", NAME, "0" * 64],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     assert done.returncode == SPOOL_PROBLEM and "neither root nor the owner" in done.stderr
 
 

@@ -13,8 +13,8 @@ import re
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -33,9 +33,10 @@ from harness.hooks import TOOL, as_user
 from harness.mounts import WRAPPER
 from harness.pki import Authority, common_name, make_key, unsigned
 from harness.recipe import ACME, DIGEST, NAME, RIGHT, SAN, Recipe, extension
-from harness.server import PARENT, REPOSITORY, Httpd, HttpdFailed
+from harness.server import REPOSITORY, Httpd, HttpdFailed
 from harness.spool import KeyAuthorization, Spool
 from harness.status import LOCATION, MODULES, as_json, as_text, assert_told
+from harness.strangers import public_directory, public_tool
 from harness.upstream import ANONYMOUS, Behaviour, Upstream, anonymous, reset, serve
 from harness.wire import get
 
@@ -380,34 +381,28 @@ def plugin_is_a_stranger(group: int) -> Plugin:
     """A user who is not the spool's owner; the group can write it, as root's may."""
 
     def scenario(stage: Stage, directory: Path) -> str:
-        with Strangers(group) as spool:
-            return plugin.problem(plugin.spool(spool).check)
+        with public_directory() as spool:
+            spool.chmod(0o775)
+            with strangers(group):
+                return plugin.problem(plugin.spool(spool).check)
 
     return scenario
 
 
-class Strangers:
-    """This process has the rights of nobody in this group, and there is a spool of root's."""
-
-    def __init__(self, group: int) -> None:
-        self._group = group
-        self._spool = Path(os.path.join(PARENT, f"acme-alpn-strangers-{os.getpid()}"))
-
-    def __enter__(self) -> Path:
-        plugin.part("spool")  # which nobody may not be allowed to read
-        self._spool.mkdir()
-        self._spool.chmod(0o775)
-        self._groups = os.getgroups()
-        os.setgroups([])
-        os.setegid(self._group)
-        os.seteuid(65534)
-        return self._spool
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def strangers(group: int) -> Iterator[None]:
+    """This process has the rights of nobody in this group."""
+    plugin.part("spool")  # which nobody may not be allowed to read
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(group)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
         os.seteuid(0)
         os.setegid(0)
-        os.setgroups(self._groups)
-        self._spool.rmdir()
+        os.setgroups(groups)
 
 
 def plugin_writes(stage: Stage, directory: Path) -> str:
@@ -519,9 +514,11 @@ def test_what_certbot_says(row: str, stage: Stage, tmp_path: Path) -> None:
 # What acme-alpn check says: the tool itself, and httpd where the same responder is its upstream
 
 
-def tool(*arguments: str, environment: dict[str, str] | None = None, user: int = 0) -> subprocess.CompletedProcess[str]:
+def tool(
+    *arguments: str, environment: dict[str, str] | None = None, command: Sequence[str | Path] = (TOOL,)
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*(as_user(user) if user else []), TOOL, *arguments],
+        [*command, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -558,7 +555,8 @@ def said_of_an_identifier(*arguments: str) -> Callable[[Spool], str]:
 
 
 def said_by_a_stranger(spool: Spool) -> str:
-    return tool(f"--spool={spool.path}", "add", NAME, DIGEST.hex(), user=65534).stderr
+    command = [*as_user(65534), public_tool(spool.path.parent), f"--spool={spool.path}"]
+    return tool("add", NAME, DIGEST.hex(), command=command).stderr
 
 
 def said_of_anothers_entry(spool: Spool) -> str:
@@ -586,13 +584,8 @@ OF_ANOTHER_BUILD = {"store-unsupported"}
 @pytest.mark.parametrize("reason", BEFORE)
 def test_what_the_tool_says_before_it_asks(reason: str) -> None:
     scenario, said = BEFORE[reason]
-    root = Path(PARENT) / f"acme-alpn-before-{os.getpid()}"
-    root.mkdir(mode=0o755)
-    spool = Spool(root / "spool").create()
-    try:
-        assert said in scenario(spool)
-    finally:
-        subprocess.run(["rm", "-r", str(root)], check=True)
+    with public_directory() as directory:
+        assert said in scenario(Spool(directory / "spool").create())
 
 
 # What httpd's error log says
