@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from collections.abc import Callable
@@ -121,6 +122,10 @@ def control_script(httpd: Httpd) -> Path:
     return script
 
 
+# The plugin adds what it does not find. It heeds no IfFile; httpd does, and leaves the port to whoever has it.
+LISTENS_FOR_CERTBOT = ["<IfFile /nowhere>", "    Listen 443", "</IfFile>"]
+
+
 def apache_options(httpd: Httpd) -> list[str]:
     return [
         f"--apache-server-root={httpd.root}",
@@ -139,6 +144,7 @@ def test_installer_apache(
 ) -> None:
     skip_where_missing("certbot-apache")
     httpd, name = make_httpd(), NAMES[0]
+    httpd.server_lines += LISTENS_FOR_CERTBOT
     for vhost in (SITE, name):
         httpd.vhost(vhost, credentials=[authority.issue(vhost)])
     httpd.start()
@@ -157,7 +163,9 @@ def test_installer_apache(
                 poll.until(lambda: served(httpd, name) == new, 20, "the new certificate is served")
         traffic.assert_unharmed()
     assert httpd.pid == pid
-    assert f"SSLCertificateFile {certbot.live(name)}/fullchain.pem" in httpd.config.read_text()
+    configuration = httpd.config.read_text()
+    assert f"SSLCertificateFile {certbot.live(name)}/fullchain.pem" in configuration
+    assert len(re.findall(r"^ *Listen .*\b443\b", configuration, re.MULTILINE)) == 1, configuration
     for _ in range(2):
         assert_validated(httpd, [name], checks=1)
     assert httpd.spool.entries() == []
