@@ -12,7 +12,7 @@ from pathlib import Path
 import servers
 from harness import load, poll
 from harness.pki import Authority
-from harness.server import BINARY, Httpd, accepts
+from harness.server import BINARY, LEASH, Httpd, accepts
 
 NAME = "counted.test"
 
@@ -75,7 +75,7 @@ def _attempt(httpd: Httpd, mode: str | None, handshakes: int) -> Counter[str] | 
     output.unlink(missing_ok=True)
     output.touch()
     output.chmod(0o666)
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", f"--toggle-collect={SERVES}"]
+    command = [*LEASH, "valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", f"--toggle-collect={SERVES}"]
     command += [BINARY, "-d", str(httpd.root), "-f", str(httpd.config), "-X"]
     with (httpd.root / "valgrind.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -22,7 +22,7 @@ from harness.hooks import Uacme
 from harness.issuance import SITE, load, names_of, undisturbed
 from harness.order import Order
 from harness.pki import Authority
-from harness.server import Httpd
+from harness.server import LEASH, Httpd
 from harness.spool import KeyAuthorization
 from harness.upstream import certificate
 
@@ -65,7 +65,11 @@ def httpd(relaying_httpd: Httpd) -> Iterator[Httpd]:
 def running(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **environment}
+            [*LEASH, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environment},
         )
     try:
         yield process

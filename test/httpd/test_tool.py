@@ -26,7 +26,7 @@ from harness.hooks import TOOL, as_user
 from harness.issuance import STRANGER
 from harness.pki import Authority, Credential
 from harness.recipe import ACME, DIGEST, NAME, RIGHT, SAN, Recipe
-from harness.server import Httpd
+from harness.server import LEASH, Httpd
 from harness.spool import KeyAuthorization, Spool
 from harness.strangers import public_directory, public_tool
 from harness.upstream import certificate, close, say, serve
@@ -516,7 +516,9 @@ def running(command: list[str], address: str, log: Path) -> Iterator[None]:
     host, port = address.split(":")
     environment = {"PATH": "/usr/sbin:/usr/bin", "HOME": str(log.parent)}
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            [*LEASH, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+        )
 
     def listens() -> bool:
         assert process.poll() is None, log.read_text()

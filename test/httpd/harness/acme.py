@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import commands, poll, ports
 from .pki import Authority
-from .server import REPOSITORY
+from .server import LEASH, REPOSITORY
 
 PEBBLE = "/usr/bin/pebble"
 CHALLTESTSRV = "/usr/bin/pebble-challtestsrv"
@@ -79,7 +79,11 @@ class Pebble:
             environment,
         )
         self._spawn([self._program, "-config", str(self._config), "-dnsserver", dns, "-strict"], environment)
-        poll.until(self._ready, START_TIMEOUT, "Pebble answers")
+        try:
+            poll.until(self._ready, START_TIMEOUT, "Pebble answers")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def set_address(self, name: str, *addresses: str) -> None:
@@ -96,7 +100,7 @@ class Pebble:
         with self.log.open("ab") as output:
             self._processes.append(
                 subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+                    [*LEASH, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
                 )
             )
 
