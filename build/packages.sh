@@ -22,11 +22,34 @@ PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap iproute2 le
 # The servers that build/bench compares with, and how it counts.
 PACKAGES_BENCH=(caddy uacme valgrind)
 
-# Run a command during which Debian's packages start no services.
+# The links by which servers start at boot, systemd's and sysvinit's.
+boot_links() {
+    find /etc/systemd/system/multi-user.target.wants /etc/rc[2-5].d -type l \
+        \( -name '*.service' -o -name 'S*' \) 2>/dev/null | sort || true
+}
+
+# Undo what made links other than these, as systemctl and update-rc.d do, which not every machine has. Packages
+# leave it so when they are upgraded. Timers are kept: certbot's does nothing before there is a certificate.
+disable_other_than() {
+    local link
+    comm -13 <(echo "$1") <(boot_links) | while IFS= read -r link; do
+        case $link in
+        /etc/rc*) mv "$link" "${link/\/S/\/K}" ;;
+        *)
+            echo "It does not start at boot, unless you say: systemctl enable ${link##*/}" >&2
+            find /etc/systemd/system -lname "*/${link##*/}" -delete # with its aliases
+            ;;
+        esac
+    done
+    [ ! -d /run/systemd/system ] || systemctl daemon-reload
+}
+
+# Run a command during which Debian's packages start no services, and leave none enabled that was not before.
 without_services() (
-    policy=/usr/sbin/policy-rc.d
+    policy=/usr/sbin/policy-rc.d links=$(boot_links)
+    trap 'disable_other_than "$links"' EXIT
     if [ ! -e "$policy" ]; then
-        trap 'rm -f "$policy"' EXIT
+        trap 'rm -f "$policy"; disable_other_than "$links"' EXIT
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
