@@ -31,8 +31,6 @@ USER = "www-data"
 # programs and devices work there, as dpkg needs it for its scripts; in /run they need not.
 PARENT = "/var/lib"
 
-START_TIMEOUT = 20.0
-STOP_TIMEOUT = 20.0
 BASE_MODULES = ("authz_core", "socache_shmcb")
 PAGE = "hello over https\n"
 
@@ -247,7 +245,7 @@ class Httpd:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.variables(),
-            timeout=60 * poll.FACTOR,
+            timeout=poll.DEADLINE * poll.FACTOR,
             check=False,
         )
         return done.returncode, done.stdout.decode(errors="backslashreplace")
@@ -281,7 +279,7 @@ class Httpd:
             self.write_config()
             self._spawn()
             try:
-                poll.until(self._ready, START_TIMEOUT, "httpd accepts connections")
+                poll.until(self._ready, poll.DEADLINE, "httpd accepts connections")
                 return self
             except TimeoutError as error:
                 self.stop()
@@ -335,7 +333,7 @@ class Httpd:
         try:
             for other in others:
                 os.kill(other, signal.SIGSTOP)
-            poll.until(lambda: all(map(_is_stopped, others)), 5, "the other children are held")
+            poll.until(lambda: all(map(_is_stopped, others)), poll.DEADLINE, "the other children are held")
             yield
         finally:
             for other in others:
@@ -349,7 +347,7 @@ class Httpd:
         for pid in self.children():
             self.log.allow(pattern=rf"AH0005[12]: child pid {pid} exit signal Segmentation fault")
 
-    def reload(self, *, timeout: float = 20) -> None:
+    def reload(self) -> None:
         """A graceful restart; returns when the old generation of children is gone."""
         before = self.children()
         self.let_children_go()
@@ -364,7 +362,7 @@ class Httpd:
             now = self.children()
             return bool(now) and not now & before
 
-        poll.until(renewed, timeout, "httpd has a new generation of children")
+        poll.until(renewed, poll.DEADLINE, "httpd has a new generation of children")
 
     def stop(self) -> None:
         """End httpd and all of its processes, and wait until they are gone."""
@@ -378,12 +376,12 @@ class Httpd:
         self._process = None
         process.terminate()
         try:
-            process.wait(STOP_TIMEOUT * poll.FACTOR)
+            process.wait(poll.DEADLINE * poll.FACTOR)
         except subprocess.TimeoutExpired:
             # The session is httpd's own, so this reaches its children and nobody else.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise HttpdFailed(f"httpd did not stop within {STOP_TIMEOUT:g} s:\n{self.log.tail()}") from None
+            raise HttpdFailed(f"httpd did not stop within {poll.DEADLINE * poll.FACTOR:g} s:\n{self.log.tail()}") from None
 
     def close(self) -> None:
         """Stop, check the log, and remove all files (kept for a look with ACME_ALPN_KEEP=1)."""
