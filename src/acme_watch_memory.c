@@ -10,6 +10,10 @@
 /* Room for a path or a file's name, and for what goes with it. */
 #define HASHED_SIZE (PATH_MAX + 128)
 
+/* Files that share so many places of acme_watch_memory_t's `seen`: one of them is forgotten
+ * only once so many others have been seen after it. */
+#define BUCKET 8
+
 /* Of a hash for which nobody finds two inputs: no file can hide behind another. Never 0. */
 static apr_uint64_t fingerprint(const void *fixed, apr_size_t size, const char *name)
 {
@@ -90,7 +94,16 @@ int acme_watch_memory_is_new(acme_watch_memory_t *memory, const char *name,
         (apr_uint64_t)status->st_ctim.tv_sec, (apr_uint64_t)status->st_ctim.tv_nsec,
         (apr_uint64_t)status->st_size,        (apr_uint64_t)is_too_old,
     };
-    apr_uint64_t value = fingerprint(fixed, sizeof(fixed), name);
+    apr_uint64_t value = fingerprint(fixed, sizeof(fixed), name), moved = value;
+    apr_uint64_t *bucket = memory->seen + value % ACME_WATCH_SEEN / BUCKET * BUCKET;
+    int i;
 
-    return apr_atomic_xchg64(&memory->seen[value % ACME_WATCH_SEEN], value) != value;
+    /* The file goes to the front, and those in front of where it was move on by one. */
+    for (i = 0; i < BUCKET && moved != 0; i++) {
+        moved = apr_atomic_xchg64(&bucket[i], moved);
+        if (moved == value) {
+            return 0;
+        }
+    }
+    return 1;
 }
