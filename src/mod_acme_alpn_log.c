@@ -17,9 +17,12 @@ APLOG_USE_MODULE(acme_alpn);
 /* Lines a second in the whole server, for each kind of line. */
 #define LINES_PER_SECOND 10
 
+/* The low bits of `window` are a count of lines, the others the second of that count. */
+#define LINES_BITS 8
+#define LINES_MASK ((1u << LINES_BITS) - 1)
+
 typedef struct {
-    apr_uint32_t second;     /* the second that `lines` counts, or one that is over */
-    apr_uint32_t lines;      /* asked for in that second */
+    apr_uint64_t window;
     apr_uint32_t suppressed; /* since the last line that was let through */
 } limiter_t;
 
@@ -39,17 +42,31 @@ void acme_alpn_log_init(apr_pool_t *config_pool)
     }
 }
 
+/* Second and count change together, so no child can begin a second that another has begun. The
+ * clock is read after `window`: a child that was held up in between does not go back in time.
+ */
+static int limiter_has_room(limiter_t *limiter)
+{
+    apr_uint64_t window, second, lines;
+
+    do {
+        window = apr_atomic_read64(&limiter->window);
+        second = (apr_uint64_t)apr_time_sec(apr_time_now());
+        lines = window >> LINES_BITS == second ? window & LINES_MASK : 0;
+        if (lines >= LINES_PER_SECOND) {
+            return 0;
+        }
+    } while (apr_atomic_cas64(&limiter->window, second << LINES_BITS | (lines + 1), window) !=
+             window);
+    return 1;
+}
+
 int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool)
 {
     limiter_t *limiter = &limiters[limit];
-    apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
-    apr_uint32_t second = apr_atomic_read32(&limiter->second), suppressed;
+    apr_uint32_t suppressed;
 
-    /* One of the children starts the new second. */
-    if (second != now && apr_atomic_cas32(&limiter->second, now, second) == second) {
-        apr_atomic_set32(&limiter->lines, 0);
-    }
-    if (apr_atomic_inc32(&limiter->lines) >= LINES_PER_SECOND) {
+    if (!limiter_has_room(limiter)) {
         apr_atomic_inc32(&limiter->suppressed);
         return 0;
     }
