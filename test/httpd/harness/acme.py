@@ -21,7 +21,6 @@ from .server import LEASH, REPOSITORY
 PEBBLE = "/usr/bin/pebble"
 CHALLTESTSRV = "/usr/bin/pebble-challtestsrv"
 CERTBOT = "/usr/bin/certbot"
-START_TIMEOUT = 20.0
 CERTBOT_TIMEOUT = 240.0
 
 # Each identifier is validated as often, at once.
@@ -80,7 +79,7 @@ class Pebble:
         )
         self._spawn([self._program, "-config", str(self._config), "-dnsserver", dns, "-strict"], environment)
         try:
-            poll.until(self._ready, START_TIMEOUT, "Pebble answers")
+            poll.until(self._ready, poll.DEADLINE, "Pebble answers")
         except BaseException:
             self.stop()
             raise
@@ -89,7 +88,7 @@ class Pebble:
     def set_address(self, name: str, *addresses: str) -> None:
         """Make this name alone resolve to other IPv4 addresses."""
         record = json.dumps({"host": f"{name}.", "addresses": list(addresses)}).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._challtestsrv}/add-a", record, timeout=5):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._challtestsrv}/add-a", record, timeout=poll.DEADLINE):
             pass
 
     def validations(self) -> int:
@@ -122,7 +121,7 @@ class Pebble:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.wait(10)
+            process.wait(poll.DEADLINE)
         self._processes.clear()
 
     def __enter__(self) -> Pebble:
@@ -147,7 +146,7 @@ def install_plugin(directory: Path) -> Path:
             ["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
             + ["--no-build-isolation", "--root-user-action=ignore", "--target", str(target), str(source)],
             check=True,
-            timeout=120,
+            timeout=poll.DEADLINE * poll.FACTOR,
         )
     return target
 

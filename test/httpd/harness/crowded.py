@@ -35,7 +35,7 @@ class Crowded:
         for connection in self._crowd:
             connection.setblocking(False)
             connection.connect_ex(self.address)
-        poll.until(self.waiting, 5, "the listener's queue is full")
+        poll.until(self.waiting, poll.DEADLINE, "the listener's queue is full")
         return self
 
     def __exit__(self, *_: object) -> None:

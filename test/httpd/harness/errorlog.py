@@ -129,7 +129,7 @@ class ErrorLog:
         *,
         level: str | None = None,
         count: int = 1,
-        timeout: float = 5,
+        timeout: float = poll.DEADLINE,
     ) -> list[Record]:
         """Wait for `count` matching records that nobody claimed yet, claim and return them."""
 

@@ -72,7 +72,7 @@ def kill_child(httpd: Httpd) -> Kill | None:
     pid = random.choice(children)
     try:
         os.kill(pid, signal.SIGSTOP)
-        poll.until(lambda: _is_stopped(pid), 5, f"child {pid} stops")
+        poll.until(lambda: _is_stopped(pid), poll.DEADLINE, f"child {pid} stops")
         killed = Kill(pid, time.monotonic(), frozenset(_client_ports(pid)))
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):

@@ -92,7 +92,7 @@ class Redis:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        poll.until(lambda: self._answers(), 20, f"redis-server answers (its log is in {self.directory})")
+        poll.until(lambda: self._answers(), poll.DEADLINE, f"redis-server answers (its log is in {self.directory})")
         return self
 
     def _answers(self) -> bool:
@@ -104,7 +104,7 @@ class Redis:
         environment = {**os.environ, **({"REDISCLI_AUTH": _PASSWORDS["default"]} if self._secret else {})}
         done = subprocess.run(
             [CLI, "-h", "127.0.0.1", "-p", str(self.port), *command],
-            capture_output=True, text=True, env=environment, timeout=10 * poll.FACTOR, check=check,
+            capture_output=True, text=True, env=environment, timeout=poll.DEADLINE * poll.FACTOR, check=check,
         )
         return done.stdout.strip()
 

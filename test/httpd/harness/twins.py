@@ -39,7 +39,7 @@ class Twins:
             return with_module == without
 
         try:
-            poll.until(same, 5, "both have logged the same")
+            poll.until(same, poll.DEADLINE, "both have logged the same")
         except TimeoutError:
             with_module, without = self.ask(_codes)
             raise AssertionError(f"logged with the module: {with_module}, without it: {without}") from None
