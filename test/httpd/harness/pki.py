@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,6 +105,7 @@ class Authority:
         self._subject = common_name("harness root")
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._issued: dict[tuple[str, ...], Credential] = {}
+        self._lock = threading.Lock()
         builder = (
             unsigned(self._subject, self._subject, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -114,6 +116,11 @@ class Authority:
 
     def issue(self, *names: str, kind: str = "p256", rest: datetime.timedelta = MONTH) -> Credential:
         """A certificate for these DNS names and IP addresses, for servers and clients; `rest` is how long it lasts."""
+        # Two threads that want the same would write two files, the second of which the next certificate overwrites.
+        with self._lock:
+            return self._issue_once(names, kind, rest)
+
+    def _issue_once(self, names: tuple[str, ...], kind: str, rest: datetime.timedelta) -> Credential:
         wanted = (kind, str(rest), *names)
         if wanted not in self._issued:
             key = make_key(kind)
