@@ -8,6 +8,7 @@ import pwd
 import re
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from harness.challenge import assert_answered
 from harness.errorlog import Record
 from harness.load import LONG
 from harness.pki import Authority
-from harness.server import Httpd
+from harness.server import Httpd, is_stopped
 from harness.spool import KeyAuthorization, Spool
 
 NAME = "watch.test"
@@ -27,8 +28,8 @@ NO_EVENTS, LOST, WATCHING, NOT_TOLD = "AALPN0218", "AALPN0219", "AALPN0220", "AA
 
 GOOD = KeyAuthorization.new().text.encode()
 
-NOTICED = 2.0
-TAKEN_OVER = 15.0
+# What README promises of a bad entry.
+TOLD_WITHIN = 2.0
 HOUR = 3600
 DAY = 24 * HOUR
 LINES_PER_SECOND = 10
@@ -60,11 +61,17 @@ def watcher(httpd: Httpd) -> int:
         pids = [record.pid for record in httpd.log.find(WATCHING) if record.pid in children]
         return pids[-1] if pids else 0
 
-    return poll.until(found, TAKEN_OVER, "a child watches")
+    return poll.until(found, poll.DEADLINE, "a child watches")
 
 
-def noticed(httpd: Httpd, tag: str, pattern: str, timeout: float = NOTICED) -> Record:
-    return httpd.log.expect(tag, pattern, timeout=timeout)[0]
+def noticed(httpd: Httpd, tag: str, pattern: str) -> Record:
+    return httpd.log.expect(tag, pattern)[0]
+
+
+def held_up(pid: int) -> float:
+    """How long the threads of the process were ready to run and no processor was free, in seconds."""
+    stats = [(task / "schedstat").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int(waited) for _, waited, _ in stats) / 1e9
 
 
 def assert_nothing_more(httpd: Httpd) -> None:
@@ -98,10 +105,17 @@ BAD = {
 
 
 def test_bad_entries_are_told_before_any_ca_comes(httpd: Httpd) -> None:
+    """In time, but for that in which a busy machine does not let the watch run."""
+    pid = watcher(httpd)
+    before = held_up(pid)
     for reason, (content, mode) in BAD.items():
         httpd.spool.write(f"{reason}.test", content, mode=mode)
-    for reason in BAD:
-        assert noticed(httpd, UNUSABLE, f"file={reason}.test reason={reason}: ").level == "warn"
+    told = {reason: noticed(httpd, UNUSABLE, f"file={reason}.test reason={reason}: ") for reason in BAD}
+    late = held_up(pid) - before
+    for reason, record in told.items():
+        arrived = (httpd.spool.path / f"{reason}.test").stat().st_ctime
+        assert record.level == "warn"
+        assert record.time - arrived <= TOLD_WITHIN + late
     (httpd.spool.path / "link.test").symlink_to("value-empty.test")
     noticed(httpd, UNUSABLE, "file=link.test reason=entry-symlink: ")
     assert_nothing_more(httpd)
@@ -132,19 +146,19 @@ def test_entry_already_there_and_bad_is_told_at_the_start(make_httpd: StartHttpd
 def test_entry_that_becomes_too_old_is_told_once(make_httpd: StartHttpd, authority: Authority) -> None:
     """By the greatest AcmeAlpnMaxAge of the vhosts that share the spool."""
     httpd = make(make_httpd, authority, "AcmeAlpnMaxAge 1s")
-    httpd.vhost("longer.test", credentials=[authority.issue("longer.test")], lines=["AcmeAlpnMaxAge 4s"])
+    httpd.vhost("longer.test", credentials=[authority.issue("longer.test")], lines=["AcmeAlpnMaxAge 8s"])
     started(httpd)
     begin = time.monotonic()
     httpd.spool.publish(NAME)
     noticed(httpd, ARRIVED, f"file={NAME}: ")
-    noticed(httpd, TOO_OLD, f"file={NAME}: ", timeout=10)
-    assert time.monotonic() - begin >= 3
+    noticed(httpd, TOO_OLD, f"file={NAME}: ")
+    assert time.monotonic() - begin >= 7
     assert_nothing_more(httpd)
 
 
 def test_temporary_file_that_nobody_renames_is_told_once(httpd: Httpd) -> None:
     httpd.spool.write(".left-over", b"", age=HOUR - 2)
-    noticed(httpd, LEFT_OVER, "file=.left-over: ", timeout=10)
+    noticed(httpd, LEFT_OVER, "file=.left-over: ")
     assert_nothing_more(httpd)
 
 
@@ -165,7 +179,7 @@ def test_another_process_takes_over(httpd: Httpd) -> None:
     noticed(httpd, ARRIVED, f"file={NAME}: ")
     killed = kill_watcher(httpd)
     httpd.spool.write("meanwhile.test", b"nonsense")
-    assert noticed(httpd, UNUSABLE, "file=meanwhile.test ", TAKEN_OVER).pid != killed
+    assert noticed(httpd, UNUSABLE, "file=meanwhile.test ").pid != killed
     assert_nothing_more(httpd)
 
 
@@ -175,18 +189,25 @@ def test_graceful_restarts_repeat_and_miss_nothing(httpd: Httpd) -> None:
     for number in range(3):
         httpd.spool.write(f"during-{number}.test", b"nonsense")
         httpd.reload()
-        noticed(httpd, UNUSABLE, f"file=during-{number}.test ", TAKEN_OVER)
+        noticed(httpd, UNUSABLE, f"file=during-{number}.test ")
     watcher(httpd)
     assert_nothing_more(httpd)
 
 
 def test_one_process_watches(httpd: Httpd) -> None:
-    inotify = [pid for pid in httpd.children() if has_inotify(pid)]
-    assert inotify == [watcher(httpd)]
+    def watching() -> list[int]:
+        return [pid for pid in httpd.children() if has_inotify(pid)]
+
+    poll.until(watching, poll.DEADLINE, "one of the children has opened inotify")
+    assert watching() == [watcher(httpd)]
 
 
 def has_inotify(pid: int) -> bool:
-    return any("inotify" in os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if "inotify" in os.readlink(fd):
+                return True
+    return False
 
 
 @pytest.mark.parametrize("kind", ["off", "plain"])
@@ -269,9 +290,9 @@ def test_limit_of_inotify_is_told_and_files_are_noticed_all_the_same(
         started(httpd)
         noticed(httpd, NO_EVENTS, r"\(Too many open files\)")
         httpd.spool.write("bad.test", b"nonsense")
-        noticed(httpd, UNUSABLE, "file=bad.test ", timeout=2 * NOTICED)
+        noticed(httpd, UNUSABLE, "file=bad.test ")
     httpd.spool.publish(NAME)
-    noticed(httpd, ARRIVED, f"file={NAME}: ", timeout=2 * NOTICED)
+    noticed(httpd, ARRIVED, f"file={NAME}: ")
 
 
 class InotifyUsedUp:
@@ -320,7 +341,7 @@ def test_more_bad_entries_than_lines_are_told_without_another_one(httpd: Httpd) 
     def all_told() -> bool:
         return sum(map(told, httpd.log.find(UNUSABLE) + httpd.log.find(NOT_TOLD))) == count
 
-    poll.until(all_told, TAKEN_OVER, "all files are told")
+    poll.until(all_told, poll.DEADLINE, "all files are told")
 
 
 def test_bad_entries_do_not_crowd_out_what_becomes_of_a_spool(make_httpd: StartHttpd, authority: Authority) -> None:
@@ -333,7 +354,7 @@ def test_bad_entries_do_not_crowd_out_what_becomes_of_a_spool(make_httpd: StartH
     httpd.log.allow(NOT_TOLD)
     flood(httpd.spool, 4 * LINES_PER_SECOND, b"nonsense")
     other.path.chmod(0o777)
-    noticed(httpd, SPOOL_UNUSABLE, f"spool={other.path} reason=spool-writable: ", TAKEN_OVER)
+    noticed(httpd, SPOOL_UNUSABLE, f"spool={other.path} reason=spool-writable: ")
 
 
 # A file system has a limit for the links to one file.
@@ -372,12 +393,12 @@ def test_flood_of_files_is_told_in_few_lines_and_costs_nothing_afterwards(conten
             httpd.spool.write("next.test", content)
         return sum(map(told, httpd.log.find(tag) + httpd.log.find(NOT_TOLD))) >= MANY
 
-    poll.until(all_told, 30, "all files are told")
+    poll.until(all_told, poll.DEADLINE, "all files are told")
     seconds = time.monotonic() - begin
     lines = httpd.log.find(tag)
     assert len(lines) <= LINES_PER_SECOND * (int(seconds) + 2)
 
-    used = poll.until(lambda: rested(watcher(httpd)), 60, "the watch rests")
+    used = poll.until(lambda: rested(watcher(httpd)), poll.DEADLINE, "the watch rests")
     print(f"{MANY} files told in {seconds:.1f} s; then {used:.2%} of a CPU")
     httpd.spool.write("late-and-bad.test", b"nonsense")
     noticed(httpd, UNUSABLE, "file=late-and-bad.test ")
@@ -390,12 +411,13 @@ def test_more_files_than_the_system_tells_of_are_told(httpd: Httpd) -> None:
     pid = watcher(httpd)
     os.kill(pid, signal.SIGSTOP)
     try:
+        poll.until(lambda: is_stopped(pid), poll.DEADLINE, "the watch is held")
         flood(httpd.spool, kept + 1, GOOD)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert noticed(httpd, LOST, f"spool={httpd.spool.path}: ", TAKEN_OVER).level == "info"
+    assert noticed(httpd, LOST, f"spool={httpd.spool.path}: ").level == "info"
     httpd.spool.write("late-and-bad.test", b"nonsense")
-    noticed(httpd, UNUSABLE, "file=late-and-bad.test ", TAKEN_OVER)
+    noticed(httpd, UNUSABLE, "file=late-and-bad.test ")
 
 
 # Longer than there is from one reading of the whole spool to the next, should there be any.

@@ -20,7 +20,8 @@ from . import poll
 Address = tuple[str, int]
 
 ACME = ("acme-tls/1",)
-TIMEOUT = 10.0
+# Of each step of a connection, all of which end at an event.
+TIMEOUT = 60.0
 NO_APPLICATION_PROTOCOL = 120
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -333,7 +333,7 @@ class Httpd:
         try:
             for other in others:
                 os.kill(other, signal.SIGSTOP)
-            poll.until(lambda: all(map(_is_stopped, others)), poll.DEADLINE, "the other children are held")
+            poll.until(lambda: all(map(is_stopped, others)), poll.DEADLINE, "the other children are held")
             yield
         finally:
             for other in others:
@@ -399,7 +399,7 @@ class Httpd:
         self.close()
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """With all of its threads: they stop one after the other, and until then each may accept a connection."""
     states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
     return bool(states) and all(state == "T" for state in states)
