@@ -23,8 +23,8 @@ from harness.spool import KeyAuthorization
 from harness.upstream import HELD, Upstream, certificate, held, serve
 
 SITE = "site.test"
-# A store or an upstream that hangs is given so long, and whoever does not wait for it is told far earlier.
-STORE_HANGS, UPSTREAM_HANGS, AT_ONCE = "60s", "8s", 3.0
+# A store or an upstream that hangs is given so long, and whoever does not wait for it is told before that is over.
+STORE_HANGS, UPSTREAM_HANGS = "60s", "8s"
 MOST = 16
 # Longer than what those may wait who have no place.
 LONGER = 0.6
@@ -86,22 +86,21 @@ class Crowd:
         """One handshake more, for which each of the sources is asked once more."""
         wanted = [each.asked() + 1 for each in sources]
         self.waiting.append(self.next())
-        poll.until(lambda: [each.asked() for each in sources] == wanted, 5, "one more waits")
+        poll.until(lambda: [each.asked() for each in sources] == wanted, poll.DEADLINE, "one more waits")
 
     def show_that_it_is_slow(self, source: Source) -> None:
         self.wait(source)
         begin = time.monotonic()
-        poll.until(lambda: time.monotonic() - begin > LONGER, 5, "the answer is late")
+        poll.until(lambda: time.monotonic() - begin > LONGER, poll.DEADLINE, "the answer is late")
         source.over.set()
         assert self.waiting.pop().result().alert == client.NO_APPLICATION_PROTOCOL
         source.over.clear()
 
     def assert_told_at_once(self, authority: Authority, *sources: Source) -> None:
-        """Nobody else asks, the next is told at once, and ordinary requests are answered at once."""
-        begin, asked = time.monotonic(), [each.asked() for each in sources]
+        """Nobody else asks, and the next is told and ordinary requests are answered while the others still wait."""
+        asked = [each.asked() for each in sources]
         assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
         assert client.https_get(self._httpd.address(), SITE, authority.root).status == 200
-        assert time.monotonic() - begin < AT_ONCE * poll.FACTOR
         assert [each.asked() for each in sources] == asked
         assert not any(each.done() for each in self.waiting)
 
@@ -205,7 +204,7 @@ def test_burst_while_a_store_answers_at_once(make_httpd: StartHttpd, authority: 
         hanging = Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: seen[0], "store-busy", over)
         httpd = server(make_httpd(mpm="prefork"), authority, hanging.directive)
         httpd.log.allow(ANSWERED)
-        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), 60, "one is answered beside those who wait")
+        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), poll.DEADLINE, "one is answered beside those who wait")
 
 
 def test_burst_while_an_upstream_answers_at_once(make_httpd: StartHttpd, authority: Authority) -> None:
@@ -217,4 +216,4 @@ def test_burst_while_an_upstream_answers_at_once(make_httpd: StartHttpd, authori
         httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnUpstream {quick} timeout=8s max=128"])
         httpd.start()
         httpd.log.allow(ANSWERED)
-        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), 60, "one is answered beside those who wait")
+        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), poll.DEADLINE, "one is answered beside those who wait")

@@ -33,7 +33,7 @@ ESTABLISHED = "01"
 READINGS = 3
 
 # A bound on what a connection that is held takes, for the case that nobody closes it.
-HELD = 30.0
+HELD = 120.0
 
 
 def certificate(
