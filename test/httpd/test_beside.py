@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartHttpd, checked
-from harness import client
+from harness import client, poll
 from harness.challenge import assert_refused, publish_and_check
 from harness.pki import Authority
 from harness.server import MODULES, Httpd
@@ -30,7 +30,7 @@ def observer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A module of the test's own, built with httpd's tool for that."""
     directory = tmp_path_factory.mktemp("observer")
     shutil.copy(SOURCE, directory)
-    subprocess.run(["apxs", "-c", SOURCE.name], cwd=directory, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run(["apxs", "-c", SOURCE.name], cwd=directory, check=True, stdout=subprocess.DEVNULL, timeout=poll.DEADLINE)
     return directory / ".libs" / "mod_observer.so"
 
 

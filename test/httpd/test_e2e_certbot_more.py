@@ -160,7 +160,7 @@ def test_installer_apache(
                 new = issued(certbot, name).public_bytes(Encoding.DER)
                 assert new not in seen
                 seen.add(new)
-                poll.until(lambda: served(httpd, name) == new, 20, "the new certificate is served")
+                poll.until(lambda: served(httpd, name) == new, poll.DEADLINE, "the new certificate is served")
         traffic.assert_unharmed()
     assert httpd.pid == pid
     configuration = httpd.config.read_text()

@@ -102,7 +102,7 @@ def test_openssl_s_server_as_acme_sh_runs_it(
     pem = tmp_path / "challenge.pem"
     pem.write_bytes(certificate([NAMES[0]], order.key_authorization.digest))
     with undisturbed(httpd, authority), running(s_server(pem, port), tmp_path / "log"):
-        poll.until(lambda: listens(port), 10, "s_server listens")
+        poll.until(lambda: listens(port), poll.DEADLINE, "s_server listens")
         # A CA like Pebble does not look at all that others look at.
         assert_answered(httpd, NAMES[0], order.key_authorization)
         issued = order.finish()
@@ -117,7 +117,7 @@ def test_openssl_s_server_with_another_clients_certificate(
     pem = tmp_path / "challenge.pem"
     pem.write_bytes(certificate([NAMES[0]], KeyAuthorization.new().digest))
     with undisturbed(httpd, authority), running(s_server(pem, port), tmp_path / "log"):
-        poll.until(lambda: listens(port), 10, "s_server listens")
+        poll.until(lambda: listens(port), poll.DEADLINE, "s_server listens")
         with pytest.raises(ValidationError) as refused:
             order.finish()
         # Pebble has its verdict with the first of its validations, while the others still go on.
@@ -175,7 +175,7 @@ def test_uacme_with_ualpn(httpd: Httpd, pebble: Pebble, authority: Authority, po
     command = ["/usr/bin/ualpn", "-v", "-s", str(socket_path), "-b", f"127.0.0.1@{port}", "-c", f"127.0.0.1@{nobody}"]
     with undisturbed(httpd, authority):
         with running([*command, "-p", str(home / "ualpn.pid")], tmp_path / "log"):
-            poll.until(lambda: socket_path.exists() and listens(port), 10, "ualpn listens")
+            poll.until(lambda: socket_path.exists() and listens(port), poll.DEADLINE, "ualpn listens")
             done = uacme.issue(NAMES)
     assert done.returncode == 0, done.stdout + (tmp_path / "log").read_text()
     assert names_of(load(uacme.certificate(NAMES[0]))) == set(NAMES)
@@ -224,7 +224,7 @@ def test_caddy_as_a_backend(httpd: Httpd, pebble: Pebble, authority: Authority, 
     directories = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     with undisturbed(httpd, authority), running(command, tmp_path / "log", HOME=str(tmp_path), **directories):
         try:
-            poll.until(serves, 60, "caddy has its certificate")
+            poll.until(serves, poll.DEADLINE, "caddy has its certificate")
         except TimeoutError as error:
             raise AssertionError(f"{error}:\n{(tmp_path / 'log').read_text()[-3000:]}") from None
     assert_relayed(httpd, port, name)

@@ -143,7 +143,7 @@ def order_with_a_fault(
         node.start()
     with ThreadPoolExecutor() as executor:
         order = executor.submit(run, asks=succeeds, says="" if succeeds else NOT_ASKED)
-        poll.until(is_published, 30, "the challenge is there")
+        poll.until(is_published, poll.DEADLINE, "the challenge is there")
         fault()
         fleet[-1].start()
         assert order.result() == succeeds
@@ -236,7 +236,7 @@ def test_store_fails_in_the_middle_of_an_order(
     with ThreadPoolExecutor() as executor:
         # It cannot go on before the last node answers.
         order = executor.submit(run, asks=comes_back, says="" if comes_back else NOT_ASKED)
-        poll.until(lambda: redis.run("EXISTS", PREFIX + NAME) == "1", 30, "the challenge is in the store")
+        poll.until(lambda: redis.run("EXISTS", PREFIX + NAME) == "1", poll.DEADLINE, "the challenge is in the store")
         if comes_back:
             redis.pause()
         else:

@@ -90,7 +90,7 @@ def test_death_is_noticed(make_httpd: StartHttpd, authority: Authority) -> None:
     children = httpd.children()
     os.kill(httpd.pid, signal.SIGKILL)
     with pytest.raises(HttpdFailed):
-        poll.until(lambda: _ended(httpd), 5, "httpd is gone")
+        poll.until(lambda: _ended(httpd), poll.DEADLINE, "httpd is gone")
     for child in children:
         os.kill(child, signal.SIGKILL)
 
@@ -173,7 +173,7 @@ def requests_by_both(authority: Authority, response: bytes) -> tuple[load.Summar
     with Upstream(responder(authority, response)) as server:
         summary = load.run(server.address, [(NAME, None)], 1, trust=authority.root)
         with Traffic(server.address, NAME, authority.root) as traffic:
-            poll.until(lambda: traffic.succeeded or traffic.failures, 10, "a request is over")
+            poll.until(lambda: traffic.succeeded or traffic.failures, poll.DEADLINE, "a request is over")
     return summary, traffic
 
 
@@ -203,7 +203,7 @@ def test_quickstart_needs_no_pytest() -> None:
         f"sys.path.insert(0, {str(REPOSITORY / 'build')!r}); import quickstart; print(quickstart.NAMES)"
     )
     done = subprocess.run(
-        ["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+        ["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=poll.DEADLINE
     )
     assert "example.test" in done.stdout
 
@@ -269,10 +269,10 @@ def test_second_try_excuses_no_crash_and_is_told(line: str, counts: str, notes: 
         ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", tmp_path],
         env={**os.environ, "PYTHONPATH": str(harness)},
         check=False,
-        timeout=60 * poll.FACTOR,
+        timeout=poll.DEADLINE * poll.FACTOR,
     )
     count = ["/usr/bin/python3", REPOSITORY / "build" / "junit-count", report]
-    done = subprocess.run(count, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    done = subprocess.run(count, stdout=subprocess.PIPE, text=True, check=True, timeout=poll.DEADLINE)
     told = done.stdout.splitlines()
     assert told[0] == counts and len(told) == 1 + len(notes), told
     assert all(re.match(note, line) for note, line in zip(notes, told[1:])), told
@@ -285,7 +285,7 @@ def test_ports_are_no_clients_and_no_other_process_of_the_tests_chooses_them() -
     own = [ports.choose() for _ in range(3)]
     program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     program += "from harness import ports; print(*(ports.choose() for _ in range(3)))"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=poll.DEADLINE)
     others = [int(port) for port in told.stdout.split()]
     assert all(ports.FIRST <= port < first_of_clients for port in own + others)
     assert len(set(own)) == len(own)

@@ -188,7 +188,9 @@ def graceful(httpd: Httpd) -> None:
     seen = len(httpd.log.find(pattern="resuming normal operations"))
     os.kill(httpd.pid, signal.SIGUSR1)
     poll.until(
-        lambda: len(httpd.log.find(pattern="resuming normal operations")) > seen, 20, "the new generation is there"
+        lambda: len(httpd.log.find(pattern="resuming normal operations")) > seen,
+        poll.DEADLINE,
+        "the new generation is there",
     )
     client.handshake(httpd.address(), NAME, alpn=["http/1.1"])
 

@@ -265,7 +265,7 @@ def drive(httpd: Httpd, who: str, pebble: Pebble, authority: Authority, ports: d
 
 def wait_for_choice(httpd: Httpd, store: Store, name: str) -> str:
     """The type of the challenge that mod_md has set up for the certificate that it now has."""
-    httpd.log.expect(pattern=f"AH10059: The Managed Domain {name} has been setup", timeout=60)
+    httpd.log.expect(pattern=f"AH10059: The Managed Domain {name} has been setup")
     job = json.loads((store.path / "staging" / name / "job.json").read_text())
     events = [entry["type"] for entry in job["log"]["entries"]]
     prefix, suffix = "message-challenge-setup:", f":{name}"

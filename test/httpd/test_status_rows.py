@@ -110,7 +110,7 @@ def test_record_survives_its_writers(httpd: Httpd) -> None:
     httpd.log.allow(pattern=r"AH00052: child pid \d+ exit signal Killed \(9\)")
     for child in killed:
         os.kill(child, signal.SIGKILL)
-    poll.until(lambda: httpd.children() and not httpd.children() & killed, 20, "httpd has other children")
+    poll.until(lambda: httpd.children() and not httpd.children() & killed, poll.DEADLINE, "httpd has other children")
     after = as_json(httpd)
     assert [after[name] for name in ("since", "handshakes", "counters")] == [
         before[name] for name in ("since", "handshakes", "counters")

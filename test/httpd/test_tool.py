@@ -44,7 +44,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=poll.DEADLINE,
         check=False,
         env={"PATH": os.environ["PATH"], **(environment or {})},
     )
@@ -232,7 +232,7 @@ def test_who_may_not_write_the_spool_is_told() -> None:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=poll.DEADLINE,
         )
     assert done.returncode == SPOOL_PROBLEM and "neither root nor the owner" in done.stderr
 
@@ -526,11 +526,11 @@ def running(command: list[str], address: str, log: Path) -> Iterator[None]:
             return probe.connect_ex((host, int(port))) == 0
 
     try:
-        poll.until(listens, 20, f"{command[0]} listens")
+        poll.until(listens, poll.DEADLINE, f"{command[0]} listens")
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(poll.DEADLINE)
 
 
 NGINX = """

@@ -24,7 +24,7 @@ from conftest import StartHttpd
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from harness import boulder, client, plugin
+from harness import boulder, client, plugin, poll
 from harness.acme import CERTBOT, skip_where_missing
 from harness.challenge import ANSWERED, INCOMPLETE, REFUSED, wait_for_rate_limit
 from harness.checker import SUBJECT_ALT_NAME, san
@@ -523,7 +523,7 @@ def tool(
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=60,
+        timeout=poll.DEADLINE,
         env={"PATH": os.environ["PATH"], **(environment or {})},
     )
 

@@ -15,7 +15,6 @@ from harness import commands, poll  # noqa: E402
 
 ROOTS = REPOSITORY / "test" / "roots"
 LIFETIME = 600
-START_TIMEOUT = 30.0
 COMMAND_TIMEOUT = 300.0
 
 ENVIRONMENT = {
@@ -49,7 +48,7 @@ class Machine:
 
     def __enter__(self) -> Machine:
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
-        poll.until(self._started, START_TIMEOUT, "the machine starts")
+        poll.until(self._started, poll.DEADLINE, "the machine starts")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,6 @@ from harness.acme import Pebble
 
 NAME = "www.example.com"
 LIVE = f"/etc/letsencrypt/live/{NAME}"
-RELOAD_TIMEOUT = 20.0
 
 
 def served() -> bytes:
@@ -97,11 +96,11 @@ def test_renewal_reloads_httpd_with_the_new_certificate(certified: Machine) -> N
         " /etc/apache2/sites-available/default-ssl.conf && apachectl graceful"
     )
     first = issued(certified)
-    poll.until(lambda: served() == first, RELOAD_TIMEOUT, "httpd serves the certificate")
+    poll.until(lambda: served() == first, poll.DEADLINE, "httpd serves the certificate")
     certified.run("certbot renew --force-renewal --no-random-sleep-on-renew")
     second = issued(certified)
     assert second != first
-    poll.until(lambda: served() == second, RELOAD_TIMEOUT, "httpd serves the renewed certificate")
+    poll.until(lambda: served() == second, poll.DEADLINE, "httpd serves the renewed certificate")
     assert certified.run("cat /run/apache2/apache2.pid") == pid
 
 
@@ -113,4 +112,4 @@ def test_purge_leaves_mod_ssl_and_what_certbot_has_made(certified: Machine) -> N
     assert left == ""
     assert certified.run("a2query -m ssl").startswith("ssl (enabled by ")
     certified.run(f"apachectl configtest && test -f {LIVE}/fullchain.pem")
-    poll.until(is_serving, RELOAD_TIMEOUT, "httpd serves")
+    poll.until(is_serving, poll.DEADLINE, "httpd serves")

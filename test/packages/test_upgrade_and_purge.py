@@ -18,7 +18,6 @@ SPOOL = "/var/spool/acme-alpn"
 PENDING = "pending.example.com"
 PID_FILE = "/run/apache2/apache2.pid"
 ADDRESS = ("127.0.0.1", HTTPS)
-RESTART_TIMEOUT = 20.0
 # What a2query says then.
 DISABLED_BY_ADMINISTRATOR = 32
 OWNER = "games"
@@ -76,7 +75,7 @@ def install(server: Machine, suffix: str = "") -> None:
     """By dpkg alone, which takes nothing from anywhere else."""
     pattern = " ".join(f"{name}_*{suffix}_*.deb" for name in PACKAGES)
     server.run(f"cd /root{'/newer' if suffix else ''} && dpkg -i {pattern}")
-    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    poll.until(answers_https, poll.DEADLINE, "httpd answers")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def before(server: Machine) -> Before:
     server.run("a2ensite default-ssl && apachectl restart")
     # certbot makes directories of its own.
     server.run("certbot plugins")
-    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    poll.until(answers_https, poll.DEADLINE, "httpd answers")
     return Before(files(server), packages(server), pid(server))
 
 
@@ -143,7 +142,7 @@ def disabled(upgraded: Machine) -> Disabled:
     install(upgraded, "newer")
     told = Disabled(upgraded.attempt("a2query -m acme_alpn").returncode, client.handshake(ADDRESS, PENDING).alpn)
     upgraded.run("a2enmod acme_alpn && apachectl restart")
-    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    poll.until(answers_https, poll.DEADLINE, "httpd answers")
     return told
 
 
@@ -154,16 +153,16 @@ def placeholder(upgraded: Machine, disabled: Disabled) -> Machine:
     site = "/etc/apache2/sites-enabled/acme-alpn-site.conf"
     upgraded.run(f"cp {EXAMPLE} {site} && apachectl restart")
     made = lambda: upgraded.attempt(f"test -f {PLACEHOLDER}").returncode == 0  # noqa: E731
-    poll.until(made, RESTART_TIMEOUT, "httpd makes a placeholder")
+    poll.until(made, poll.DEADLINE, "httpd makes a placeholder")
     upgraded.run(f"rm {site} && apachectl restart")
-    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    poll.until(answers_https, poll.DEADLINE, "httpd answers")
     return upgraded
 
 
 @pytest.fixture(scope="module")
 def removed(placeholder: Machine) -> Machine:
     placeholder.run(f"dpkg --remove {' '.join(PACKAGES)}")
-    poll.until(answers_https, RESTART_TIMEOUT, "httpd answers")
+    poll.until(answers_https, poll.DEADLINE, "httpd answers")
     return placeholder
 
 

@@ -9,8 +9,8 @@ import ssl
 from . import client
 from .checker import PROTOCOL, SUBJECT_ALT_NAME, WrongAnswer, check_certificate
 
-CONNECT = 2.0
-HANDSHAKE = 2.0
+CONNECT = 10.0
+HANDSHAKE = 10.0
 
 ALERTS = {
     40: "handshake failure",
