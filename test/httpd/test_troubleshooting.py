@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from harness import boulder, client, plugin, poll
-from harness.acme import CERTBOT, skip_where_missing
+from harness.acme import CERTBOT, UNCONFIGURED, skip_where_missing
 from harness.challenge import ANSWERED, INCOMPLETE, REFUSED, wait_for_rate_limit
 from harness.checker import SUBJECT_ALT_NAME, san
 from harness.responders import REASONS, Asked, dropping, failing, refusing
@@ -431,7 +431,8 @@ def plugin_passes_and_the_ca_fails(stage: Stage, directory: Path) -> str:
 
 def certbot_without_the_plugin(stage: Stage, directory: Path) -> str:
     options = [f"--{name}-dir={directory}/{name}" for name in ("config", "work", "logs")]
-    command = [CERTBOT, "certonly", "-n", "-a", "acme-alpn", "-d", NAME, "--server=https://127.0.0.1:1", *options]
+    command = [*UNCONFIGURED, CERTBOT, "certonly", "-n", "-a", "acme-alpn", "-d", NAME, *options]
+    command += ["--server=https://127.0.0.1:1"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=240)
     assert done.returncode == 1
     return done.stdout
