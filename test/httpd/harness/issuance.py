@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,10 +44,15 @@ def undisturbed(httpd: Httpd, authority: Authority) -> Iterator[None]:
     assert httpd.spool.entries() == []
 
 
-def assert_validated(httpd: Httpd, names: Iterable[str], checks: int) -> None:
-    """httpd's own log agrees with what the client's checks and the CA did."""
+def assert_validated(
+    httpd: Httpd, names: Iterable[str], checks: int, validated: Mapping[str, int] | None = None
+) -> None:
+    """httpd's own log agrees with what the client's checks and the CA did: once, or for several orders as often as the
+    CA was asked to validate each name (see Pebble.validated)."""
     for name in names:
-        httpd.log.expect(ANSWERED, f"identifier={name} ", count=VALIDATIONS + checks)
+        times = 1 if validated is None else validated[name]
+        assert times, f"{name} was not validated"
+        httpd.log.expect(ANSWERED, f"identifier={name} ", count=times * (VALIDATIONS + checks))
 
 
 def options(httpd: Httpd, *listeners: str) -> list[str]:
