@@ -24,7 +24,7 @@ def fixture_run(installed: pathlib.Path, tmp_path: pathlib.Path) -> Run:
         directories = [f"--{kind}-dir={tmp_path}/{kind}" for kind in ("config", "work", "logs")]
         return subprocess.run(
             [sys.executable, *program, *arguments, *directories], cwd=tmp_path, text=True,
-            env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, timeout=60,
+            env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, timeout=300,
             check=False)
     return run
 

@@ -29,13 +29,13 @@ def fixture_redis_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "",
                "--requirepass", "the-password"]
     with subprocess.Popen([SERVER, *options], stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                assert time.monotonic() < deadline
+                assert time.monotonic() < deadline, "redis-server does not answer"
         yield f"redis://127.0.0.1:{port}"
         process.terminate()
 
