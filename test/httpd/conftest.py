@@ -10,12 +10,21 @@ import pytest
 from harness.acme import Pebble
 from harness.fault import ServerFault
 from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, OFF, OWNED, SITE, STRANGER
+from harness.load import LONG
 from harness.pki import Authority
 from harness.second_try import pytest_runtest_makereport  # noqa: F401, a hook
 from harness.server import Httpd
 from harness.spool import Spool
 
 StartHttpd = Callable[..., Httpd]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked as long, unless the long forms are asked for."""
+    left_out = [] if LONG else [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ GOALS = 10
 SOURCES = ["spool", "store, TCP", "store, socket", "store, TLS", "relay, httpd", "relay, s_server"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not all(map(shutil.which, ("caddy", "ualpn", "valgrind"))), reason="build/bench's servers are not installed"
 )

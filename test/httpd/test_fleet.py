@@ -167,6 +167,7 @@ def test_order_goes_on_after(kind: str, make_fleet: MakeFleet, redis: Redis, cer
     assert redis.run("KEYS", "*") == ""
 
 
+@pytest.mark.long
 def test_node_with_a_wrong_password(make_fleet: MakeFleet, certify: Certify) -> None:
     """The other nodes answer, and the CA is not asked."""
     with Redis(secret=True) as redis:
@@ -184,6 +185,7 @@ def test_node_with_a_wrong_password(make_fleet: MakeFleet, certify: Certify) -> 
     fleet[1].log.allow(pattern="reason=store-(denied|left-alone)")
 
 
+@pytest.mark.long
 def test_value_that_becomes_garbage(make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
     """What is there before an order is replaced; what comes during one ends it, and is left alone."""
     fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
@@ -211,6 +213,7 @@ def test_node_that_the_relay_asks_stops(make_fleet: MakeFleet, certify: Certify)
     assert spool.entries() == []
 
 
+@pytest.mark.long
 def test_shared_directory_that_others_can_write(make_fleet: MakeFleet, certify: Certify) -> None:
     fleet = make_fleet()
     spool = fleet[0].spool

@@ -92,7 +92,11 @@ def run(httpd: Httpd, authority: Authority, source: Source, seen: Seen, names: s
 
 @pytest.mark.parametrize(
     ("make", "names"),
-    [(upstream_that_hangs, "random"), (upstream_that_hangs, "configured"), (store_in_time, "random")],
+    [
+        (upstream_that_hangs, "random"),
+        pytest.param(upstream_that_hangs, "configured", marks=pytest.mark.long),
+        pytest.param(store_in_time, "random", marks=pytest.mark.long),
+    ],
 )
 def test_storm(
     make_httpd: StartHttpd, authority: Authority, make: Callable[[], AbstractContextManager[Source]], names: str

@@ -90,15 +90,18 @@ def run(program: str, *arguments: str) -> str:
 
 # With fewer names in the short form, each changes and is asked for more than once.
 SOAK = ["--seconds", "300", "--restarts", "20"] if LONG else ["--seconds", "12", "--restarts", "4", "--names", "200"]
-MEMORY = [] if LONG else ["--first", "4000", "--last", "10000"]
 
 
-@pytest.mark.parametrize("kill", [[], ["--kill", "1"]], ids=["restarts", "restarts-and-kills"])
+@pytest.mark.parametrize(
+    "kill",
+    [pytest.param([], id="restarts"), pytest.param(["--kill", "1"], id="restarts-and-kills", marks=pytest.mark.long)],
+)
 def test_answers_stay_right_while_everything_moves(kill: list[str]) -> None:
     line = run("soak", *SOAK, *kill)
     assert f" restarts={SOAK[3]} " in line
     assert (" kills=0 " in line) == (not kill)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow() -> None:
-    assert " growth=" in run("memory", "--mpm", MPM, *MEMORY)
+    assert " growth=" in run("memory", "--mpm", MPM)

@@ -16,7 +16,7 @@ import pytest
 from conftest import StartHttpd
 from harness import load
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, publish_and_check
-from harness.load import LONG, Load
+from harness.load import Load
 from harness.mounts import Namespace
 from harness.pki import Authority
 from harness.server import Httpd
@@ -85,7 +85,7 @@ def test_file_system_mounted_and_unmounted_while_httpd_runs(httpd: Httpd, monkey
 
 # Size
 
-MANY = 1_000_000 if LONG else 20_000
+MANY = 1_000_000
 BATCH = 100
 BATCHES = 3
 
@@ -116,6 +116,7 @@ def add_entries(spool: Spool, count: int) -> None:
         os.link(first, spool.path / f"{number}.many.test")
 
 
+@pytest.mark.long
 def test_answer_costs_the_same_among_many_files(
     make_httpd: StartHttpd, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

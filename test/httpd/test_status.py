@@ -404,6 +404,7 @@ def crowded(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     return httpd.start()
 
 
+@pytest.mark.long
 def test_more_vhosts_and_spools_than_are_listed_are_counted(crowded: Httpd) -> None:
     told = as_json(crowded)
     names = [vhost["name"] for vhost in told["vhosts"]]

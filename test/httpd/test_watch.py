@@ -378,7 +378,9 @@ def cpu(pid: int) -> float:
 MANY = 100_000 if LONG else 20_000
 
 
-@pytest.mark.parametrize("content", [b"nonsense", GOOD], ids=["bad", "good"])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b"nonsense", id="bad"), pytest.param(GOOD, id="good", marks=pytest.mark.long)]
+)
 def test_flood_of_files_is_told_in_few_lines_and_costs_nothing_afterwards(content: bytes, httpd: Httpd) -> None:
     """More than the kernel keeps events of (16,384), too."""
     tag = UNUSABLE if content == b"nonsense" else ARRIVED
