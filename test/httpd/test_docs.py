@@ -100,6 +100,39 @@ def test_every_option_command_and_exit_code_of_the_tool_is_documented() -> None:
     assert found(r"EXIT_\w+ = (\d)", header) == found(r"\n\.TP\n\.B (\d)\n", MANUAL)
 
 
+# How to test one thing
+
+
+def one_thing() -> list[list[str]]:
+    commands = re.findall(r"^\| .* \| `(.*)` \|$", text_of("CONTRIBUTING.md"), re.MULTILINE)
+    assert commands
+    return [command.split() for command in commands]
+
+
+def places(word: str) -> list[Path]:
+    """The file that a word of a command names, in the top directory or where the tests with httpd are."""
+    names = [REPOSITORY / folder / word.partition("=")[2 if "=" in word else 0] for folder in ("", "test/httpd")]
+    return [path for name in names for path in (name, name.with_suffix(".c")) if path.is_file()]
+
+
+@pytest.mark.parametrize("command", one_thing(), ids=" ".join)
+def test_command_for_one_thing_has_something_to_run(command: list[str]) -> None:
+    files = [places(word) for word in command if "/" in word or word.endswith(".py")]
+    assert all(files)
+    sources = {path for found in files for path in found if path.name.startswith("test_")}
+    if "-k" in command:
+        sources = sources or set((REPOSITORY / "test" / "packages").glob("test_*.py"))
+        selected = rf"\ndef test_\w*{command[command.index('-k') + 1]}"
+        assert any(re.search(selected, path.read_text()) for path in sources)
+    elif command[0] == "build/check":
+        parts = subprocess.run([REPOSITORY / command[0], "--list"], capture_output=True, text=True, check=True)
+        assert command[1] in parts.stdout.split()
+    elif command[0] == "test/fuzz/run":
+        assert (REPOSITORY / "test" / "fuzz" / f"fuzz_{command[2]}.c").is_file()
+    else:
+        assert sources
+
+
 # The reference, and what users see
 
 
