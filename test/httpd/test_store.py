@@ -287,15 +287,9 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
         httpd.log.expect(WORKS, level="notice")
 
 
-def duration(record: Record) -> float:
-    """Of the handshake that a line is about, in seconds."""
-    return float(record.text.split("duration=")[1].split("ms")[0]) / 1000
-
-
 def leave_alone() -> None:
     """Until the store may be tried again."""
-    over = time.monotonic() + LEFT_ALONE + MARGIN
-    poll.until(lambda: time.monotonic() > over, poll.DEADLINE, "the store may be tried")
+    poll.let_pass(LEFT_ALONE + MARGIN)
 
 
 def assert_timed_out(httpd: Httpd) -> int:
@@ -303,8 +297,8 @@ def assert_timed_out(httpd: Httpd) -> int:
     record = assert_refused_and_told(httpd, "store-timeout")
     httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
     for tries in range(1, TRIES + 1):
-        assert duration(record) >= TIMEOUT - ROUNDED
-        if duration(record) <= (TIMEOUT + BESIDE) * poll.FACTOR:
+        assert record.duration >= TIMEOUT - ROUNDED
+        if record.duration <= (TIMEOUT + BESIDE) * poll.FACTOR:
             return tries
         leave_alone()
         record = assert_refused(httpd, NAME, "store-timeout")
@@ -471,7 +465,7 @@ def test_time_of_a_store_bounds_a_name_that_is_not_there(start: Callable[..., Ht
 
     def in_time() -> bool:
         record = assert_refused(httpd, NAME, "store-(unresolved|timeout)")
-        if duration(record) <= (TIMEOUT + BESIDE) * poll.FACTOR:
+        if record.duration <= (TIMEOUT + BESIDE) * poll.FACTOR:
             return True
         leave_alone()
         return False

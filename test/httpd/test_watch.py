@@ -429,6 +429,6 @@ QUIET = 10 if LONG else 3
 def rested(pid: int) -> float | None:
     """Which part of a CPU the process takes, if that is next to nothing."""
     before = cpu(pid)
-    time.sleep(QUIET)
+    poll.let_pass(QUIET)
     used = (cpu(pid) - before) / QUIET
     return max(used, 1e-6) if used < 0.01 else None

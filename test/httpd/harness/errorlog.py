@@ -53,6 +53,11 @@ class Record:
         return _first(r"\bAH\d{5}\b", self.text)
 
     @property
+    def duration(self) -> float:
+        """Of the handshake that the line is about, in seconds."""
+        return float(self.text.split("duration=")[1].split("ms")[0]) / 1000
+
+    @property
     def is_crash(self) -> bool:
         """Whether a process ended as it should not have, or a sanitizer or the C library says why."""
         return self.level == "raw" or _CRASH.search(self.text) is not None

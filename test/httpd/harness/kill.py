@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import poll
 from .load import Handshake
-from .server import Httpd
+from .server import Httpd, is_stopped
 
 # How far the client's clock readings may lie from the kill that it notices.
 NOTICED_WITHIN = 1.0
@@ -72,21 +72,13 @@ def kill_child(httpd: Httpd) -> Kill | None:
     pid = random.choice(children)
     try:
         os.kill(pid, signal.SIGSTOP)
-        poll.until(lambda: _is_stopped(pid), poll.DEADLINE, f"child {pid} stops")
+        poll.until(lambda: is_stopped(pid), poll.DEADLINE, f"child {pid} stops")
         killed = Kill(pid, time.monotonic(), frozenset(_client_ports(pid)))
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):
         return None
     httpd.log.allow(pattern=rf"AH00052: child pid {pid} exit signal Killed \(9\)")
     return killed
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether every thread is; FileNotFoundError if the process is no more."""
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    if not states or set(states) & set("ZX"):
-        raise FileNotFoundError(f"process {pid} has ended")
-    return set(states) == {"T"}
 
 
 def _client_ports(pid: int) -> set[int]:

@@ -18,6 +18,11 @@ DEADLINE = 120.0
 FACTOR = float(os.environ.get("ACME_ALPN_TIMEOUT_FACTOR", "1"))
 
 
+def let_pass(seconds: float) -> None:
+    """For what lasts as long by httpd's own clock, and ends with nothing to be seen."""
+    time.sleep(seconds)
+
+
 def until(condition: Callable[[], T], timeout: float, what: str) -> T:
     """Return the first true value of `condition`; TimeoutError naming `what` after `timeout` seconds."""
     limit = timeout * FACTOR

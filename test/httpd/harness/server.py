@@ -400,9 +400,12 @@ class Httpd:
 
 
 def is_stopped(pid: int) -> bool:
-    """With all of its threads: they stop one after the other, and until then each may accept a connection."""
+    """With all of its threads: they stop one after the other, and until then each may accept a connection.
+    FileNotFoundError if the process is no more."""
     states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return bool(states) and all(state == "T" for state in states)
+    if not set(states) - set("ZX"):
+        raise FileNotFoundError(f"process {pid} has ended")
+    return set(states) == {"T"}
 
 
 def accepts(address: tuple[str, int]) -> bool:
