@@ -22,7 +22,7 @@ PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap iproute2 le
 # The servers that build/bench compares with, and how it counts.
 PACKAGES_BENCH=(caddy uacme valgrind)
 
-# The links by which servers start at boot, systemd's and sysvinit's.
+# The links by which servers start at boot, systemd's and sysvinit's; either may have no directory.
 boot_links() {
     find /etc/systemd/system/multi-user.target.wants /etc/rc[2-5].d -type l \
         \( -name '*.service' -o -name 'S*' \) 2>/dev/null | sort || true
@@ -46,10 +46,10 @@ disable_other_than() {
 
 # Run a command during which Debian's packages start no services, and leave none enabled that was not before.
 without_services() (
-    policy=/usr/sbin/policy-rc.d links=$(boot_links)
-    trap 'disable_other_than "$links"' EXIT
+    policy=/usr/sbin/policy-rc.d links=$(boot_links) made=
+    trap 'rm -f "$made"; disable_other_than "$links"' EXIT
     if [ ! -e "$policy" ]; then
-        trap 'rm -f "$policy"; disable_other_than "$links"' EXIT
+        made=$policy
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
