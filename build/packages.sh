@@ -22,19 +22,21 @@ PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap iproute2 le
 # The servers that build/bench compares with, and how it counts.
 PACKAGES_BENCH=(caddy uacme valgrind)
 
-# The links by which servers start at boot, systemd's and sysvinit's; either may have no directory.
+# The links by which services start at boot, systemd's and sysvinit's; either may have no directory. Of sysvinit's
+# the number is left open (S[0-9][0-9]ssh), as insserv changes that of any service when it adds one.
 boot_links() {
     find /etc/systemd/system/multi-user.target.wants /etc/rc[2-5].d -type l \
-        \( -name '*.service' -o -name 'S*' \) 2>/dev/null | sort || true
+        \( -name '*.service' -o -name 'S[0-9][0-9]*' \) 2>/dev/null | sed 's,/S[0-9][0-9],/S[0-9][0-9],' | sort || true
 }
 
-# Undo what made links other than these, as systemctl and update-rc.d do, which not every machine has. Packages
-# leave it so when they are upgraded. Timers are kept: certbot's does nothing before there is a certificate.
+# Disable the services whose boot links are not among "$1". This does by hand what `systemctl disable` and
+# `update-rc.d disable` do, since a machine may lack either; an upgrade of the package leaves the service disabled.
+# Timers are kept: certbot's does nothing before there is a certificate.
 disable_other_than() {
-    local link
+    local link numbered
     comm -13 <(echo "$1") <(boot_links) | while IFS= read -r link; do
         case $link in
-        /etc/rc*) mv "$link" "${link/\/S/\/K}" ;;
+        /etc/rc*) for numbered in $link; do mv "$numbered" "${numbered/\/S/\/K}"; done ;;
         *)
             echo "It does not start at boot, unless you say: systemctl enable ${link##*/}" >&2
             find /etc/systemd/system -lname "*/${link##*/}" -delete # with its aliases

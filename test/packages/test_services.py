@@ -19,10 +19,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield running
 
 
+def without_services(machine: Machine, command: str) -> str:
+    return machine.run(f"bash -euo pipefail -c '. /root/packages.sh; without_services {command}'")
+
+
 def install(machine: Machine, *packages: str) -> str:
     """As install_packages does, but from apt's cache."""
-    apt_get = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
-    return machine.run(f"bash -euo pipefail -c '. /root/packages.sh; without_services {apt_get}'")
+    return without_services(machine, f"apt-get install -y --no-install-recommends {' '.join(packages)}")
 
 
 def links(machine: Machine) -> set[str]:
@@ -48,6 +51,13 @@ def test_what_is_installed_is_not_enabled(machine: Machine) -> None:
 def test_it_stays_so_when_it_is_installed_anew(machine: Machine) -> None:
     machine.run(f"apt-get install -y --reinstall {SERVICE}")
     assert services(machine) == DISABLED
+
+
+def test_what_gets_another_number_stays_enabled(machine: Machine) -> None:
+    """As insserv gives to the services that are there when one is added."""
+    machine.run("ln -s ../init.d/older /etc/rc2.d/S02older")
+    without_services(machine, "mv /etc/rc2.d/S02older /etc/rc2.d/S03older")
+    machine.run("test -L /etc/rc2.d/S03older")
 
 
 def test_what_was_enabled_stays_enabled(machine: Machine) -> None:
