@@ -8,6 +8,7 @@ import json
 import pathlib
 import sys
 
+import unconfigured  # noqa: F401
 from certbot import configuration
 from certbot._internal import cli, renewal, storage
 from certbot._internal.plugins import disco

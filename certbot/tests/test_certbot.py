@@ -11,7 +11,7 @@ import pytest
 from challenge_certificates import issue
 
 HERE = pathlib.Path(__file__).parent
-MAIN = "import sys; from certbot.main import main; sys.exit(main())"
+CERTBOT = str(HERE / "unconfigured.py")
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,7 +31,7 @@ def fixture_run(installed: pathlib.Path, tmp_path: pathlib.Path) -> Run:
 
 @pytest.fixture(name="certbot")
 def fixture_certbot(run: Run) -> Run:
-    return lambda *arguments: run(["-c", MAIN], *arguments)
+    return lambda *arguments: run([CERTBOT], *arguments)
 
 
 def certonly(certbot: Run, *arguments: str) -> str:
@@ -132,6 +132,6 @@ def test_a_renewal_file_edited_by_hand(step, run: Run, tmp_path: pathlib.Path) -
     file.write_text(before.replace("acme_alpn_check = a.example:1,", "acme_alpn_check = [::1]:1"))
     assert step("renew")[0] == ["[::1]:1"]
     file.write_text(before.replace("acme_alpn_check = a.example:1,", "acme_alpn_check = nowhere"))
-    result = run(["-c", MAIN], "renew", "--no-random-sleep-on-renew")
+    result = run([CERTBOT], "renew", "--no-random-sleep-on-renew")
     assert result.returncode == 1
     assert "'nowhere' is not allowed: --acme-alpn-check takes HOST:PORT" in result.stderr
