@@ -1,7 +1,7 @@
 /*
  * What the watch remembers of what it has reported: some 80 KiB, whatever there is to watch.
  * All zero bytes at first. In memory that processes share, each of them may use it at any time;
- * should two watch at once, then one of them reports.
+ * if two watch at once, one of them reports a file, and only seldom both.
  */
 #ifndef ACME_WATCH_MEMORY_H
 #define ACME_WATCH_MEMORY_H

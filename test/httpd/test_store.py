@@ -298,7 +298,7 @@ def assert_timed_out(httpd: Httpd) -> int:
     httpd.log.expect(FAILS, "reason=store-timeout: ", level="error")
     for tries in range(1, TRIES + 1):
         assert record.duration >= TIMEOUT - ROUNDED
-        if record.duration <= (TIMEOUT + BESIDE) * poll.FACTOR:
+        if record.duration <= TIMEOUT + BESIDE:
             return tries
         leave_alone()
         record = assert_refused(httpd, NAME, "store-timeout")
@@ -465,7 +465,7 @@ def test_time_of_a_store_bounds_a_name_that_is_not_there(start: Callable[..., Ht
 
     def in_time() -> bool:
         record = assert_refused(httpd, NAME, "store-(unresolved|timeout)")
-        if record.duration <= (TIMEOUT + BESIDE) * poll.FACTOR:
+        if record.duration <= TIMEOUT + BESIDE:
             return True
         leave_alone()
         return False

@@ -61,7 +61,7 @@ CHILD_EXIT_RACE = (
 )
 
 # What the C library says before it ends a process whose heap it finds in disorder.
-HEAP_IN_DISORDER = r"^(?:double free or corruption|corrupted |[a-z_]+\(\): )"
+HEAP_IN_DISORDER = r"^(?:double free or corruption|corrupted |(?:free|malloc|realloc)\(\): )"
 
 # What the watch says of the entries that a test makes, whenever that is; test_watch.py asks for it.
 WATCH = r"AALPN02[12]\d:"
@@ -347,7 +347,7 @@ class Httpd:
         closes a connection that a worker has just freed, prefork's frees all in a signal handler, and mod_md's
         thread may be in libcurl when OpenSSL goes. In prefork the handler may also have come in the middle of a
         free(), which the C library of Debian 13 notices. One that has crashed before is no child any more. What we
-        do at the end the sanitizers look at, which end a process otherwise."""
+        do at the end the sanitizers look at, which end a process otherwise, and in prefork valgrind."""
         signals = "Segmentation fault"
         if self.mpm == "prefork":
             signals += "|Abort"
