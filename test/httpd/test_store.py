@@ -75,6 +75,18 @@ def assert_refused_and_told(httpd: Httpd, reason: str) -> Record:
     return record
 
 
+def assert_left_alone_and_told(httpd: Httpd, failure: str) -> None:
+    """On a busy machine it may be time to try the store again, once or twice."""
+
+    def left_alone() -> Record | None:
+        record = assert_refused(httpd, NAME, f"({failure}|store-left-alone)")
+        return record if "reason=store-left-alone " in record.text else None
+
+    told = poll.until(left_alone, poll.DEADLINE, "the store is left alone")
+    assert told
+    assert_told(httpd, "store-left-alone", told.text)
+
+
 def recovers(httpd: Httpd, name: str) -> None:
     """Answered again once the store has been left alone for long enough."""
     httpd.log.allow(REFUSED, "reason=store-")
@@ -124,7 +136,7 @@ def test_wrong_password_is_told_and_never_shown(start: Callable[..., Httpd]) -> 
         redis.publish(NAME)
         assert_refused_and_told(httpd, "store-denied")
         httpd.log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
-        assert_refused_and_told(httpd, "store-left-alone")
+        assert_left_alone_and_told(httpd, "store-denied")
     assert "wrong-secret" not in "".join(record.line for record in httpd.log.refresh())
 
 
@@ -326,10 +338,12 @@ def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve
     with FakeStore(serve) as store:
         httpd = start(f"AcmeAlpnStore {store.url}")
         assert_timed_out(httpd)
-        accepted = store.accepted
         for _ in range(5):
-            assert_refused(httpd, NAME, "store-left-alone")
-        assert store.accepted == accepted
+            assert_refused(httpd, NAME, "store-(timeout|left-alone)")
+        # A busy machine may take so long for these that the store is tried again.
+        tried = [record.time for record in httpd.log.find(REFUSED, "reason=store-timeout ")]
+        assert all(later - earlier > LEFT_ALONE - MARGIN for earlier, later in zip(tried, tried[1:]))
+        assert store.accepted == len(tried)
         assert not [record for record in httpd.log.find(FAILS) if not record.claimed]
 
 
