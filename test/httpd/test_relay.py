@@ -237,7 +237,7 @@ def test_that_there_was_no_place_is_not_remembered(
     make_httpd: StartHttpd, authority: Authority, upstream: Upstream
 ) -> None:
     httpd = relay(make_httpd, authority, upstream, "max=1", f"timeout={LONGEST}s", "any-name")
-    httpd.log.allow(REFUSED, "reason=(closed|relay-busy) ")
+    httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy) ")
     over = Event()
     upstream.behaviour = held(over)
     with ThreadPoolExecutor(1) as pool:
