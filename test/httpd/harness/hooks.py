@@ -66,6 +66,7 @@ class HookClient:
             cwd=self.home,
             env={
                 "HOME": str(self.home),
+                "TMPDIR": str(self.home),  # dehydrated leaves files there
                 "PATH": path_with(self.home / "bin"),
                 "ACME_ALPN_SPOOL": str(self.spool),
                 "ACME_ALPN_CHECK": self.check,
