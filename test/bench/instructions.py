@@ -76,7 +76,8 @@ def _attempt(httpd: Httpd, mode: str | None, handshakes: int) -> Counter[str] | 
     output.touch()
     output.chmod(0o666)
     command = [*LEASH, "valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", f"--toggle-collect={SERVES}"]
-    command += [BINARY, "-d", str(httpd.root), "-f", str(httpd.config), "-X"]
+    # Pipes for vgdb would stay in /tmp: httpd changes its user and cannot remove them.
+    command += ["--vgdb=no", BINARY, "-d", str(httpd.root), "-f", str(httpd.config), "-X"]
     with (httpd.root / "valgrind.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
