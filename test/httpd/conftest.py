@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from harness.acme import Pebble
+from harness.acme import CERTBOT, Pebble, install_plugin, skip_where_missing
 from harness.fault import ServerFault
 from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, OFF, OWNED, SITE, STRANGER
 from harness.load import LONG
@@ -30,6 +32,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certbot plugin, for PYTHONPATH: installed by the first of xdist's processes that needs it, for all."""
+    skip_where_missing(CERTBOT)
+    own = tmp_path_factory.getbasetemp()
+    directory = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (directory / "plugin.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        installed = directory / "site"
+        return installed if installed.exists() else install_plugin(directory)
 
 
 def _servers() -> Iterator[StartHttpd]:

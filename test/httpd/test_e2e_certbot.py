@@ -10,7 +10,7 @@ import pytest
 from conftest import StartHttpd
 from cryptography import x509
 from harness import client
-from harness.acme import CERTBOT, Certbot, Pebble, install_plugin, skip_where_missing
+from harness.acme import Certbot, Pebble
 from harness.challenge import REFUSED
 from harness.issuance import NAMES, SITE, assert_validated, issued, names_of, options, undisturbed
 from harness.pki import Authority
@@ -19,12 +19,6 @@ from harness.server import Httpd
 pytestmark = pytest.mark.flaky(reruns=2)
 
 NO_VHOST = "nowhere.test"
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    skip_where_missing(CERTBOT)
-    return install_plugin(tmp_path_factory.mktemp("plugin"))
 
 
 @pytest.fixture

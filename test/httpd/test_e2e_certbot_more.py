@@ -15,7 +15,7 @@ import pytest
 from conftest import StartHttpd
 from cryptography.hazmat.primitives.serialization import Encoding
 from harness import client, poll
-from harness.acme import CERTBOT, Certbot, Pebble, install_plugin, skip_where_missing
+from harness.acme import Certbot, Pebble, skip_where_missing
 from harness.challenge import ANSWERED
 from harness.issuance import (
     ASTRAY,
@@ -41,12 +41,6 @@ pytestmark = pytest.mark.flaky(reruns=2)
 
 RENEW = ["renew", "--force-renewal", "--no-random-sleep-on-renew"]
 NOT_ASKED = "The CA was not asked to validate"
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    skip_where_missing(CERTBOT)
-    return install_plugin(tmp_path_factory.mktemp("plugin"))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness import registries
-from harness.acme import Certbot, Pebble, install_plugin, skip_where_missing
+from harness.acme import Certbot, Pebble
 from harness.issuance import NAMES, assert_validated, issued, names_of, options, undisturbed
 from harness.pki import Authority
 from harness.server import Httpd
@@ -15,12 +15,6 @@ pytestmark = pytest.mark.flaky(reruns=2)
 
 ADDRESS = "127.0.0.1"
 RENEWALS = 2
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    skip_where_missing(registries.PYPI)
-    return install_plugin(tmp_path_factory.mktemp("plugin"))
 
 
 def renew_and_compare(certbot: Certbot, name: str) -> None:

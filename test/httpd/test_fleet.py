@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import StartHttpd
 from harness import poll
-from harness.acme import CERTBOT, Certbot, Pebble, install_plugin, skip_where_missing
+from harness.acme import Certbot, Pebble
 from harness.challenge import ANSWERED, INCOMPLETE, REFUSED
 from harness.issuance import issued, names_of
 from harness.pki import Authority
@@ -29,12 +29,6 @@ Fleet = list[Httpd]
 MakeFleet = Callable[..., Fleet]
 Run = Callable[..., bool]
 Certify = Callable[..., Run]
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    skip_where_missing(CERTBOT)
-    return install_plugin(tmp_path_factory.mktemp("plugin"))
 
 
 @pytest.fixture

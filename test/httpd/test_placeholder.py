@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 from harness import client
-from harness.acme import CERTBOT, Certbot, Pebble, install_plugin, skip_where_missing
+from harness.acme import Certbot, Pebble
 from harness.challenge import assert_refused, publish_and_check
 from harness.issuance import assert_validated, issued, options
 from harness.md import ORDERS, load_mod_md
@@ -288,15 +288,14 @@ def shipped_example(certbot: Certbot, name: str) -> list[str]:
 
 @pytest.mark.flaky(reruns=2)
 def test_empty_server_becomes_a_trusted_site(
-    make_httpd: StartHttpd, authority: Authority, tmp_path: Path
+    make_httpd: StartHttpd, plugin: Path, authority: Authority, tmp_path: Path
 ) -> None:
     """Port 443 alone, no certificate anywhere; certbot; a reload; 200 for whoever trusts the CA."""
-    skip_where_missing(CERTBOT)
     httpd = make_httpd()
     vhost = httpd.vhost(SITE)
     httpd.listeners["main"].choose_port()
     with Pebble(tmp_path, authority, httpd.address()[1]) as pebble:
-        certbot = Certbot(tmp_path / "certbot", install_plugin(tmp_path), pebble)
+        certbot = Certbot(tmp_path / "certbot", plugin, pebble)
         vhost.lines = shipped_example(certbot, SITE)
         httpd.start()
         assert_serves_nothing(ask(httpd, SITE))

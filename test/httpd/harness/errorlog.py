@@ -41,11 +41,11 @@ class Record:
     pid: int = 0
     time: float = 0.0
     claimed: bool = field(default=False, compare=False)
+    tag: str = field(init=False)
+    """The module's own message tag, `AALPN` and four digits, or nothing; each test asks each line for it."""
 
-    @property
-    def tag(self) -> str:
-        """The module's own message tag, `AALPN` and four digits, or nothing."""
-        return _first(r"\bAALPN\d{4}\b", self.text)
+    def __post_init__(self) -> None:
+        self.tag = _first(r"\bAALPN\d{4}\b", self.text)
 
     @property
     def ah(self) -> str:

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-INTERVAL = 0.01
+# Between two looks, in seconds: short at first, and then longer, since who looks takes time from what it waits for.
+FIRST, GROWTH, LONGEST = 0.01, 1.2, 0.05
 
 # For what ends at an event, however busy the machine is: it costs time only where the event does not come.
 DEADLINE = 120.0
@@ -27,10 +28,12 @@ def until(condition: Callable[[], T], timeout: float, what: str) -> T:
     """Return the first true value of `condition`; TimeoutError naming `what` after `timeout` seconds."""
     limit = timeout * FACTOR
     deadline = time.monotonic() + limit
+    interval = FIRST
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() >= deadline:
             raise TimeoutError(f"{what}: not within {limit:g} s")
-        time.sleep(INTERVAL)
+        time.sleep(interval)
+        interval = min(interval * GROWTH, LONGEST)

@@ -26,7 +26,7 @@ class Page:
 
 
 def request(httpd: Httpd, *, method: str = "GET", path: str = PATH, accept: str | None = None) -> Page:
-    insecure = ssl.create_default_context()
+    insecure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(*httpd.address(), timeout=client.TIMEOUT * poll.FACTOR, context=insecure)
     try:
