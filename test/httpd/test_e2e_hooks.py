@@ -381,7 +381,7 @@ def test_spool_may_be_the_store_of_a_fleet(
     value = KeyAuthorization.new().digest_base64url
     with Redis() as redis:
         httpd = make_httpd()
-        httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnStore {redis.url}"])
+        httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnStore {redis.url} timeout=5s"])
         httpd.start()
         done = call(name, redis.url, *begin, value, check=str(httpd.listeners["main"]))
         assert done.returncode == 0 and f"PASS {SITE}" in done.stdout

@@ -94,7 +94,7 @@ def assert_each_answered(fleet: Fleet, source: str) -> None:
 
 
 def test_by_the_store_with_restarts(make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
-    fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
+    fleet = make_fleet(f"AcmeAlpnStore {redis.url} timeout=5s")
     for node in fleet:
         node.start()
     run = certify(fleet, redis.url)
@@ -152,7 +152,7 @@ def in_store(redis: Redis) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("kind", ["store-restarted", "node-reloaded"])
 def test_order_goes_on_after(kind: str, make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
-    fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
+    fleet = make_fleet(f"AcmeAlpnStore {redis.url} timeout=5s")
     fault = redis.restart if kind == "store-restarted" else fleet[0].reload
     order_with_a_fault(fleet, certify(fleet, redis.url), in_store(redis), fault, succeeds=True)
     assert_each_answered(fleet, "store")

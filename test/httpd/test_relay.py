@@ -189,7 +189,7 @@ def test_store_comes_before_the_upstream_which_is_asked_while_that_is_down(
     make_httpd: StartHttpd, authority: Authority, upstream: Upstream
 ) -> None:
     with Redis() as redis:
-        httpd = server(make_httpd, authority, f"AcmeAlpnUpstream {upstream}", f"AcmeAlpnStore {redis.url}")
+        httpd = server(make_httpd, authority, f"AcmeAlpnUpstream {upstream}", f"AcmeAlpnStore {redis.url} timeout=5s")
         value = KeyAuthorization.new()
         upstream.behaviour = serve(certificate([NAME], value.digest))
         assert_answered(httpd, NAME, redis.publish(NAME))

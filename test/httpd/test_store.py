@@ -100,11 +100,11 @@ def recovers(httpd: Httpd, name: str) -> None:
 
 
 def test_plain(start: Callable[..., Httpd], redis: Redis) -> None:
-    assert_works(start(f"AcmeAlpnStore {redis.url}"), redis)
+    assert_works(start(f"AcmeAlpnStore {redis.url} timeout=5s"), redis)
 
 
 def test_socket(start: Callable[..., Httpd], redis: Redis) -> None:
-    assert_works(start(f"AcmeAlpnStore unix://{redis.socket}"), redis)
+    assert_works(start(f"AcmeAlpnStore unix://{redis.socket} timeout=5s"), redis)
 
 
 def test_ip_address_database_and_prefix(start: Callable[..., Httpd], redis: Redis) -> None:
@@ -132,7 +132,7 @@ def test_password_and_tls(
 
 def test_wrong_password_is_told_and_never_shown(start: Callable[..., Httpd]) -> None:
     with Redis(secret=True) as redis:
-        httpd = start(f"AcmeAlpnStore {redis.url} passwordfile={redis.password_file(text='wrong-secret')}")
+        httpd = start(f"AcmeAlpnStore {redis.url} timeout=5s passwordfile={redis.password_file(text='wrong-secret')}")
         redis.publish(NAME)
         assert_refused_and_told(httpd, "store-denied")
         httpd.log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
@@ -166,7 +166,7 @@ def test_spool_comes_first_and_never_waits(start: Callable[..., Httpd]) -> None:
 
 def test_stores_are_tried_in_their_order(start: Callable[..., Httpd]) -> None:
     with Redis() as first, Redis() as second:
-        httpd = start(f"AcmeAlpnStore {first.url}", f"AcmeAlpnStore {second.url}")
+        httpd = start(f"AcmeAlpnStore {first.url} timeout=5s", f"AcmeAlpnStore {second.url} timeout=5s")
         assert_from_store(httpd, NAME, second.publish(NAME))
         assert_from_store(httpd, NAME, first.publish(NAME))
         first.kill()
@@ -177,7 +177,7 @@ def test_stores_are_tried_in_their_order(start: Callable[..., Httpd]) -> None:
 
 def test_vhost_has_its_own_store_or_none(start: Callable[..., Httpd]) -> None:
     with Redis() as main, Redis() as own:
-        httpd = start(f"AcmeAlpnStore {main.url}", vhost=(f"AcmeAlpnStore {own.url}",))
+        httpd = start(f"AcmeAlpnStore {main.url} timeout=5s", vhost=(f"AcmeAlpnStore {own.url} timeout=5s",))
         main.publish("own.test")
         assert_refused(httpd, "own.test", "no-entry")
         assert_from_store(httpd, "own.test", own.publish("own.test"))
@@ -197,7 +197,7 @@ GARBAGE = {
 
 
 def test_garbage_is_refused_and_the_store_is_not_to_blame(start: Callable[..., Httpd], redis: Redis) -> None:
-    httpd = start(f"AcmeAlpnStore {redis.url}")
+    httpd = start(f"AcmeAlpnStore {redis.url} timeout=5s")
     for number, (value, reason) in enumerate(GARBAGE.items()):
         redis.publish(NAME, value)
         record = assert_refused_and_told(httpd, reason)
@@ -224,7 +224,7 @@ NOT_REDIS = {
 @pytest.mark.parametrize("answer", NOT_REDIS)
 def test_answer_that_is_none(start: Callable[..., Httpd], answer: bytes) -> None:
     with FakeStore(sending(answer)) as store:
-        httpd = start(f"AcmeAlpnStore {store.url}")
+        httpd = start(f"AcmeAlpnStore {store.url} timeout=5s")
         assert_refused_and_told(httpd, NOT_REDIS[answer])
         httpd.log.expect(FAILS, f"reason={NOT_REDIS[answer]}: ", level="error")
 
@@ -233,7 +233,8 @@ def test_key_that_the_acl_leaves_out_is_refused_alone(start: Callable[..., Httpd
     """Anybody can ask for such a name, and must not so take the store from the others."""
     with Redis(secret=True) as redis:
         redis.run("ACL", "SETUSER", READER, "resetkeys", f"~{PREFIX}*.allowed.test")
-        httpd = start(f"AcmeAlpnStore redis://{READER}@127.0.0.1:{redis.port} passwordfile={redis.password_file(READER)}")
+        secret = f"passwordfile={redis.password_file(READER)}"
+        httpd = start(f"AcmeAlpnStore redis://{READER}@127.0.0.1:{redis.port} timeout=5s {secret}")
         redis.publish(NAME)
         assert_refused_and_told(httpd, "store-key-refused")
         assert_from_store(httpd, "a.allowed.test", redis.publish("a.allowed.test"))
@@ -243,7 +244,7 @@ def test_key_that_the_acl_leaves_out_is_refused_alone(start: Callable[..., Httpd
 @pytest.mark.parametrize("answer", [b"-MOVED 3999 127.0.0.1:6381\r\n", b"-ASK 3999 127.0.0.1:6381\r\n"])
 def test_key_that_is_elsewhere_is_refused_alone(start: Callable[..., Httpd], answer: bytes) -> None:
     with FakeStore(sending(answer)) as store:
-        httpd = start(f"AcmeAlpnStore {store.url}")
+        httpd = start(f"AcmeAlpnStore {store.url} timeout=5s")
         for _ in range(2):
             assert_refused_and_told(httpd, "store-key-refused")
         assert not httpd.log.find(FAILS)
