@@ -41,8 +41,8 @@ class Record:
     pid: int = 0
     time: float = 0.0
     claimed: bool = field(default=False, compare=False)
+    # The module's own message tag, `AALPN` and four digits, or nothing. Each look at the log asks each line for it.
     tag: str = field(init=False)
-    """The module's own message tag, `AALPN` and four digits, or nothing; each test asks each line for it."""
 
     def __post_init__(self) -> None:
         self.tag = _first(r"\bAALPN\d{4}\b", self.text)
