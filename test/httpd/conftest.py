@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from harness.fault import ServerFault
 from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, OFF, OWNED, SITE, STRANGER
 from harness.load import LONG
 from harness.pki import Authority
+from harness.registries import locked
 from harness.second_try import pytest_runtest_makereport  # noqa: F401, a hook
 from harness.server import Httpd
 from harness.spool import Spool
@@ -40,8 +40,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skip_where_missing(CERTBOT)
     own = tmp_path_factory.getbasetemp()
     directory = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with (directory / "plugin.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(directory / "plugin.lock"):
         installed = directory / "site"
         return installed if installed.exists() else install_plugin(directory)
 

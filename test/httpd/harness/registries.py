@@ -37,10 +37,9 @@ PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@latest"
 
 
 @contextmanager
-def _locked(name: str) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Tests run side by side, and each thing is made once."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f".{name}.lock").open("w") as lock:
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -57,7 +56,8 @@ def _run(command: Sequence[str | Path], **environment: str) -> None:
 
 def _made(name: str, make: list[tuple[Sequence[str | Path], dict[str, str]]], target: Path, last: Path) -> Path:
     """`target`, made by these commands unless it is there; skips the test where they fail."""
-    with _locked(name):
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with locked(CACHE / f".{name}.lock"):
         if last.exists():
             return target
         shutil.rmtree(target, ignore_errors=True)

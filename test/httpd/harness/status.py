@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
@@ -26,9 +25,8 @@ class Page:
 
 
 def request(httpd: Httpd, *, method: str = "GET", path: str = PATH, accept: str | None = None) -> Page:
-    insecure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(*httpd.address(), timeout=client.TIMEOUT * poll.FACTOR, context=insecure)
+    tls = client.context(alpn=[])
+    connection = http.client.HTTPSConnection(*httpd.address(), timeout=client.TIMEOUT * poll.FACTOR, context=tls)
     try:
         connection.request(method, path, headers={"Accept": accept} if accept else {})
         response = connection.getresponse()
