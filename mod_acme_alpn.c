@@ -121,7 +121,6 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
     }
     if (vhosts->nelts > 0) {
         acme_alpn_hello_init(tls_vhosts);
-        acme_alpn_certificates_init(config_pool, server);
         acme_alpn_log_init(config_pool);
         acme_alpn_waiting_init(server, vhosts);
         acme_alpn_store_init(config_pool);

@@ -37,21 +37,28 @@ static int is_member(uid_t user, gid_t primary, gid_t group)
     return i < count;
 }
 
+static int grants(mode_t mode, mode_t wanted)
+{
+    return (mode & wanted) == wanted;
+}
+
 /* What the mode grants, of S_IROTH and S_IXOTH; root, who asks when httpd starts, is granted
- * everything anyway. */
+ * everything anyway. A user's groups are looked up only where they matter: that takes a while,
+ * for which the start would have to wait. */
 static int is_granted(mode_t wanted, const struct stat *directory, uid_t user, gid_t group)
 {
-    mode_t granted = directory->st_mode;
+    mode_t mode = directory->st_mode;
 
     if (user == ROOT_UID) {
         return 1;
     }
     if (user == directory->st_uid) {
-        granted >>= 6;
-    } else if (is_member(user, group, directory->st_gid)) {
-        granted >>= 3;
+        return grants(mode >> 6, wanted);
     }
-    return (granted & wanted) == wanted;
+    if (grants(mode >> 3, wanted) == grants(mode, wanted)) {
+        return grants(mode, wanted);
+    }
+    return grants(is_member(user, group, directory->st_gid) ? mode >> 3 : mode, wanted);
 }
 
 /* Where the symbolic link leads to, NULL if it is none. Freed with the pool. */

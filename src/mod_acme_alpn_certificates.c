@@ -1,9 +1,9 @@
 #include "mod_acme_alpn_certificates.h"
 
-#include <apr_strings.h>
-
 #include <http_log.h>
+#include <http_main.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 
 #include "acme_cache.h"
@@ -15,97 +15,41 @@ APLOG_USE_MODULE(acme_alpn);
 /* Some 2 KiB each, for the names that are validated at the same time. */
 #define CACHE_SLOTS 1024
 
-/* What outlives a reload. DER and not EVP_PKEY, since a reload may also replace the module,
- * mod_ssl or OpenSSL under the server. */
-#define SAVED_KEYS "mod_acme_alpn:keys:1"
-
-typedef struct {
-    struct {
-        unsigned char *der;
-        long length;
-    } key[ACME_KEY_TYPES];
-} saved_keys_t;
-
+/* Never freed: a worker may use them until the process ends. */
 static EVP_PKEY *keys[ACME_KEY_TYPES], *public_keys[ACME_KEY_TYPES];
+static X509 *unsent[ACME_KEY_TYPES];
+
 static acme_cache_t *cache;
 
-static apr_status_t free_keys(void *data)
-{
-    int type;
-
-    (void)data;
-    for (type = 0; type < ACME_KEY_TYPES; type++) {
-        EVP_PKEY_free(public_keys[type]);
-        EVP_PKEY_free(keys[type]);
-        keys[type] = public_keys[type] = NULL;
-    }
-    return APR_SUCCESS;
-}
-
-static void report(server_rec *server, acme_key_type_e type)
+static void generate(acme_key_type_e type)
 {
     char text[256];
 
-    ERR_error_string_n(ERR_get_error(), text, sizeof(text));
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
-                 "AALPN0006: no key of type %s for challenge certificates: %s",
-                 acme_key_name(type), text);
-    ERR_clear_error();
-}
-
-static void generate(saved_keys_t *saved, acme_key_type_e type, apr_pool_t *pool,
-                     server_rec *server)
-{
-    unsigned char *der = NULL;
-    EVP_PKEY *key = acme_key_generate(type);
-    int length = key ? i2d_PrivateKey(key, &der) : -1;
-
-    if (length > 0) {
-        saved->key[type].der = apr_pmemdup(pool, der, (apr_size_t)length);
-        saved->key[type].length = length;
-        OPENSSL_clear_free(der, (size_t)length);
+    keys[type] = acme_key_generate(type);
+    public_keys[type] = acme_key_public(keys[type], type);
+    if (keys[type]) {
+        acme_certificate_mint_placeholder(&unsent[type], type, keys[type], apr_time_now());
     } else {
-        report(server, type);
+        ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                     "AALPN0006: no key of type %s for challenge certificates: %s",
+                     acme_key_name(type), text);
     }
-    EVP_PKEY_free(key);
 }
 
-static const saved_keys_t *saved_keys(server_rec *server)
+static void generate_p256(void)
 {
-    apr_pool_t *pool = server->process->pool;
-    void *data = NULL;
-    saved_keys_t *saved;
-    int type;
-
-    apr_pool_userdata_get(&data, SAVED_KEYS, pool);
-    if (data) {
-        return data;
-    }
-    saved = apr_pcalloc(pool, sizeof(*saved));
-    for (type = 0; type < ACME_KEY_TYPES; type++) {
-        generate(saved, (acme_key_type_e)type, pool, server);
-    }
-    /* Not _setn, which keeps the pointer to the name: the module may be elsewhere after a
-     * reload. */
-    apr_pool_userdata_set(saved, SAVED_KEYS, apr_pool_cleanup_null, pool);
-    return saved;
+    generate(ACME_KEY_P256);
 }
 
-void acme_alpn_certificates_init(apr_pool_t *config_pool, server_rec *server)
+static void generate_rsa2048(void)
 {
-    const saved_keys_t *saved = saved_keys(server);
-    int type;
+    generate(ACME_KEY_RSA2048);
+}
 
-    apr_pool_cleanup_register(config_pool, NULL, free_keys, apr_pool_cleanup_null);
-    for (type = 0; type < ACME_KEY_TYPES; type++) {
-        const unsigned char *der = saved->key[type].der;
-
-        keys[type] = der ? d2i_AutoPrivateKey(NULL, &der, saved->key[type].length) : NULL;
-        public_keys[type] = acme_key_public(keys[type], (acme_key_type_e)type);
-        if (saved->key[type].der && !keys[type]) {
-            report(server, (acme_key_type_e)type);
-        }
-    }
+static void generate_p384(void)
+{
+    generate(ACME_KEY_P384);
 }
 
 void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
@@ -118,9 +62,31 @@ void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
     }
 }
 
+/* At its first use: RSA takes some 100 ms, for which a start would have to wait, and few
+ * clients ask for it. */
 EVP_PKEY *acme_alpn_certificates_key(acme_key_type_e type)
 {
+    static struct {
+        CRYPTO_ONCE once;
+        void (*generate)(void);
+    } makers[ACME_KEY_TYPES] = {
+        [ACME_KEY_P256] = {CRYPTO_ONCE_STATIC_INIT, generate_p256},
+        [ACME_KEY_RSA2048] = {CRYPTO_ONCE_STATIC_INIT, generate_rsa2048},
+        [ACME_KEY_P384] = {CRYPTO_ONCE_STATIC_INIT, generate_p384},
+    };
+
+    CRYPTO_THREAD_run_once(&makers[type].once, makers[type].generate);
     return keys[type];
+}
+
+X509 *acme_alpn_certificates_unsent(acme_key_type_e type)
+{
+    X509 *certificate = acme_alpn_certificates_key(type) ? unsent[type] : NULL;
+
+    if (certificate) {
+        X509_up_ref(certificate);
+    }
+    return certificate;
 }
 
 static X509 *mint(const acme_identifier_t *identifier, const acme_digest_t *digest,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from conftest import StartHttpd
-from harness.challenge import assert_answered, assert_refused
+from harness import client
+from harness.challenge import REFUSED, assert_answered, assert_refused
 from harness.faults import Faults
 from harness.pki import Authority
 from harness.server import Httpd
@@ -39,9 +40,12 @@ def test_without_a_fault_nothing_is_told(httpd: Httpd) -> None:
 
 def test_without_keys_challenges_are_refused(httpd: Httpd) -> None:
     started(httpd, "EVP_PKEY_keygen")
+    assert_refused(httpd, NAME, "no-entry")
+    httpd.spool.publish(NAME)
+    assert not client.handshake(httpd.address(), NAME).chain
+    httpd.log.expect(REFUSED, r"\breason=system-error\b")
     for key_type in KEY_TYPES:
         assert httpd.log.expect(NO_KEY, f"no key of type {key_type} ")[0].level == "error"
-    assert_refused(httpd, NAME, "no-entry")
 
 
 def test_without_a_cache_certificates_are_minted(httpd: Httpd) -> None:

@@ -244,7 +244,7 @@ class Httpd:
         """`apachectl configtest`: its exit code and output. A running server is not touched."""
         self.write_config()
         done = subprocess.run(
-            [*self._command(), "-t"],
+            [*self.command(), "-t"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.variables(),
@@ -253,7 +253,7 @@ class Httpd:
         )
         return done.returncode, done.stdout.decode(errors="backslashreplace")
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
         return [BINARY, "-d", str(self.root), "-f", str(self.config)]
 
     def variables(self) -> dict[str, str]:
@@ -297,7 +297,7 @@ class Httpd:
         wrapper = shlex.split(os.environ.get("ACME_ALPN_HTTPD_WRAPPER", ""))
         with (self.root / "stderr.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [*LEASH, *wrapper, *self._command(), "-DFOREGROUND"],
+                [*LEASH, *wrapper, *self.command(), "-DFOREGROUND"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
