@@ -23,6 +23,7 @@
 #include "mod_acme_alpn_handshake.h"
 #include "mod_acme_alpn_hello.h"
 #include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_modules.h"
 #include "mod_acme_alpn_placeholder.h"
 #include "mod_acme_alpn_protocol.h"
 #include "mod_acme_alpn_protocols.h"
@@ -198,6 +199,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_protocol_propose(protocol_propose, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_switch(acme_alpn_protocol_switch, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_get(acme_alpn_protocol_get, NULL, NULL, APR_HOOK_FIRST);
+
+    ap_hook_ssl_answer_challenge(acme_alpn_modules_keep_out, NULL, NULL, APR_HOOK_FIRST);
 
     /* Last, when all proposals are there. */
     ap_hook_protocol_propose(protocol_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);

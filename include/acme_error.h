@@ -40,6 +40,9 @@ typedef enum {
     ACME_VALUE_LINES,
     ACME_VALUE_MALFORMED,
 
+    /* another module of httpd */
+    ACME_MODULE_UNREADABLE,
+
     /* the store that a fleet shares */
     ACME_STORE_UNSUPPORTED,
     ACME_STORE_UNRESOLVED,

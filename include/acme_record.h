@@ -25,7 +25,6 @@ typedef enum {
     ACME_RECORD_ANSWERED,
     ACME_RECORD_REFUSED,
     ACME_RECORD_INCOMPLETE,
-    ACME_RECORD_DELEGATED,
     ACME_RECORD_OUTCOMES
 } acme_record_outcome_e;
 
@@ -60,7 +59,6 @@ typedef struct {
     apr_uint64_t answered_duration; /* of all of them, in microseconds */
     apr_uint64_t refused[ACME_ERRORS];
     apr_uint64_t incomplete;
-    apr_uint64_t delegated;
     apr_uint64_t events[ACME_RECORD_EVENTS];
 } acme_record_counts_t;
 

@@ -20,6 +20,7 @@
 typedef enum {
     ACME_ALPN_SOURCE_NONE, /* none was asked: no name was valid */
     ACME_ALPN_SOURCE_SPOOL,
+    ACME_ALPN_SOURCE_MODULE, /* another one of httpd, such as mod_md */
     ACME_ALPN_SOURCE_STORE,
     ACME_ALPN_SOURCE_UPSTREAM,
     ACME_ALPN_SOURCES
@@ -27,9 +28,9 @@ typedef enum {
 
 /* The answer to "is there a challenge for this connection?", found once. */
 typedef struct {
-    const server_rec *server; /* the vhost whose configuration counted */
-    const char *tls;          /* the negotiated version, as OpenSSL calls it */
-    const char *sni;          /* as the client sent it; NULL if it sent none */
+    server_rec *server; /* the vhost whose configuration counted */
+    const char *tls;    /* the negotiated version, as OpenSSL calls it */
+    const char *sni;    /* as the client sent it; NULL if it sent none */
     acme_alpn_source_e source;
     const char *file;     /* the entry that was looked for; NULL where no name was valid */
     const char *upstream; /* the one that was asked last, or NULL */
@@ -54,9 +55,9 @@ typedef struct {
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
     unsigned int concerned : 1;       /* and the vhost for its SNI answers challenges */
     unsigned int relayed : 1;         /* the ClientHello is another server's relay's */
-    unsigned int asking : 1;          /* our protocol_switch hook is asking the other modules */
+    unsigned int asking : 1;          /* the other modules are being asked */
+    unsigned int asked : 1;           /* they have been */
     unsigned int switched : 1;        /* we have taken the connection over */
-    unsigned int delegated : 1;       /* another module has */
     unsigned int installed : 1;       /* the SSL has our challenge certificate */
     unsigned int refused : 1;         /* there is no challenge, and the log says why */
     unsigned int complete : 1;        /* the handshake that got our certificate has succeeded */

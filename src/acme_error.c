@@ -56,6 +56,10 @@ static const struct {
                               "the entry is neither a key authorization nor its "
                               "SHA-256 in base64url or hex"},
 
+    [ACME_MODULE_UNREADABLE] =
+        {"module-unreadable",
+         "what another module of httpd answered is not a certificate in PEM"},
+
     [ACME_STORE_UNSUPPORTED] = {"store-unsupported",
                                 "this was built without hiredis, so it has no stores "
                                 "(Debian: apt-get install libhiredis-dev, and build again)"},

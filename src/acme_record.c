@@ -114,11 +114,8 @@ static void count_outcome(acme_record_counts_t *counts, const acme_record_row_t 
     case ACME_RECORD_REFUSED:
         apr_atomic_inc64(&counts->refused[(unsigned int)row->reason % ACME_ERRORS]);
         break;
-    case ACME_RECORD_INCOMPLETE:
-        apr_atomic_inc64(&counts->incomplete);
-        break;
     default:
-        apr_atomic_inc64(&counts->delegated);
+        apr_atomic_inc64(&counts->incomplete);
         break;
     }
 }
@@ -188,8 +185,8 @@ void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *recor
 
 const char *acme_record_outcome_name(acme_record_outcome_e outcome)
 {
-    static const char *const names[ACME_RECORD_OUTCOMES] = {"answered", "refused", "incomplete",
-                                                            "delegated"};
+    static const char *const names[ACME_RECORD_OUTCOMES] = {"answered", "refused",
+                                                            "incomplete"};
 
     return names[outcome];
 }

@@ -37,7 +37,7 @@ int acme_alpn_connection_is_first_handshake(const acme_alpn_connection_t *connec
 
 /* Where the SNI names a vhost without SSLEngine, mod_ssl keeps to the TLS of the listener's
  * first vhost. Each context of mod_ssl's has its server as app data. */
-static const server_rec *tls_server(const acme_alpn_connection_t *connection)
+static server_rec *tls_server(const acme_alpn_connection_t *connection)
 {
     return SSL_CTX_get_app_data(SSL_get_SSL_CTX(connection->ssl));
 }
@@ -79,8 +79,6 @@ acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
         challenge->sni = sni ? apr_pstrdup(c->pool, sni) : NULL;
         acme_alpn_trace_vhost(c, challenge);
         challenge->outcome = look_up(c, challenge);
-        challenge->status =
-            challenge->outcome == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
         connection->challenge = challenge;
     }
     return challenge;

@@ -176,16 +176,6 @@ static void say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
     }
 }
 
-static void say_delegated(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                          const acme_record_row_t *row)
-{
-    if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_DEBUG)) {
-        ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
-                       "AALPN0104: left to another module that has a challenge: %s",
-                       fields(c, row));
-    }
-}
-
 void acme_alpn_log_outcome(conn_rec *c, const acme_alpn_challenge_t *challenge,
                            const acme_record_row_t *row)
 {
@@ -195,9 +185,6 @@ void acme_alpn_log_outcome(conn_rec *c, const acme_alpn_challenge_t *challenge,
         break;
     case ACME_RECORD_REFUSED:
         say_refused(c, challenge, row);
-        break;
-    case ACME_RECORD_DELEGATED:
-        say_delegated(c, challenge, row);
         break;
     default:
         say_incomplete(c, challenge, row);

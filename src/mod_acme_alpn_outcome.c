@@ -101,7 +101,7 @@ const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row
 const char *acme_alpn_outcome_tag(acme_record_outcome_e outcome)
 {
     static const char *const tags[ACME_RECORD_OUTCOMES] = {"AALPN0101", "AALPN0102",
-                                                           "AALPN0103", "AALPN0104"};
+                                                           "AALPN0103"};
 
     return tags[outcome];
 }

@@ -61,24 +61,6 @@ int acme_alpn_protocol_withdraw(conn_rec *c, request_rec *r, server_rec *server,
     return OK;
 }
 
-/* mod_md takes acme-tls/1 for any name, and serves the vhost's certificate and even pages over
- * it where it has no challenge. So it is believed only if it has. */
-static int another_answers(conn_rec *c, acme_alpn_connection_t *connection, server_rec *server,
-                           const char *sni)
-{
-    const char *certificate = NULL, *key = NULL;
-    int result;
-
-    if (!sni) {
-        return 0;
-    }
-    connection->asking = 1;
-    result = ap_run_protocol_switch(c, NULL, server, ACME_ALPN_PROTOCOL);
-    connection->asking = 0;
-    return (result == OK || result == DONE) &&
-           ap_ssl_answer_challenge(c, sni, &certificate, &key);
-}
-
 static int refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_error_e reason)
 {
     connection->refused = 1;
@@ -93,6 +75,7 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
     acme_alpn_connection_t *connection = concerned(c, r);
     const acme_alpn_challenge_t *challenge;
 
+    (void)server;
     if (!connection || connection->asking || strcmp(protocol, ACME_ALPN_PROTOCOL) != 0) {
         return DECLINED;
     }
@@ -107,45 +90,36 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
         acme_alpn_trace_negotiated(c, challenge);
         return OK;
     }
-    if (another_answers(c, connection, server, challenge->sni)) {
-        connection->delegated = 1;
-        /* mod_ssl puts the other module's certificate beside the vhost's, and a client that
-         * prefers the type of key of the vhost's would get that. */
-        SSL_certs_clear(connection->ssl);
-        acme_alpn_outcome(c, connection, ACME_RECORD_DELEGATED, ACME_OK);
-        return OK;
-    }
     return refuse(c, connection, challenge->outcome);
 }
 
+/* Another module may have taken acme-tls/1 when it was asked for a challenge; mod_ssl would
+ * then find it negotiated, and would not ask us. */
 const char *acme_alpn_protocol_get(const conn_rec *c)
 {
     const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
 
-    return connection && connection->switched ? ACME_ALPN_PROTOCOL : NULL;
+    if (!connection || !(connection->switched || connection->asked)) {
+        return NULL;
+    }
+    return connection->switched ? ACME_ALPN_PROTOCOL : AP_PROTOCOL_HTTP1;
 }
 
-/* Say what became of a handshake that was neither refused nor left to another module. */
+/* Say what became of a handshake that was not refused. */
 static void say_end(conn_rec *c, const acme_alpn_connection_t *connection)
 {
     if (connection->complete && connection->switched) {
         acme_alpn_outcome(c, connection, ACME_RECORD_ANSWERED, ACME_OK);
-    } else if (!connection->refused && !connection->delegated) {
+    } else if (!connection->refused) {
         acme_alpn_outcome(c, connection, ACME_RECORD_INCOMPLETE, ACME_OK);
     }
 }
 
-/* mod_ssl has freed the SSL of a handshake that failed. */
-static int failed_offer(conn_rec *c, const acme_alpn_connection_t *connection)
+/* Whether the client came for a challenge. */
+static int is_about_challenge(const acme_alpn_connection_t *connection)
 {
-    return connection->offered && connection->concerned && !ap_ssl_conn_is_ssl(c);
-}
-
-/* Whether the client came for a challenge, whoever answered it. */
-static int is_about_challenge(conn_rec *c, const acme_alpn_connection_t *connection)
-{
-    return connection->installed || connection->refused || connection->delegated ||
-           failed_offer(c, connection);
+    return connection->installed || connection->refused ||
+           (connection->offered && connection->concerned);
 }
 
 /* Without lingering: the client has its proof or its alert, and sends nothing before it has
@@ -177,7 +151,7 @@ int acme_alpn_protocol_close(conn_rec *c)
         connection->unserved = acme_alpn_connection_has_placeholder(connection) ? 1 : 0;
     }
     connection->over = 1;
-    if (!is_about_challenge(c, connection)) {
+    if (!is_about_challenge(connection)) {
         return DECLINED;
     }
     say_end(c, connection);

@@ -193,7 +193,7 @@ static void pending_section(apr_bucket_brigade *out, const acme_alpn_report_t *r
 
 static void outcome_cell(apr_bucket_brigade *out, const acme_record_row_t *row)
 {
-    static const char *const classes[ACME_RECORD_OUTCOMES] = {"good", "bad", "warn", "dim"};
+    static const char *const classes[ACME_RECORD_OUTCOMES] = {"good", "bad", "warn"};
 
     cell(out, "Outcome", "w");
     apr_brigade_printf(out, NULL, NULL, "<b class=%s>%s</b> <span class=dim>%s</span>",
@@ -280,7 +280,6 @@ static void counters_section(apr_bucket_brigade *out, const acme_alpn_report_t *
         }
     }
     count_row(out, "incomplete", "", counts->incomplete);
-    count_row(out, "left to another module", "", counts->delegated);
     count_row(out, "certificates minted", "", counts->events[ACME_RECORD_MINTED]);
     count_row(out, "certificates from the cache", "", counts->events[ACME_RECORD_CACHED]);
     count_row(out, "handshakes with other responders", "", counts->events[ACME_RECORD_RELAYS]);

@@ -134,9 +134,8 @@ static json_t *describe_counts(const acme_record_counts_t *counts)
                                 json_integer(NUMBER(counts->refused[i])));
         }
     }
-    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f}", "answered", answered,
-                     "refused", refused, "incomplete", NUMBER(counts->incomplete), "delegated",
-                     NUMBER(counts->delegated), "minted",
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:f}", "answered", answered, "refused",
+                     refused, "incomplete", NUMBER(counts->incomplete), "minted",
                      NUMBER(counts->events[ACME_RECORD_MINTED]), "cached",
                      NUMBER(counts->events[ACME_RECORD_CACHED]), "relays",
                      NUMBER(counts->events[ACME_RECORD_RELAYS]), "answered_seconds",

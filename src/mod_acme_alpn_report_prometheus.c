@@ -67,8 +67,6 @@ static void counters(apr_bucket_brigade *out, const acme_record_counts_t *counts
     }
     single(out, "handshakes_incomplete_total", "counter",
            "Handshakes that ended before they were complete.", counts->incomplete);
-    single(out, "handshakes_delegated_total", "counter",
-           "Handshakes left to another module that has a challenge.", counts->delegated);
 }
 
 /* Whole seconds and what is left over, without the rounding of a double. */

@@ -143,7 +143,7 @@ def mod_md(directory: Path, authority: Authority, name: str, value: KeyAuthoriza
         made.server_lines.append("MDPrivateKeys secp256r1")
     made.vhost(name, credentials=[authority.issue(name, kind=kind)], lines=["Protocols http/1.1 acme-tls/1"])
     made.start()
-    store.put_challenge(name, challenge_certificate(directory, name, value, kind), kind)
+    store.put_challenge(name, challenge_certificate(directory, name, value, kind).pem, kind)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Beside mod_md, loaded before or after: each answers its own challenges, and mod_md does what it did without us."""
+"""Beside mod_md, loaded before or after: its challenges are answered too, and else it does what it did without us."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from pathlib import Path
 import pytest
 from conftest import StartHttpd, checked
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from harness import client
 from harness.acme import Pebble
-from harness.challenge import assert_refused, publish_and_check
+from harness.challenge import ANSWERED, assert_answered, assert_refused, publish_and_check
 from harness.client import Answer
 from harness.md import ORDERS, DualPebble, Store, load_mod_md
 from harness.pki import Authority, Credential
 from harness.server import PAGE, RESUMABLE_SUITE, Httpd
+from harness.spool import KeyAuthorization
 from harness.twins import Twins
+from harness.upstream import Upstream, certificate
 from harness.wire import get
 
 MANAGED, OTHER, LISTED = "managed.test", "other.test", "listed.test"
 VERSIONS = ("1.2", "1.3")
-DELEGATED = "AALPN0104"
 
 # Nobody listens there, and mod_md does not try: its domains are renewed by hand.
 NOWHERE = "https://127.0.0.1:1/directory"
@@ -75,21 +77,33 @@ def shake(httpd: Httpd, name: str, version: str) -> Answer:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", [MANAGED, OTHER, LISTED])
-def test_each_answers_its_own(httpd: Httpd, store: Store, authority: Authority, name: str, version: str) -> None:
+def test_challenges_of_both_are_answered(httpd: Httpd, store: Store, name: str, version: str) -> None:
     def handshake() -> Answer:
         return shake(httpd, name, version)
 
     assert publish_and_check(httpd, name, handshake).data == b""
 
-    certificate = store.put_challenge(name, theirs(authority, name))
-    answer = handshake()
-    assert (answer.alpn, answer.chain, answer.data) == ("acme-tls/1", (certificate,), b"")
-    httpd.log.expect(DELEGATED, f"identifier={name} ", level="debug")
+    value = store.publish(name)
+    assert assert_answered(httpd, name, value, handshake, source="module").data == b""
 
-    # Ours goes first where both have one: it is what somebody has just put there.
+    # The spool's goes first where both have one: it is what somebody has just put there.
     publish_and_check(httpd, name, handshake)
     store.remove_challenge(name)
     assert_refused(httpd, name, "no-entry", handshake)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", [MANAGED, LISTED])
+def test_certificate_of_mod_md_is_only_read(httpd: Httpd, store: Store, name: str, version: str) -> None:
+    """mod_ssl would put it in the place of ours where both have the same type of key."""
+    value = KeyAuthorization.new()
+    pem = certificate([name], value.digest, kind="rsa")
+    store.put_challenge(name, pem)
+    takes_rsa = (f"-tls{version.replace('.', '_')}", "-sigalgs", "RSA-PSS+SHA256")
+    handshake = lambda: client.s_client(httpd.address(), name, *takes_rsa)
+    answer = assert_answered(httpd, name, value, handshake, source="module")
+    store.remove_challenge(name)
+    assert answer.leaf != x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -115,7 +129,7 @@ def test_beside_another_protocol_it_is_an_ordinary_handshake(
     httpd: Httpd, store: Store, authority: Authority, name: str, offer: tuple[str, ...], version: str
 ) -> None:
     """Although mod_md has a challenge, and would take acme-tls/1 from any list."""
-    store.put_challenge(name, theirs(authority, name))
+    store.publish(name)
     httpd.spool.publish(name)
     answer = client.handshake(httpd.address(), name, alpn=offer, version=version, send=get(name))
     httpd.spool.withdraw(name)
@@ -127,7 +141,7 @@ def test_beside_another_protocol_it_is_an_ordinary_handshake(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_resumed_session_is_refused(httpd: Httpd, store: Store, authority: Authority, version: str) -> None:
     """mod_md would say yes, and no certificate would be sent."""
-    certificate = store.put_challenge(MANAGED, theirs(authority, MANAGED))
+    value = store.publish(MANAGED)
     using = client.context(["http/1.1"], version)
     ordinary = client.handshake(httpd.address(), MANAGED, using=using, send=get(MANAGED))
     again = client.handshake(httpd.address(), MANAGED, using=using, session=ordinary.session, send=get(MANAGED))
@@ -135,8 +149,7 @@ def test_resumed_session_is_refused(httpd: Httpd, store: Store, authority: Autho
     using.set_alpn_protocols(["acme-tls/1"])
     resume = lambda: client.handshake(httpd.address(), MANAGED, using=using, session=again.session)
     assert_refused(httpd, MANAGED, "session-resumed", resume)
-    assert shake(httpd, MANAGED, version).chain == (certificate,)
-    httpd.log.expect(DELEGATED)
+    assert_answered(httpd, MANAGED, value, lambda: shake(httpd, MANAGED, version), source="module")
     store.remove_challenge(MANAGED)
 
 
@@ -179,7 +192,7 @@ def test_engine_off_leaves_all_to_mod_md(
     twins.with_module.spool.publish(name)
     if live:
         for store in stores:
-            store.put_challenge(name, theirs(authority, name))
+            store.put_challenge(name, theirs(authority, name).pem)
 
     def observe(httpd: Httpd) -> tuple[object, ...]:
         answer = client.handshake(httpd.address(), name, alpn=offer, version=version, send=get(name))
@@ -230,6 +243,8 @@ def get_certificates(httpd: Httpd, who: str, authority: Authority, directory: Pa
     with DualPebble(directory, authority, ports["main"], ports["plain"]) as pebble:
         store = drive(httpd, who, pebble, authority, ports)
         chosen = {name: wait_for_choice(httpd, store, name) for name in (MANAGED, LISTED)}
+        if httpd.with_module:
+            httpd.log.expect(ANSWERED, f"identifier={LISTED} .* source=module ")
         httpd.reload()
         for name in (MANAGED, LISTED):
             assert_serves_what_mod_md_got(httpd, name)
@@ -271,3 +286,49 @@ def wait_for_choice(httpd: Httpd, store: Store, name: str) -> str:
     prefix, suffix = "message-challenge-setup:", f":{name}"
     (chosen,) = {event[len(prefix) : -len(suffix)] for event in events if event.startswith(prefix)}
     return str(chosen)
+
+
+# As a source beside others
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [("AcmeAlpnUpstream {} timeout=500ms any-name", "timeout"), ("AcmeAlpnStore redis://{} timeout=500ms", "store-timeout")],
+)
+def test_network_is_not_asked_for_what_mod_md_has(
+    make_httpd: StartHttpd, authority: Authority, line: str, reason: str
+) -> None:
+    with Upstream() as silent:
+        httpd = make_httpd()
+        store = load_mod_md(httpd, "before", [MANAGED], NOWHERE, renew="manual")
+        httpd.server_lines.append(line.format(silent))
+        httpd.log.allow("AALPN0401")
+        httpd.vhost(MANAGED, credentials=[authority.issue(MANAGED)])
+        httpd.start()
+        assert_answered(httpd, MANAGED, store.publish(MANAGED), source="module")
+        assert silent.connections == 0
+        store.remove_challenge(MANAGED)
+        assert_refused(httpd, MANAGED, reason)
+        assert silent.connections == 1
+
+
+# What a module may answer that is no challenge certificate of the name.
+WRONG = {
+    "module-unreadable": lambda value: b"-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n",
+    "certificate-wrong-name": lambda value: certificate(["elsewhere.test"], value.digest),
+    "certificate-not-critical": lambda value: certificate([MANAGED], value.digest, critical=False),
+    "certificate-malformed": lambda value: certificate([MANAGED], value.digest, value=b"\x04\x1f" + value.digest[:31]),
+    "certificate-not-self-signed": lambda value: certificate([MANAGED], value.digest, issuer="another"),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("reason", [*WRONG, "certificate-ordinary"])
+def test_what_is_no_challenge_certificate_is_refused(
+    httpd: Httpd, store: Store, authority: Authority, reason: str, version: str
+) -> None:
+    make = WRONG.get(reason, lambda value: theirs(authority, MANAGED).pem)
+    store.put_challenge(MANAGED, make(KeyAuthorization.new()))
+    told = assert_refused(httpd, MANAGED, reason, lambda: shake(httpd, MANAGED, version))
+    store.remove_challenge(MANAGED)
+    assert " source=module " in told.text

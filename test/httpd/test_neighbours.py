@@ -8,7 +8,6 @@ import pytest
 from conftest import StartHttpd
 from harness import client
 from harness.challenge import assert_refused, publish_and_check
-from harness.md import load_mod_md
 from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import Spool
@@ -16,7 +15,6 @@ from harness.spool import Spool
 NAME, OTHER = "neighbour.test", "other.test"
 VERSIONS = ("1.2", "1.3")
 UNSAFE_AT_START, UNSAFE_AT_CONFIGTEST = "AALPN0002", "AALPN0003"
-DELEGATED = "AALPN0104"
 HANDSHAKE_FAILURE = 40
 
 # Enough of them to move where the next module is loaded.
@@ -72,27 +70,6 @@ def test_handshake_that_does_not_go_on_is_ended_by_mod_reqtimeout(
     with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
         connection.send(b"\x16")
         assert connection.recv(1) == b""
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("order", ["before", "after"])
-def test_vhosts_certificate_is_never_served_beside_mod_mds(
-    order: str, version: str, make_httpd: StartHttpd, authority: Authority
-) -> None:
-    """mod_md's challenge has an RSA key and the vhost a P-256 one, which the client prefers."""
-    httpd = make_httpd()
-    store = load_mod_md(httpd, order, [NAME], "https://127.0.0.1:1/directory", renew="manual")
-    httpd.server_lines.append("LogLevel acme_alpn:debug")
-    own = authority.issue(NAME, kind="p256")
-    httpd.vhost(NAME, credentials=[own])
-    httpd.start()
-    theirs = store.put_challenge(NAME, authority.issue(NAME, "theirs.test", kind="rsa"))
-    answer = client.handshake(httpd.address(), NAME, version=version)
-    httpd.log.expect(DELEGATED)
-    assert own.der not in answer.chain
-    # In TLS 1.2 mod_ssl asks mod_md only when the cipher, and with it the type of key, is chosen.
-    assert answer.chain == ((theirs,) if version == "1.3" else ())
-    publish_and_check(httpd, NAME, lambda: client.handshake(httpd.address(), NAME, version=version))
 
 
 ELSEWHERE = "elsewhere.test"

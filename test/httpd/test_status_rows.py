@@ -24,7 +24,6 @@ from harness.upstream import Upstream, certificate, serve
 
 NAME, OTHER = "row.test", "other.test"
 NOWHERE = "https://127.0.0.1:1/directory"
-DELEGATED = "AALPN0104"
 SHIPPED = REPOSITORY / "conf" / "acme_alpn.conf.in"
 COUNTED = 250_000
 
@@ -60,7 +59,7 @@ def test_answer_of_a_store_is_told(make_httpd: StartHttpd, authority: Authority)
         shake = lambda: client.handshake(httpd.address(), NAME, version="1.2")  # noqa: E731
         assert_answered(httpd, NAME, redis.publish(NAME), shake)
         told = assert_row(httpd, outcome="answered", source="store", identifier=NAME, key="EC-P256", tls="TLSv1.2")
-        assert told["counters"]["answered"] == {"spool": 0, "store": 1, "upstream": 0}
+        assert told["counters"]["answered"] == {"spool": 0, "module": 0, "store": 1, "upstream": 0}
         assert metrics(httpd)['acme_alpn_handshakes_answered_total{source="store"}'] == 1
 
 
@@ -71,20 +70,19 @@ def test_answer_of_an_upstream_is_told(make_httpd: StartHttpd, authority: Author
         upstream.behaviour = serve(certificate([NAME], value.digest))
         assert_answered(httpd, NAME, value)
         told = assert_row(httpd, outcome="answered", source="upstream", identifier=NAME, key="EC-P256", tls="TLSv1.3")
-        assert told["counters"]["answered"] == {"spool": 0, "store": 0, "upstream": 1}
+        assert told["counters"]["answered"] == {"spool": 0, "module": 0, "store": 0, "upstream": 1}
         assert told["counters"]["relays"] == metrics(httpd)["acme_alpn_relays_total"] == 1
         assert metrics(httpd)['acme_alpn_handshakes_answered_total{source="upstream"}'] == 1
 
 
-def test_handshake_left_to_mod_md_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
+def test_answer_of_another_module_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = make(make_httpd, authority)
     store = load_mod_md(httpd, "before", (NAME,), NOWHERE, renew="manual")
     httpd.start()
-    theirs = store.put_challenge(NAME, authority.issue(NAME, kind="rsa"))
-    assert client.handshake(httpd.address(), NAME).chain == (theirs,)
-    told = assert_row(httpd, outcome="delegated", tag=DELEGATED, identifier=NAME, key=None, reason=None)
-    assert told["counters"]["delegated"] == metrics(httpd)["acme_alpn_handshakes_delegated_total"] == 1
-    assert as_text(httpd).row("left to another module")[1].strip() == "1"
+    assert_answered(httpd, NAME, store.publish(NAME), source="module")
+    told = assert_row(httpd, outcome="answered", source="module", identifier=NAME, key="EC-P256", tls="TLSv1.3")
+    assert told["counters"]["answered"] == {"spool": 0, "module": 1, "store": 0, "upstream": 0}
+    assert metrics(httpd)['acme_alpn_handshakes_answered_total{source="module"}'] == 1
 
 
 def test_certificates_and_durations_are_counted(httpd: Httpd) -> None:

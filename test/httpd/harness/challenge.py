@@ -32,11 +32,12 @@ def assert_answered(
     identifier: str,
     key_authorization: KeyAuthorization,
     shake: Handshake | None = None,
+    source: str = r"\w+",
 ) -> Answer:
-    """The handshake gets the right challenge certificate, and the log says so exactly once."""
+    """The handshake gets the right challenge certificate, and the log says so exactly once, with the source."""
     answer = (shake or default_handshake(httpd, identifier))()
     check_answer(answer, identifier, key_authorization.digest)
-    pattern = rf"identifier={re.escape(identifier)} "
+    pattern = rf"identifier={re.escape(identifier)} .* source={source} "
     httpd.log.expect(ANSWERED, pattern)
     again = [record for record in httpd.log.find(ANSWERED, pattern) if not record.claimed]
     assert not again, f"logged more than once: {again}"
@@ -50,7 +51,7 @@ def publish_and_check(
     spool = spool or httpd.spool
     key_authorization = spool.publish(identifier)
     try:
-        return assert_answered(httpd, identifier, key_authorization, shake)
+        return assert_answered(httpd, identifier, key_authorization, shake, source="spool")
     finally:
         spool.withdraw(identifier)
 

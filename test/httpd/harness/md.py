@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from .acme import Pebble
-from .pki import Authority, Credential
+from .pki import Authority
 from .server import MODULES, Httpd
+from .spool import KeyAuthorization
+from .upstream import certificate
 
 # mod_md before or after this module in the configuration: hooks of one place run in the order of loading.
 ORDERS = ("before", "after")
@@ -36,15 +37,20 @@ class Store:
 
     path: Path
 
-    def put_challenge(self, name: str, credential: Credential, kind: str = "rsa") -> bytes:
-        """A live challenge for the name, answered with this certificate (DER)."""
+    def put_challenge(self, name: str, pem: bytes, kind: str = "rsa") -> None:
+        """A live challenge for the name, answered with this certificate and its key, which is of that kind."""
         directory = self.path / "challenges" / name
         directory.mkdir(mode=0o755)
-        for file, source in ((CERTIFICATE, credential.certificate), (KEY, credential.key)):
+        for file in (CERTIFICATE, KEY):
             path = directory / file.format(KINDS[kind])
-            path.write_bytes(source.read_bytes())
+            path.write_bytes(pem)
             path.chmod(0o644)
-        return credential.der
+
+    def publish(self, name: str, kind: str = "rsa") -> KeyAuthorization:
+        """A live challenge for the name, as mod_md makes it."""
+        value = KeyAuthorization.new()
+        self.put_challenge(name, certificate([name], value.digest, kind=kind), kind)
+        return value
 
     def remove_challenge(self, name: str) -> None:
         directory = self.path / "challenges" / name

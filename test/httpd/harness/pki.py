@@ -51,6 +51,10 @@ class Credential:
         return x509.load_pem_x509_certificate(self.certificate.read_bytes())
 
     @property
+    def pem(self) -> bytes:
+        return self.certificate.read_bytes() + self.key.read_bytes()
+
+    @property
     def der(self) -> bytes:
         return self.x509.public_bytes(serialization.Encoding.DER)
 

@@ -44,9 +44,10 @@ def certificate(
     value: bytes | None = None,
     repeated: bool = False,
     issuer: str = "upstream",
+    kind: str = "p256",
 ) -> bytes:
     """A challenge certificate and its key as PEM; with these flaws, if any."""
-    key = make_key("p256")
+    key = make_key(kind)
     subject = common_name("upstream")
     oid = x509.ObjectIdentifier(ACME_IDENTIFIER)
     content = b"\x04\x20" + digest if value is None else value
