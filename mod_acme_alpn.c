@@ -22,6 +22,7 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_handshake.h"
 #include "mod_acme_alpn_hello.h"
+#include "mod_acme_alpn_limits.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_modules.h"
 #include "mod_acme_alpn_placeholder.h"
@@ -81,11 +82,11 @@ static int check_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_
 /* mod_ssl calls this for each TLS vhost, in its own post_config. */
 static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_CTX *context)
 {
-    (void)pool;
     if (is_proxy) {
         return DECLINED;
     }
     acme_alpn_handshake_prepare(context);
+    acme_alpn_limits_prepare(pool, context);
     APR_ARRAY_PUSH(tls_vhosts, server_rec *) = server;
     if (acme_alpn_server_answers(server)) {
         APR_ARRAY_PUSH(vhosts, server_rec *) = server;
@@ -121,7 +122,6 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         return OK;
     }
     if (vhosts->nelts > 0) {
-        acme_alpn_hello_init(tls_vhosts);
         acme_alpn_log_init(config_pool);
         acme_alpn_waiting_init(server, vhosts);
         acme_alpn_store_init(config_pool);

@@ -52,8 +52,9 @@ typedef struct {
     int alert;                        /* that ended the handshake (RFC 8446 section 6), or 0 */
     unsigned int excluded;            /* types of key, 1 << type, that it cannot take */
     unsigned int alert_sent : 1;      /* by us; otherwise by the client */
+    unsigned int has_hello : 1;       /* a ClientHello with extensions has come */
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
-    unsigned int concerned : 1;       /* and the vhost for its SNI answers challenges */
+    unsigned int concerned : 1;       /* it has offered it, and the vhost answers */
     unsigned int relayed : 1;         /* the ClientHello is another server's relay's */
     unsigned int asking : 1;          /* the other modules are being asked */
     unsigned int asked : 1;           /* they have been */

@@ -7,12 +7,6 @@
 
 #include "mod_acme_alpn_ssl.h"
 
-#include <apr_tables.h>
-
-/* In post_config: all TLS vhosts, of server_rec *. The array must live as long as the
- * configuration. */
-void acme_alpn_hello_init(const apr_array_header_t *tls_vhosts);
-
 /* A connection is about to begin its first handshake. */
 void acme_alpn_hello_watch(conn_rec *c, SSL *ssl);
 

@@ -16,8 +16,4 @@ acme_alpn_names_t *acme_alpn_names_make(apr_pool_t *pool, const server_rec *serv
 /* Whether one of the names is the identifier, or a wildcard that httpd would match with it. */
 int acme_alpn_names_have(const acme_alpn_names_t *names, const acme_identifier_t *identifier);
 
-/* The vhost that mod_ssl chooses for this name in the SNI: the first of those of the address
- * that has it. NULL if none has. */
-const server_rec *acme_alpn_names_vhost(conn_rec *c, const char *sni);
-
 #endif

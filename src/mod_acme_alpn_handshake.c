@@ -1,14 +1,15 @@
 /*
- * mod_ssl owns OpenSSL's ClientHello and ALPN callbacks, and they cannot be chained. What can
- * be had beside them:
+ * mod_ssl owns OpenSSL's ClientHello and ALPN callbacks, and they cannot be chained. OpenSSL
+ * calls three others, in this order:
  *
- * - the extension debug callback of the SSL, which OpenSSL calls with each extension of the
- *   ClientHello before it has chosen anything: it marks the connection
- *   (mod_acme_alpn_hello.c);
- * - the certificate callback of the SSL_CTX, when the vhost is known and the certificate is to
- *   be chosen: on a marked connection with a challenge it puts ours in the vhost's place.
+ * - the extension debug callback of the SSL, with each extension of the ClientHello, before
+ *   anything is chosen: it marks the connection (mod_acme_alpn_hello.c);
+ * - the security callback of the SSL_CTX, once mod_ssl has chosen the vhost: on a marked
+ *   connection it lifts the vhost's limits (mod_acme_alpn_limits.c);
+ * - the certificate callback of the SSL_CTX, when the certificate is to be chosen: on a marked
+ *   connection with a challenge it puts ours in the vhost's place.
  *
- * OpenSSL may call both more than once: after a HelloRetryRequest, and in a renegotiation,
+ * OpenSSL may call them more than once: after a HelloRetryRequest, and in a renegotiation,
  * where they must do nothing: a certificate request that is waived here would then stand in
  * for the client authentication that a directory asked for.
  *
@@ -23,6 +24,7 @@
 #include "acme_probe.h"
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_connection.h"
+#include "mod_acme_alpn_limits.h"
 #include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_trace.h"
 
@@ -30,40 +32,44 @@
 #define GO_ON          1
 #define FAIL_HANDSHAKE 0
 
-/* Whoever validates must find a cipher, whatever the vhost is restricted to. RFC 8737 section 3
- * wants TLS 1.2 or later. */
-#define TLS_1_2_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
-
-/* What SSL_check_chain says of the type that nearly all clients get, for a fraction of its
- * cost: in TLS 1.3 the scheme (RFC 8446 section 4.2.3) names the curve and the digest, too.
- * 0: it has to be asked. */
-static int takes_p256(SSL *ssl)
+/* In TLS 1.3 the scheme (RFC 8446 section 4.2.3) names the curve of an EC key and the digest.
+ */
+static int has_scheme(SSL *ssl, acme_key_type_e type)
 {
     unsigned char scheme[2];
     int i;
 
-    if (SSL_version(ssl) != TLS1_3_VERSION) {
-        return 0;
-    }
     for (i = 0; SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &scheme[1], &scheme[0]) > 0;
          i++) {
-        if (memcmp(scheme, acme_key_scheme(ACME_KEY_P256), sizeof(scheme)) == 0) {
+        if (memcmp(scheme, acme_key_scheme(type), sizeof(scheme)) == 0) {
             return 1;
         }
     }
     return 0;
 }
 
-/* Whether the client takes it, and it is installed. The former alone does not see the security
- * level, and installing alone does not see the client's signature algorithms. */
+/* Whether the client takes the key; installing alone does not see its signature algorithms.
+ * What the certificate is signed with does not matter (RFC 8446 section 4.4.2.2): it is
+ * self-signed. SSL_check_chain costs more, and does not look at the curve in TLS 1.3. */
+static int takes(SSL *ssl, acme_key_type_e type, X509 *certificate, EVP_PKEY *key,
+                 STACK_OF(X509) * chain)
+{
+    const int right = CERT_PKEY_EE_PARAM | CERT_PKEY_SIGN;
+
+    if (SSL_version(ssl) == TLS1_3_VERSION && type != ACME_KEY_RSA2048) {
+        return has_scheme(ssl, type);
+    }
+    return (SSL_check_chain(ssl, certificate, key, chain) & right) == right;
+}
+
+/* Returns whether the client takes it and the security level allows it, which is seen when it
+ * is installed. */
 static int install_certificate(SSL *ssl, acme_key_type_e type, X509 *certificate, EVP_PKEY *key)
 {
-    const int right = CERT_PKEY_VALID | CERT_PKEY_SIGN;
     /* Without a chain of its own the vhost's would be sent along. */
     STACK_OF(X509) *chain = sk_X509_new_null();
-    int taken = chain && ((type == ACME_KEY_P256 && takes_p256(ssl)) ||
-                          (SSL_check_chain(ssl, certificate, key, chain) & right) == right);
-    int installed = taken && SSL_use_cert_and_key(ssl, certificate, key, chain, 1) == 1;
+    int installed = chain && takes(ssl, type, certificate, key, chain) &&
+                    SSL_use_cert_and_key(ssl, certificate, key, chain, 1) == 1;
 
     sk_X509_free(chain);
     return installed;
@@ -71,13 +77,17 @@ static int install_certificate(SSL *ssl, acme_key_type_e type, X509 *certificate
 
 /* The ciphers of TLS 1.2, unlike those of 1.3, say which type of key signs; SSL_check_chain
  * does not look at the client's. */
-static int has_cipher(const SSL *ssl, acme_key_type_e type)
+static int has_cipher(SSL *ssl, acme_key_type_e type)
 {
     const int signer = type == ACME_KEY_RSA2048 ? NID_auth_rsa : NID_auth_ecdsa;
     STACK_OF(SSL_CIPHER) *ours = SSL_get_ciphers(ssl);
     const STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl);
     int i, count = offered ? sk_SSL_CIPHER_num(offered) : 0;
 
+    /* It may have named none, and then no cipher with an EC key can be chosen. */
+    if (signer == NID_auth_ecdsa && SSL_get_shared_group(ssl, 0) == 0) {
+        return 0;
+    }
     for (i = 0; i < count; i++) {
         const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(offered, i);
 
@@ -89,21 +99,22 @@ static int has_cipher(const SSL *ssl, acme_key_type_e type)
     return 0;
 }
 
-static acme_error_e install_type(SSL *ssl, const acme_alpn_connection_t *connection,
+/* Whether a certificate with this type of key is worth a try. */
+static int may_take(SSL *ssl, const acme_alpn_connection_t *connection, acme_key_type_e type)
+{
+    return !(connection->excluded & 1U << type) &&
+           (SSL_version(ssl) == TLS1_3_VERSION || has_cipher(ssl, type));
+}
+
+static acme_error_e install_type(SSL *ssl, const acme_alpn_challenge_t *challenge,
                                  acme_key_type_e type, const char **origin)
 {
-    const acme_alpn_challenge_t *challenge = connection->challenge;
-    EVP_PKEY *key = acme_alpn_certificates_key(type);
     acme_error_e error = ACME_SYSTEM_ERROR;
-    X509 *certificate;
+    EVP_PKEY *key = acme_alpn_certificates_key(type);
+    X509 *certificate = key ? acme_alpn_certificates_get(&challenge->identifier,
+                                                         &challenge->digest, type, origin)
+                            : NULL;
 
-    if (connection->excluded & 1U << type ||
-        (SSL_version(ssl) == TLS1_2_VERSION && !has_cipher(ssl, type))) {
-        return ACME_NO_KEY_TYPE;
-    }
-    certificate = key ? acme_alpn_certificates_get(&challenge->identifier, &challenge->digest,
-                                                   type, origin)
-                      : NULL;
     if (certificate) {
         error = install_certificate(ssl, type, certificate, key) ? ACME_OK : ACME_NO_KEY_TYPE;
     }
@@ -119,18 +130,16 @@ static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
     acme_error_e result = ACME_NO_KEY_TYPE;
     int i;
 
-    SSL_certs_clear(ssl);
-    if (SSL_version(ssl) == TLS1_2_VERSION && !SSL_set_cipher_list(ssl, TLS_1_2_CIPHERS)) {
-        return ACME_SYSTEM_ERROR;
-    }
     for (i = 0; i < ACME_KEY_TYPES; i++) {
+        const acme_key_type_e type = (acme_key_type_e)i;
         const char *origin = "-";
-        acme_error_e error = install_type(ssl, connection, (acme_key_type_e)i, &origin);
+        acme_error_e error = may_take(ssl, connection, type)
+                                 ? install_type(ssl, challenge, type, &origin)
+                                 : ACME_NO_KEY_TYPE;
 
-        acme_alpn_trace_key(SSL_get_app_data(ssl), challenge, (acme_key_type_e)i, error,
-                            origin);
+        acme_alpn_trace_key(SSL_get_app_data(ssl), challenge, type, error, origin);
         if (error == ACME_OK) {
-            challenge->key_type = (acme_key_type_e)i;
+            challenge->key_type = type;
             return ACME_OK;
         }
         if (error == ACME_SYSTEM_ERROR) {
@@ -138,6 +147,24 @@ static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
         }
     }
     return result;
+}
+
+/* In TLS 1.2 OpenSSL chooses the cipher, by the types of key that there are, before the ALPN
+ * callback refuses. A client that takes none of the vhost's would get alert 40, which does not
+ * say what the matter is; so each gets one of ours that it takes. It is never sent. */
+static void install_for_refusal(SSL *ssl, const acme_alpn_connection_t *connection)
+{
+    int i, installed = 0;
+
+    for (i = 0; i < ACME_KEY_TYPES && !installed; i++) {
+        const acme_key_type_e type = (acme_key_type_e)i;
+        X509 *certificate =
+            may_take(ssl, connection, type) ? acme_alpn_certificates_unsent(type) : NULL;
+
+        installed = certificate && install_certificate(ssl, type, certificate,
+                                                       acme_alpn_certificates_key(type));
+        X509_free(certificate);
+    }
 }
 
 static int never_resumable(SSL *ssl, int is_forward_secure)
@@ -176,10 +203,14 @@ static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
     acme_alpn_challenge_t *challenge = acme_alpn_connection_challenge(c, connection);
     acme_error_e error;
 
-    /* The ALPN callback will refuse, or find that another module has a challenge. */
+    if (SSL_version(ssl) < TLS1_3_VERSION) {
+        SSL_set_cipher_list(ssl, ACME_ALPN_TLS_1_2_CIPHERS);
+    }
     if (challenge->outcome != ACME_OK) {
+        install_for_refusal(ssl, connection);
         return GO_ON;
     }
+    SSL_certs_clear(ssl);
     error = install(ssl, connection);
     if (error != ACME_OK) {
         if (error == ACME_SYSTEM_ERROR) {

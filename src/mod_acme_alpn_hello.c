@@ -4,36 +4,14 @@
 
 #include <apr_strings.h>
 
-#include <openssl/err.h>
-
 #include "acme_probe.h"
-#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
-#include "mod_acme_alpn_names.h"
 #include "mod_acme_alpn_outcome.h"
 
 /* The first bytes of a ServerNameList (RFC 6066 section 3): the length of the list, the type
  * and the length of its only name. */
 #define SNI_HEADER    5
 #define SNI_HOST_NAME 0
-
-#define TLS_1_3_CIPHERS                                                                        \
-    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-
-/* The TLS vhosts where some of them have AcmeAlpnEngine Off, else NULL. */
-static const apr_array_header_t *mixed_vhosts;
-
-void acme_alpn_hello_init(const apr_array_header_t *tls_vhosts)
-{
-    int i;
-
-    mixed_vhosts = NULL;
-    for (i = 0; i < tls_vhosts->nelts; i++) {
-        if (!acme_alpn_server_answers(APR_ARRAY_IDX(tls_vhosts, i, server_rec *))) {
-            mixed_vhosts = tls_vhosts;
-        }
-    }
-}
 
 /* RFC 8737 section 3: the list MUST contain the single value "acme-tls/1". */
 static int offers_acme_alone(const unsigned char *extension, int length)
@@ -44,50 +22,12 @@ static int offers_acme_alone(const unsigned char *extension, int length)
 }
 
 /* OpenSSL has not looked at it yet, and refuses what is not of this form. */
-static const char *server_name(apr_pool_t *pool, const unsigned char *extension, int length)
+static const char *server_name(const conn_rec *c, const unsigned char *extension, int length)
 {
     return length > SNI_HEADER && extension[2] == SNI_HOST_NAME
-               ? apr_pstrmemdup(pool, (const char *)extension + SNI_HEADER,
+               ? apr_pstrmemdup(c->pool, (const char *)extension + SNI_HEADER,
                                 (apr_size_t)(length - SNI_HEADER))
                : NULL;
-}
-
-static int has_tls(const server_rec *server)
-{
-    int i;
-
-    for (i = 0; i < mixed_vhosts->nelts; i++) {
-        if (APR_ARRAY_IDX(mixed_vhosts, i, const server_rec *) == server) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Whether the vhost that mod_ssl is going to choose answers challenges. */
-static int will_answer(conn_rec *c, const char *sni)
-{
-    const server_rec *server;
-
-    if (!mixed_vhosts) {
-        return 1;
-    }
-    server = sni ? acme_alpn_names_vhost(c, sni) : NULL;
-    return acme_alpn_server_answers(server && has_tls(server) ? server : c->base_server);
-}
-
-/* Whoever validates must find a group and a cipher suite, whatever the vhost is restricted to:
- * there is nothing to protect in this handshake. So the cheapest comes first, and the client's
- * order does not count. (The ciphers of TLS 1.2 go with the certificate.) */
-static void widen(SSL *ssl)
-{
-    static int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1};
-
-    ERR_set_mark();
-    SSL_set1_groups(ssl, groups, sizeof(groups) / sizeof(groups[0]));
-    SSL_set_ciphersuites(ssl, TLS_1_3_CIPHERS);
-    SSL_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
-    ERR_pop_to_mark();
 }
 
 /* Keeps the alert that ends the handshake, whoever sends it. */
@@ -103,11 +43,14 @@ static void on_message(int is_sent, int version, int type, const void *message, 
         !connection->over) {
         connection->alert = alert[1];
         connection->alert_sent = is_sent ? 1 : 0;
+        connection->concerned = acme_alpn_connection_answers(connection) ? 1 : 0;
     }
 }
 
-static void note_offer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
+static void note_offer(SSL *ssl, acme_alpn_connection_t *connection)
 {
+    const conn_rec *c = SSL_get_app_data(ssl);
+
     acme_alpn_outcome_begin(c, connection);
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, connection);
@@ -140,27 +83,6 @@ static unsigned int excluded_types(const unsigned char *data, int length)
     return excluded;
 }
 
-static void look_at(SSL *ssl, acme_alpn_connection_t *connection, int type,
-                    const unsigned char *data, int length)
-{
-    conn_rec *c = SSL_get_app_data(ssl);
-
-    if (type == TLSEXT_TYPE_server_name) {
-        connection->sni = server_name(c->pool, data, length);
-    } else {
-        connection->offered = offers_acme_alone(data, length) ? 1 : 0;
-        if (connection->offered) {
-            note_offer(ssl, c, connection);
-        }
-    }
-    if (connection->offered) {
-        connection->concerned = will_answer(c, connection->sni) ? 1 : 0;
-        if (connection->concerned && connection->sni) {
-            widen(ssl);
-        }
-    }
-}
-
 /* For each extension of each ClientHello, in the order in which the client has them. */
 static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
                          int length, void *argument)
@@ -168,24 +90,28 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
     acme_alpn_connection_t *connection = argument;
 
     (void)from_server;
+    if (connection->over) {
+        return; /* a renegotiation */
+    }
+    connection->has_hello = 1;
     switch (type) {
     case ACME_PROBE_RELAYED:
+        connection->relayed = 1;
+        break;
     case TLSEXT_TYPE_signature_algorithms_cert:
+        connection->excluded = excluded_types(data, length);
+        break;
     case TLSEXT_TYPE_server_name:
+        connection->sni = server_name(SSL_get_app_data(ssl), data, length);
+        break;
     case TLSEXT_TYPE_application_layer_protocol_negotiation:
+        connection->offered = offers_acme_alone(data, length) ? 1 : 0;
+        if (connection->offered) {
+            note_offer(ssl, connection);
+        }
         break;
     default:
-        return;
-    }
-    if (!acme_alpn_connection_is_first_handshake(connection)) {
-        return;
-    }
-    if (type == ACME_PROBE_RELAYED) {
-        connection->relayed = 1;
-    } else if (type == TLSEXT_TYPE_signature_algorithms_cert) {
-        connection->excluded = excluded_types(data, length);
-    } else {
-        look_at(ssl, connection, type, data, length);
+        break;
     }
 }
 

@@ -6,7 +6,6 @@
 #include <apr_strings.h>
 
 #include <http_config.h>
-#include <http_vhost.h>
 
 struct acme_alpn_names_t {
     apr_hash_t *exact;        /* canonical forms */
@@ -73,48 +72,4 @@ int acme_alpn_names_have(const acme_alpn_names_t *names, const acme_identifier_t
         }
     }
     return 0;
-}
-
-typedef struct {
-    const char *name;
-    const server_rec *found;
-} search_t;
-
-static int has_name(const apr_array_header_t *names, const char *name, int are_wild)
-{
-    int i;
-
-    for (i = 0; names && i < names->nelts; i++) {
-        const char *candidate = APR_ARRAY_IDX(names, i, const char *);
-
-        if (candidate && (are_wild ? ap_strcasecmp_match(name, candidate) == 0
-                                   : ap_cstr_casecmp(name, candidate) == 0)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* httpd goes on to the next vhost while this returns 0. */
-static int look_at(void *baton, conn_rec *c, server_rec *server)
-{
-    search_t *search = baton;
-
-    (void)c;
-    if ((server->server_hostname &&
-         ap_cstr_casecmp(search->name, server->server_hostname) == 0) ||
-        has_name(server->names, search->name, 0) ||
-        has_name(server->wild_names, search->name, 1)) {
-        search->found = server;
-        return 1;
-    }
-    return 0;
-}
-
-const server_rec *acme_alpn_names_vhost(conn_rec *c, const char *sni)
-{
-    search_t search = {sni, NULL};
-
-    ap_vhost_iterate_given_conn(c, look_at, &search);
-    return search.found;
 }

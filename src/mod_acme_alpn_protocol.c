@@ -115,11 +115,11 @@ static void say_end(conn_rec *c, const acme_alpn_connection_t *connection)
     }
 }
 
-/* Whether the client came for a challenge. */
+/* Whether the client came for a challenge. If so, the vhost's limits may have been lifted, and
+ * nothing else is to come of the connection, whatever a second ClientHello offers. */
 static int is_about_challenge(const acme_alpn_connection_t *connection)
 {
-    return connection->installed || connection->refused ||
-           (connection->offered && connection->concerned);
+    return connection->installed || connection->refused || connection->concerned;
 }
 
 /* Without lingering: the client has its proof or its alert, and sends nothing before it has

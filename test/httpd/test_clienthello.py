@@ -26,7 +26,6 @@ from harness.checker import check_answer
 from harness.clienthello import (
     ECDSA_SHA256,
     ECDSA_SHA384,
-    FFDHE2048,
     P256,
     P384,
     RSA_SHA256,
@@ -138,6 +137,8 @@ SHARES = {
 @pytest.mark.parametrize("shares", SHARES)
 def test_post_quantum_key_share(httpd: Httpd, shares: str) -> None:
     groups, others, retried = SHARES[shares]
+    if retried and "X25519MLKEM768" in client.groups():
+        pytest.skip("this OpenSSL has the group; test_limits.py has a client that has it, too")
     first = Hello(NAME.encode(), groups=groups, shares=others, foreign_shares=(POST_QUANTUM,))
     second = Hello(NAME.encode(), groups=groups)
     wire = Wire()
@@ -148,11 +149,13 @@ def test_post_quantum_key_share(httpd: Httpd, shares: str) -> None:
 
 # HelloRetryRequest
 
-# The client's groups and the ones with a key share; the server wants another.
+# The client's groups and the ones with a key share; the server wants another. No server knows the first of the latter
+# two (RFC 8701).
+GREASE = (0x2A2A, b"x")
 RETRIES = {
     "no-share": ((X25519, P256), ()),
-    "ffdhe-first": ((FFDHE2048, P256), (FFDHE2048,)),
-    "p384-wanted": ((FFDHE2048, P384), (FFDHE2048,)),
+    "unknown-first": ((GREASE[0], P256), (GREASE,)),
+    "p384-wanted": ((GREASE[0], P384), (GREASE,)),
 }
 
 
@@ -160,8 +163,9 @@ RETRIES = {
 @pytest.mark.parametrize("retry", RETRIES)
 def test_hello_retry_request(httpd: Httpd, retry: str, name: str) -> None:
     groups, shares = RETRIES[retry]
-    hello = Hello(name.encode(), groups=groups, shares=shares)
-    answer = publish_and_check(httpd, name, lambda: shake(httpd.address(), hello, hello, send=request(name)))
+    first = Hello(name.encode(), groups=groups, shares=(), foreign_shares=shares)
+    second = Hello(name.encode(), groups=groups)
+    answer = publish_and_check(httpd, name, lambda: shake(httpd.address(), first, second, send=request(name)))
     assert isinstance(answer, HelloAnswer) and answer.retried and not answer.certificate_requested
     assert answer.data == b""
 

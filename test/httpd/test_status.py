@@ -20,7 +20,7 @@ from harness.status import LOCATION, MODULES, PATH, as_json, as_text, assert_tol
 
 NAME, OFF, MISSING, WRITABLE = "status.test", "off.test", "missing.test", "writable.test"
 FILE, CLOSED = "file.test", "closed.test"
-NO_COMMON_SUITE = ("-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_SHA256")
+NO_COMMON_SUITE = ("-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_8_SHA256", "-cipher", "DEFAULT@SECLEVEL=0")
 HOSTILE = "<script>\"'&%\\x=\x7f"
 
 

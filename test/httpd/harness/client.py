@@ -215,6 +215,12 @@ def s_client(
     return _parse_s_client(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
+def groups() -> str:
+    """The names of TLS 1.3's groups that this OpenSSL has, or nothing where it is too old to tell."""
+    command = ["openssl", "list", "-tls1_3", "-tls-groups"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 # OpenSSL 1.1.1 calls these curves so.
 NIST = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
 _NIST_NAMES = re.compile("|".join(NIST))

@@ -46,11 +46,12 @@ from .client import TIMEOUT, Address, Answer
 
 # RFC 8446 section 4.2 and its registries
 SERVER_NAME, ALPN, SIGNATURE_ALGORITHMS_CERT, KEY_SHARE = 0, 16, 50, 51
-P256, P384, X25519, X448, FFDHE2048 = 23, 24, 29, 30, 256
+P256, P384, X25519, X448 = 23, 24, 29, 30
 X25519MLKEM768 = 0x11EC
 ECDSA_SHA256, ECDSA_SHA384, RSA_PSS_SHA256, RSA_SHA256 = 0x0403, 0x0503, 0x0804, 0x0401
 TLS_1_3_CIPHERS = (0x1301, 0x1302)
-TLS_1_2_CIPHERS = (0xC02B, 0xC02F)
+ECDHE_ECDSA, ECDHE_RSA, DHE_RSA = 0xC02B, 0xC02F, 0x009E  # with AES-128-GCM
+TLS_1_2_CIPHERS = (ECDHE_ECDSA, ECDHE_RSA)
 CERTIFICATE = 11
 LARGEST_RECORD = 16384
 
@@ -91,6 +92,8 @@ class Hello:
     shares: tuple[int, ...] = (X25519,)
     foreign_shares: tuple[tuple[int, bytes], ...] = ()
     algorithms: tuple[int, ...] = (ECDSA_SHA256, RSA_PSS_SHA256, RSA_SHA256, ECDSA_SHA384)
+    # Of TLS 1.2. Groups and algorithms, too, have no extension where there are none.
+    ciphers: tuple[int, ...] = TLS_1_2_CIPHERS
     # Other extensions, after those above: (type, content)
     extra: tuple[tuple[int, bytes], ...] = ()
 
@@ -98,15 +101,17 @@ class Hello:
         if self.version == "1.3":
             extensions = [*self._common(), *self._of_1_3(), *self._extra()]
             return TLS13ClientHello(ciphers=list(TLS_1_3_CIPHERS), ext=extensions)
-        return TLSClientHello(ciphers=list(TLS_1_2_CIPHERS), ext=[*self._common(), *self._extra()])
+        return TLSClientHello(ciphers=list(self.ciphers), ext=[*self._common(), *self._extra()])
 
     def _common(self) -> Iterable[Packet]:
         if self.name is not None:
             yield TLS_Ext_ServerName(servernames=[ServerName(servername=self.name)])
         if self.alpn is not None:
             yield TLS_Ext_Unknown(type=ALPN, val=self.alpn)
-        yield TLS_Ext_SupportedGroups(groups=list(self.groups))
-        yield TLS_Ext_SignatureAlgorithms(sig_algs=list(self.algorithms))
+        if self.groups:
+            yield TLS_Ext_SupportedGroups(groups=list(self.groups))
+        if self.algorithms:
+            yield TLS_Ext_SignatureAlgorithms(sig_algs=list(self.algorithms))
 
     def _of_1_3(self) -> Iterable[Packet]:
         foreign = [KeyShareEntry(group=group, key_exchange=value) for group, value in self.foreign_shares]

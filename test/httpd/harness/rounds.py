@@ -7,9 +7,10 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import client
+from . import client, clienthello
 from .challenge import REFUSED, assert_answered, assert_refused
 from .client import Answer
+from .clienthello import Hello
 from .pki import Authority
 from .redis import Redis
 from .server import PAGE, RESUMABLE_SUITE, Httpd
@@ -25,9 +26,8 @@ STRICT, EMPTY, STORED, RELAYED = "strict.test", "empty.test", "stored.test", "re
 INTERNAL_ERROR = 80
 GET = f"GET /index.html HTTP/1.1\r\nHost: {SITE}\r\nConnection: close\r\n\r\n".encode()
 
-# Options of s_client: a HelloRetryRequest, and each type of key.
+# Options of s_client for each further type of key.
 CLIENTS = (
-    ("-groups", "ffdhe2048:P-256"),
     ("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"),
     ("-sigalgs", "ECDSA+SHA384", "-groups", "P-384"),
 )
@@ -87,7 +87,7 @@ def _unavailable(httpd: Httpd) -> None:
 
 
 def _answers(httpd: Httpd) -> None:
-    """Each certificate is minted for the first of these, and cached for the next."""
+    """Each certificate is minted for the first of these, and cached for the next; one handshake is retried."""
     key_authorization = httpd.spool.publish(NAME)
     sites = {name: httpd.spool.publish(name) for name in (STRICT, EMPTY)}
     address = httpd.spool.publish(ADDRESS)
@@ -96,6 +96,8 @@ def _answers(httpd: Httpd) -> None:
         _answer(httpd, ADDRESS, address, version, REVERSE_NAME)
         for name in sites:
             _answer(httpd, name, sites[name], version)
+    first, second = Hello(NAME.encode(), shares=()), Hello(NAME.encode())
+    assert_answered(httpd, NAME, key_authorization, lambda: clienthello.shake(httpd.address(), first, second))
     for options in CLIENTS:
         assert_answered(
             httpd, NAME, key_authorization, lambda: client.s_client(httpd.address(), NAME, *options)

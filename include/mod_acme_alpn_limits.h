@@ -1,0 +1,20 @@
+/*
+ * The limits of a vhost (groups, cipher suites, signature algorithms) do not count for a
+ * handshake that only proves something to a CA: there is nothing to protect in it.
+ */
+#ifndef MOD_ACME_ALPN_LIMITS_H
+#define MOD_ACME_ALPN_LIMITS_H
+
+#include <apr_pools.h>
+
+#include "mod_acme_alpn_ssl.h"
+
+/* The cipher suites of TLS 1.2, for SSL_set_cipher_list: the cheapest first, then whatever a
+ * client may be left with. */
+#define ACME_ALPN_TLS_1_2_CIPHERS                                                              \
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ALL:!aNULL:!eNULL:!PSK:!SRP:!aDSS"
+
+/* A TLS vhost is being set up, in post_config. The pool must live as long as the context. */
+void acme_alpn_limits_prepare(apr_pool_t *pool, SSL_CTX *context);
+
+#endif
