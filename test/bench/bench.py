@@ -43,7 +43,7 @@ Server = Union[Httpd, Program]
 @dataclass(frozen=True)
 class Size:
     """How much is measured: handshakes in a measurement, rounds, files, names in rotation, changes of the spool,
-    handshakes under callgrind, rounds and handshakes of the latencies, rounds and seconds of the relay storms."""
+    handshakes under callgrind, vhosts there, rounds and handshakes of the latencies, rounds and seconds of the relay storms."""
 
     handshakes: int
     rounds: int
@@ -51,14 +51,15 @@ class Size:
     names: tuple[int, ...]
     changes: int
     counted: int
+    vhosts: tuple[int, int]
     latency: tuple[int, int]
     storm: tuple[int, int]
 
 
 SIZES = {
-    "full": Size(300, 7, (1, 1_000, 1_000_000), (1, 100, 1_000, 10_000), 10_000, 40, (50, 20), (3, 4)),
-    "short": Size(100, 4, (1, 1_000), (1, 1_000), 100, 20, (20, 10), (3, 2)),
-    "smoke": Size(6, 2, (1, 10), (1, 10), 4, 2, (2, 2), (2, 1)),
+    "full": Size(300, 7, (1, 1_000, 1_000_000), (1, 100, 1_000, 10_000), 10_000, 20, (10, 2_000), (50, 20), (3, 4)),
+    "short": Size(100, 4, (1, 1_000), (1, 1_000), 100, 10, (10, 500), (20, 10), (3, 2)),
+    "smoke": Size(6, 2, (1, 10), (1, 10), 4, 2, (4, 10), (2, 2), (2, 1)),
 }
 
 
@@ -250,7 +251,7 @@ def run(form: str) -> dict[str, Any]:
         authority = Authority(directory / "pki")
         result["handshakes"] = handshakes(all_cases(stack, directory, authority), size)
         stack.close()
-        result["instructions"] = instructions.count(authority, size.counted)
+        result["instructions"] = instructions.count(authority, size.counted, size.vhosts)
         result["scale"] = scale(authority, size)
         result["freshness"] = freshness(authority, size.changes)
         result["latency"] = latency.measure(directory, authority, *size.latency)

@@ -1,102 +1,128 @@
-"""Instructions of one handshake by callgrind: the difference between some handshakes and twice as many, of an httpd
-with one process (the prefork MPM with -X). What it does before and after cancels out."""
+"""Instructions of one handshake by callgrind, of an httpd with one process (the prefork MPM with -X): of all that it does
+from the beginning of a connection to that of the next (mod_counted.c), the median of some."""
 
 from __future__ import annotations
 
 import re
-import signal
+import statistics
 import subprocess
-from collections import Counter
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import servers
 from harness import load, poll
 from harness.pki import Authority
-from harness.server import BINARY, LEASH, Httpd, accepts
+from harness.server import BINARY, Httpd
 
-NAME = "counted.test"
-
-# From here on httpd serves; before that it makes keys, which takes as long as chance has it.
-SERVES = "ap_run_mpm"
-
-ATTEMPTS = 4
+SITE = "counted.test"
 
 # What is done for the status page alone, as nothing is logged here.
 PAGE = ("acme_alpn_outcome", "acme_record_count")
 
+# Each vhost takes the start 30 ms.
+START = 600
 
-def count(authority: Authority, handshakes: int) -> dict[str, float]:
-    repeated = _difference(authority, True, None, handshakes)
-    page = [repeated[function] for function in PAGE]
-    if not all(page):
-        raise RuntimeError(f"callgrind has not seen all of {PAGE}: {page}")
-    return {
-        "ordinary, without the module": _difference(authority, False, "ordinary", handshakes)["all"],
-        "ordinary, with the module": _difference(authority, True, "ordinary", handshakes)["all"],
-        "repeated": repeated["all"],
-        "repeated, of these for the status page": sum(page),
-        "first": _difference(authority, True, "first", handshakes)["all"],
-    }
+WITHOUT, WITH, WITH_OFF = "without the module", "with the module", "with the module, one vhost Off"
+PAGE_SHARE = "repeated, of these for the status page"
+KINDS = ("ordinary", "repeated", PAGE_SHARE, "first", "refused")
 
 
-def _difference(authority: Authority, with_module: bool, mode: str | None, handshakes: int) -> dict[str, float]:
-    httpd = servers.httpd(authority, mpm="prefork", with_module=with_module)
-    httpd.server_lines = [line for line in httpd.server_lines if line not in servers.CHILDREN + servers.SPARE]
-    httpd.log.allow("AALPN0103")
-    httpd.write_config()
-    try:
-        few, many = (_total(httpd, mode, number) for number in (handshakes, 2 * handshakes))
-        return {what: (many[what] - few[what]) / handshakes for what in many}
-    finally:
-        httpd.close()
+class Server:
+    """With vhosts of which the last is asked for."""
+
+    def __init__(self, authority: Authority, kind: str, vhosts: int) -> None:
+        module = _compile_counted()
+        self._httpd = Httpd(mpm="prefork", with_module=kind != WITHOUT)
+        self._name = f"{vhosts - 1}.{SITE}"
+        self._output = self._httpd.root / "counts"
+        self._program: servers.Program | None = None
+        for number in range(vhosts):
+            lines = ["AcmeAlpnEngine Off"] if number == 1 and kind == WITH_OFF else []
+            self._httpd.vhost(f"{number}.{SITE}", credentials=[authority.issue(SITE)], lines=lines)
+        self._httpd.server_lines += [f"LoadModule counted_module {module}", "LogLevel warn"]
+        self._httpd.log.allow("AALPN0102", "reason=no-entry ")
+
+    def start(self) -> None:
+        self._httpd.write_config()
+        self._output.mkdir()
+        self._output.chmod(0o777)  # for the User that httpd has become by then
+        # Pipes for vgdb would stay in /tmp: httpd changes its user and cannot remove them.
+        command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--vgdb=no", "--separate-threads=yes"]
+        command += [f"--callgrind-out-file={self._output}/dump", BINARY, "-d", str(self._httpd.root)]
+        command += ["-f", str(self._httpd.config), "-X"]
+        port = self._httpd.address()[1]
+        self._program = servers.Program(self._httpd.root, command, port, self._httpd.variables())
+        poll.until(self._dumps, START, "httpd under callgrind serves the first connection")
+
+    def close(self) -> None:
+        if self._program:
+            self._program.close()
+        self._httpd.close()
+
+    def count(self, handshakes: int) -> dict[str, float]:
+        """Of one handshake of each kind."""
+        site: servers.Targets = [(self._name, None)]
+        counted = {"ordinary": _median(self._shake(site, handshakes, mode="ordinary"))}
+        if self._httpd.with_module:
+            counted["refused"] = _median(self._shake(site, handshakes, outcome="refused"))
+            repeated = self._shake([self._published(self._name)], handshakes)
+            counted["repeated"] = _median(repeated)
+            counted[PAGE_SHARE] = _inclusive(repeated[-1], PAGE)
+            fresh = [self._published(f"{number}.first.test") for number in range(handshakes + 2)]
+            counted["first"] = _median(self._shake(fresh, handshakes))
+        return counted
+
+    def _published(self, name: str) -> tuple[str, Any]:
+        return name, self._httpd.spool.publish(name)
+
+    def _shake(
+        self, targets: servers.Targets, handshakes: int, *, mode: str | None = None, outcome: str = "right"
+    ) -> list[Path]:
+        """A dump of each. There is one more at first, to warm up, and one at the end, which dumps the one before."""
+        number = handshakes + 2
+        done = load.run(self._httpd.address(), targets, number, mode=mode, version="1.3")
+        if getattr(done, outcome) != number:
+            raise RuntimeError(f"{number} handshakes had to be {outcome}: {done}")
+        return self._dumps()[-handshakes:]
+
+    def _dumps(self) -> list[Path]:
+        """Of the first thread, which does all but mod_watchdog's regular work."""
+        return sorted(self._output.glob("dump.*-01"), key=lambda path: int(path.name[len("dump.") : -len("-01")]))
 
 
-def _targets(httpd: Httpd, mode: str | None, handshakes: int) -> servers.Targets:
-    if mode == "ordinary":
-        return [(servers.SITE, None)]
-    names = [f"{number}.{NAME}" for number in range(handshakes if mode == "first" else 1)]
-    return [(name, httpd.spool.publish(name)) for name in names]
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _total(httpd: Httpd, mode: str | None, handshakes: int) -> Counter[str]:
-    """Once more where a handshake was not completed, as happens to so slow a server on a busy machine."""
-    for _ in range(ATTEMPTS):
-        total = _attempt(httpd, mode, handshakes)
-        if total is not None:
-            return total
-    raise RuntimeError(f"not all of {handshakes} handshakes were right in {ATTEMPTS} attempts")
+def _compile_counted() -> Path:
+    include = _output("apxs", "-q", "INCLUDEDIR")
+    apr = _output("pkg-config", "--cflags", "apr-1").split()
+    return load.compile_program(servers.HERE / "mod_counted.c", "-shared", "-fPIC", f"-I{include}", *apr)
 
 
-def _attempt(httpd: Httpd, mode: str | None, handshakes: int) -> Counter[str] | None:
-    directory = httpd.root / "counts"
-    directory.mkdir(exist_ok=True)
-    directory.chmod(0o777)  # for the User that httpd has become by then
-    output = directory / "callgrind.out"
-    output.unlink(missing_ok=True)
-    output.touch()
-    output.chmod(0o666)
-    command = [*LEASH, "valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", f"--toggle-collect={SERVES}"]
-    # Pipes for vgdb would stay in /tmp: httpd changes its user and cannot remove them.
-    command += ["--vgdb=no", BINARY, "-d", str(httpd.root), "-f", str(httpd.config), "-X"]
-    with (httpd.root / "valgrind.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        poll.until(lambda: accepts(httpd.address()), 60, "httpd under callgrind accepts connections")
-        what = "ordinary" if mode == "ordinary" else None
-        done = load.run(httpd.address(), _targets(httpd, mode, handshakes), handshakes, mode=what, version="1.3")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-    return _sums(output) if done.right == handshakes else None
+def _median(dumps: list[Path]) -> float:
+    return statistics.median(int(re.findall(r"^totals: (\d+)", dump.read_text(), re.MULTILINE)[0]) for dump in dumps)
 
 
-def _sums(output: Path) -> Counter[str]:
-    """Of everything, and of the functions for the page with what they call."""
-    totals = [line for line in output.read_text().splitlines() if line.startswith(("summary:", "totals:"))]
-    command = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", str(output)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    # A function may have two lines, of which one leaves some of its calls out.
-    most = Counter({function: 0 for function in PAGE})
-    for number, function in re.findall(rf"^ *([\d,]+) .*:({'|'.join(PAGE)})(?: \[|$)", told, re.MULTILINE):
-        most[function] = max(most[function], int(number.replace(",", "")))
-    return Counter({"all": int(totals[-1].split()[1]), **most})
+def _inclusive(dump: Path, functions: tuple[str, ...]) -> int:
+    """Of the functions with what they call. One may have two lines, of which one leaves some of its calls out."""
+    told = _output("callgrind_annotate", "--inclusive=yes", "--threshold=100", str(dump))
+    total = 0
+    for function in functions:
+        numbers = re.findall(rf"^ *([\d,]+) .*:{function}(?: \[|$)", told, re.MULTILINE)
+        if not numbers:
+            raise RuntimeError(f"callgrind has not seen {function}")
+        total += max(int(number.replace(",", "")) for number in numbers)
+    return total
+
+
+def count(authority: Authority, handshakes: int, vhosts: tuple[int, ...]) -> list[dict[str, Any]]:
+    """A row for each kind of server and number of vhosts."""
+    rows = []
+    for kind in (WITHOUT, WITH, WITH_OFF):
+        for number in vhosts:
+            with closing(Server(authority, kind, number)) as server:
+                server.start()
+                rows.append({"server": kind, "vhosts": number, "counted": server.count(handshakes)})
+    return rows

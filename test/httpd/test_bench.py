@@ -25,14 +25,9 @@ CASES = {
     "caddy",
     "floor",
 }
-COUNTED = {
-    "ordinary, without the module",
-    "ordinary, with the module",
-    "repeated",
-    "repeated, of these for the status page",
-    "first",
-}
-GOALS = 10
+KINDS = {"ordinary", "repeated", "repeated, of these for the status page", "first", "refused"}
+COUNTED = {"without the module": {"ordinary"}, "with the module": KINDS, "with the module, one vhost Off": KINDS}
+GOALS = 11
 SOURCES = ["spool", "store, TCP", "store, socket", "store, TLS", "relay, httpd", "relay, s_server"]
 
 
@@ -50,7 +45,9 @@ def test_benchmark_has_all_rows(tmp_path: Path) -> None:
     rows = {(row["case"], row["tls"], row["threads"]) for row in result["handshakes"]}
     assert rows == {(case, tls, threads) for case in CASES for tls in ("1.2", "1.3") for threads in (1, 32)}
     assert all(row["cpu_us"]["median"] > 0 and row["wall_us"]["median"] > 0 for row in result["handshakes"])
-    assert result["instructions"].keys() == COUNTED and min(result["instructions"].values()) > 0
+    counted = [(row["server"], row["vhosts"], row["counted"].keys()) for row in result["instructions"]]
+    assert counted == [(server, vhosts, kinds) for server, kinds in COUNTED.items() for vhosts in (4, 10)]
+    assert all(min(row["counted"].values()) > 0 for row in result["instructions"])
     assert all(result["scale"][title] for title in ("files", "names"))
     assert result["freshness"]["children"] == 2 and result["freshness"]["misses"] == 0
     assert [row["source"] for row in result["latency"]] == SOURCES
