@@ -171,6 +171,18 @@ static int hide_upgrade(request_rec *r)
     return DECLINED;
 }
 
+static void register_protocol_hooks(void)
+{
+    /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
+    ap_hook_protocol_propose(protocol_propose, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_switch(acme_alpn_protocol_switch, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_get(acme_alpn_protocol_get, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_ssl_answer_challenge(acme_alpn_modules_keep_out, NULL, NULL, APR_HOOK_FIRST);
+
+    /* Last, when all proposals are there. */
+    ap_hook_protocol_propose(protocol_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
+}
+
 static void register_hooks(apr_pool_t *pool)
 {
     static const char *const ssl[] = {"mod_ssl.c", NULL};
@@ -195,15 +207,7 @@ static void register_hooks(apr_pool_t *pool)
     APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
-    ap_hook_protocol_propose(protocol_propose, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_protocol_switch(acme_alpn_protocol_switch, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_protocol_get(acme_alpn_protocol_get, NULL, NULL, APR_HOOK_FIRST);
-
-    ap_hook_ssl_answer_challenge(acme_alpn_modules_keep_out, NULL, NULL, APR_HOOK_FIRST);
-
-    /* Last, when all proposals are there. */
-    ap_hook_protocol_propose(protocol_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
+    register_protocol_hooks();
 
     /* After mod_ssl's hook, in which the handshake takes place, and before all others that take
      * a connection and read from it. Not at APR_HOOK_FIRST, where mod_ssl's would be drawn
