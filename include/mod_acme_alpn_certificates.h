@@ -21,7 +21,7 @@ X509 *acme_alpn_certificates_get(const acme_identifier_t *identifier,
                                  const acme_digest_t *digest, acme_key_type_e type,
                                  const char **origin);
 
-/* A certificate with that key that names nobody, for a handshake that ends before one is sent.
+/* A certificate with that key and without a name, for a handshake that ends before one is sent.
  * The caller frees it with X509_free. NULL if there is none. */
 X509 *acme_alpn_certificates_unsent(acme_key_type_e type);
 

@@ -92,10 +92,11 @@ X509 *acme_alpn_certificates_unsent(acme_key_type_e type)
 static X509 *mint(const acme_identifier_t *identifier, const acme_digest_t *digest,
                   acme_key_type_e type, apr_time_t now)
 {
+    EVP_PKEY *key = acme_alpn_certificates_key(type);
     X509 *certificate = NULL;
 
-    if (acme_certificate_mint(&certificate, identifier, digest, type, keys[type],
-                              public_keys[type], now) == ACME_OK) {
+    if (key && acme_certificate_mint(&certificate, identifier, digest, type, key,
+                                     public_keys[type], now) == ACME_OK) {
         acme_record_count(acme_alpn_record_get(), ACME_RECORD_MINTED);
         if (cache) {
             acme_cache_put(cache, identifier, digest, type, now, certificate);

@@ -62,17 +62,23 @@ static int takes(SSL *ssl, acme_key_type_e type, X509 *certificate, EVP_PKEY *ke
     return (SSL_check_chain(ssl, certificate, key, chain) & right) == right;
 }
 
-/* Returns whether the client takes it and the security level allows it, which is seen when it
- * is installed. */
-static int install_certificate(SSL *ssl, acme_key_type_e type, X509 *certificate, EVP_PKEY *key)
+/* Takes the certificate over. ACME_NO_KEY_TYPE: the client does not take it, or the security
+ * level does not allow it, which is seen when it is installed. ACME_SYSTEM_ERROR: it is NULL.
+ */
+static acme_error_e install_certificate(SSL *ssl, acme_key_type_e type, X509 *certificate)
 {
+    EVP_PKEY *key = acme_alpn_certificates_key(type);
     /* Without a chain of its own the vhost's would be sent along. */
     STACK_OF(X509) *chain = sk_X509_new_null();
-    int installed = chain && takes(ssl, type, certificate, key, chain) &&
-                    SSL_use_cert_and_key(ssl, certificate, key, chain, 1) == 1;
+    acme_error_e error = certificate ? ACME_NO_KEY_TYPE : ACME_SYSTEM_ERROR;
 
+    if (certificate && chain && takes(ssl, type, certificate, key, chain) &&
+        SSL_use_cert_and_key(ssl, certificate, key, chain, 1) == 1) {
+        error = ACME_OK;
+    }
     sk_X509_free(chain);
-    return installed;
+    X509_free(certificate);
+    return error;
 }
 
 /* The ciphers of TLS 1.2, unlike those of 1.3, say which type of key signs; SSL_check_chain
@@ -106,22 +112,6 @@ static int may_take(SSL *ssl, const acme_alpn_connection_t *connection, acme_key
            (SSL_version(ssl) == TLS1_3_VERSION || has_cipher(ssl, type));
 }
 
-static acme_error_e install_type(SSL *ssl, const acme_alpn_challenge_t *challenge,
-                                 acme_key_type_e type, const char **origin)
-{
-    acme_error_e error = ACME_SYSTEM_ERROR;
-    EVP_PKEY *key = acme_alpn_certificates_key(type);
-    X509 *certificate = key ? acme_alpn_certificates_get(&challenge->identifier,
-                                                         &challenge->digest, type, origin)
-                            : NULL;
-
-    if (certificate) {
-        error = install_certificate(ssl, type, certificate, key) ? ACME_OK : ACME_NO_KEY_TYPE;
-    }
-    X509_free(certificate);
-    return error;
-}
-
 /* ACME_NO_KEY_TYPE: the client takes none; ACME_SYSTEM_ERROR: libcrypto made none that it would
  * take. */
 static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
@@ -133,9 +123,14 @@ static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
     for (i = 0; i < ACME_KEY_TYPES; i++) {
         const acme_key_type_e type = (acme_key_type_e)i;
         const char *origin = "-";
-        acme_error_e error = may_take(ssl, connection, type)
-                                 ? install_type(ssl, challenge, type, &origin)
-                                 : ACME_NO_KEY_TYPE;
+        acme_error_e error = ACME_NO_KEY_TYPE;
+
+        if (may_take(ssl, connection, type)) {
+            X509 *certificate = acme_alpn_certificates_get(&challenge->identifier,
+                                                           &challenge->digest, type, &origin);
+
+            error = install_certificate(ssl, type, certificate);
+        }
 
         acme_alpn_trace_key(SSL_get_app_data(ssl), challenge, type, error, origin);
         if (error == ACME_OK) {
@@ -158,12 +153,10 @@ static void install_for_refusal(SSL *ssl, const acme_alpn_connection_t *connecti
 
     for (i = 0; i < ACME_KEY_TYPES && !installed; i++) {
         const acme_key_type_e type = (acme_key_type_e)i;
-        X509 *certificate =
-            may_take(ssl, connection, type) ? acme_alpn_certificates_unsent(type) : NULL;
 
-        installed = certificate && install_certificate(ssl, type, certificate,
-                                                       acme_alpn_certificates_key(type));
-        X509_free(certificate);
+        installed =
+            may_take(ssl, connection, type) &&
+            install_certificate(ssl, type, acme_alpn_certificates_unsent(type)) == ACME_OK;
     }
 }
 

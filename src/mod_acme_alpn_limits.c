@@ -17,7 +17,7 @@
 typedef int (*callback_t)(const SSL *ssl, const SSL_CTX *context, int operation, int bits,
                           int nid, void *other, void *extra);
 
-/* What the context had before, which goes on being asked. */
+/* The callback that the context had before. on_security still calls it. */
 typedef struct {
     callback_t callback;
     void *extra;
