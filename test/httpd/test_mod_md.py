@@ -15,7 +15,7 @@ from harness import client
 from harness.acme import Pebble
 from harness.challenge import ANSWERED, assert_answered, assert_refused, publish_and_check
 from harness.client import Answer
-from harness.md import ORDERS, DualPebble, Store, load_mod_md
+from harness.md import ORDERS, DualPebble, Store, load_mod_md, trust_ca, wait_for_certificate
 from harness.pki import Authority, Credential
 from harness.server import PAGE, RESUMABLE_SUITE, Httpd
 from harness.spool import KeyAuthorization
@@ -261,15 +261,9 @@ def assert_serves_what_mod_md_got(httpd: Httpd, name: str) -> None:
 
 
 def drive(httpd: Httpd, who: str, pebble: Pebble, authority: Authority, ports: dict[str, int]) -> Store:
-    # mod_md asks the CA as httpd's User, who may not look into pytest's directories.
-    trust = httpd.root / "ca.pem"
-    trust.write_bytes(authority.root.read_bytes())
     store = load_mod_md(httpd, who, (MANAGED, LISTED), pebble.url, renew="auto")
-    httpd.server_lines += [
-        f"MDCACertificateFile {trust}",
-        f"MDPortMap http:{ports['plain']} https:{ports['main']}",
-        "MDPrivateKeys secp256r1",
-    ]
+    trust_ca(httpd, authority, f"http:{ports['plain']} https:{ports['main']}")
+    httpd.server_lines.append("MDPrivateKeys secp256r1")
     httpd.vhost(MANAGED)
     httpd.vhost(LISTED, lines=LISTING)
     httpd.vhost(MANAGED, LISTED, tls=False, listener="plain")
@@ -280,7 +274,7 @@ def drive(httpd: Httpd, who: str, pebble: Pebble, authority: Authority, ports: d
 
 def wait_for_choice(httpd: Httpd, store: Store, name: str) -> str:
     """The type of the challenge that mod_md has set up for the certificate that it now has."""
-    httpd.log.expect(pattern=f"AH10059: The Managed Domain {name} has been setup")
+    wait_for_certificate(httpd, name)
     job = json.loads((store.path / "staging" / name / "job.json").read_text())
     events = [entry["type"] for entry in job["log"]["entries"]]
     prefix, suffix = "message-challenge-setup:", f":{name}"

@@ -12,7 +12,7 @@ import pytest
 from conftest import StartHttpd
 from harness.acme import Pebble
 from harness.challenge import ANSWERED
-from harness.md import ORDERS, load_mod_md
+from harness.md import ORDERS, load_mod_md, trust_ca, wait_for_certificate
 from harness.pki import Authority
 from harness.server import Httpd
 
@@ -41,7 +41,7 @@ FIRST: dict[str, tuple[str, ...]] = {"wide": (), "ecdsa": (ECDSA,), "rsa": (RSA,
 
 # All that mod_md asks for, and that a configuration without a first certificate makes httpd say.
 EXPECTED = "AH01909|AH10085|AH10084|AH10059"
-LONG = 120
+LONGEST = 120
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,9 @@ ALL = [Row(*row) for row in itertools.product(EXISTING, SETTINGS)]
 
 
 def set_up(httpd: Httpd, authority: Authority, ca: str, order: str, keys: str, first: str, rows: Iterable[Row]) -> None:
-    trust = httpd.root / "ca.pem"
-    trust.write_bytes(authority.root.read_bytes())
     load_mod_md(httpd, order, [row.name for row in rows], ca, renew="auto")
+    trust_ca(httpd, authority, f"http:- https:{httpd.listeners['main'].port}")
     httpd.server_lines += [
-        f"MDCACertificateFile {trust}",
-        f"MDPortMap http:- https:{httpd.listeners['main'].port}",
         f"MDPrivateKeys {keys}",
         # Longer than any certificate is valid: each is to be renewed at once.
         "MDRenewWindow 36500d",
@@ -77,7 +74,7 @@ def set_up(httpd: Httpd, authority: Authority, ca: str, order: str, keys: str, f
 
 def wait_for_certificates(httpd: Httpd, rows: Iterable[Row]) -> None:
     for row in rows:
-        httpd.log.expect(pattern=f"AH10059: The Managed Domain {re.escape(row.name)} has been setup", timeout=LONG)
+        wait_for_certificate(httpd, row.name, LONGEST)
 
 
 def assert_all_answered(httpd: Httpd, rows: Iterable[Row]) -> None:

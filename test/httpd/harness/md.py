@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import poll
 from .acme import Pebble
 from .pki import Authority
 from .server import MODULES, Httpd
@@ -57,6 +59,19 @@ class Store:
         for file in list(directory.iterdir()):
             file.unlink()
         directory.rmdir()
+
+
+def trust_ca(httpd: Httpd, authority: Authority, port_map: str) -> None:
+    """Let mod_md, which asks its CA as httpd's User, who may not look into pytest's directories, find the CA's
+    certificate; and tell it (MDPortMap) which ports the CA validates."""
+    trust = httpd.root / "ca.pem"
+    trust.write_bytes(authority.root.read_bytes())
+    httpd.server_lines += [f"MDCACertificateFile {trust}", f"MDPortMap {port_map}"]
+
+
+def wait_for_certificate(httpd: Httpd, name: str, timeout: float = poll.DEADLINE) -> None:
+    """Until mod_md has one that the next reload activates."""
+    httpd.log.expect(pattern=f"AH10059: The Managed Domain {re.escape(name)} has been setup", timeout=timeout)
 
 
 def load_mod_md(httpd: Httpd, order: str, names: Iterable[str], ca: str, *, renew: str) -> Store:
