@@ -150,7 +150,7 @@ def all_cases(stack: ExitStack, directory: Path, authority: Authority) -> dict[s
         "httpd, accept and close": Case(without, site, "connect"),
     }
     for kind in ("p256", "rsa"):
-        server = servers.mod_md(own(f"md-{kind}"), authority, NAME, value, kind)
+        server = servers.mod_md(authority, NAME, value, kind)
         stack.callback(server.close)
         cases[f"mod_md, {kind}"] = Case(server, right)
     for make in (servers.ualpn, servers.caddy, servers.floor):

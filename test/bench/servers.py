@@ -14,18 +14,16 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from harness import poll, ports
 from harness.load import compile_program
 from harness.md import Store, load_mod_md
-from harness.pki import Authority, Credential, common_name, make_key, unsigned
+from harness.pki import Authority, Credential
 from harness.server import BINARY, LEASH, MODULES, Httpd, accepts
 from harness.spool import KeyAuthorization
+from harness.upstream import certificate
 
 HERE = Path(__file__).resolve().parent
 SITE = "site.test"
-ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 NOWHERE = "https://127.0.0.1:1/directory"
 
 # Debian's two children, with room for all clients at once, and none comes or goes in a measurement.
@@ -41,27 +39,11 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
-def challenge_certificate(directory: Path, name: str, value: KeyAuthorization, kind: str) -> Credential:
-    """What the other servers are given as the certificate to answer with."""
-    key = make_key(kind)
-    subject = common_name("ACME challenge")
-    certificate = (
-        unsigned(subject, subject, key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.UnrecognizedExtension(ACME_IDENTIFIER, b"\x04\x20" + value.digest), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    made = Credential(directory / f"{kind}-{name}.pem", directory / f"{kind}-{name}.key")
-    made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    made.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            # mod_md reads this form alone of those that have no password.
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return made
+def challenge_certificate(directory: Path, name: str, value: KeyAuthorization) -> Credential:
+    """What the other servers are given to answer with, the key in the same file."""
+    path = directory / f"{name}.pem"
+    path.write_bytes(certificate([name], value.digest))
+    return Credential(path, path)
 
 
 def tree(pid: int) -> Iterator[int]:
@@ -135,7 +117,7 @@ def httpd(authority: Authority, *, mpm: str = "event", with_module: bool = True,
     return made
 
 
-def mod_md(directory: Path, authority: Authority, name: str, value: KeyAuthorization, kind: str) -> Httpd:
+def mod_md(authority: Authority, name: str, value: KeyAuthorization, kind: str) -> Httpd:
     """mod_md without this module, with a live challenge in its store; started."""
     made = httpd(authority, with_module=False, lines=["Protocols http/1.1 acme-tls/1"])
     store: Store = load_mod_md(made, "before", [SITE, name], NOWHERE, renew="manual")
@@ -143,7 +125,7 @@ def mod_md(directory: Path, authority: Authority, name: str, value: KeyAuthoriza
         made.server_lines.append("MDPrivateKeys secp256r1")
     made.vhost(name, credentials=[authority.issue(name, kind=kind)], lines=["Protocols http/1.1 acme-tls/1"])
     made.start()
-    store.put_challenge(name, challenge_certificate(directory, name, value, kind).pem, kind)
+    store.put_challenge(name, certificate([name], value.digest, kind=kind), kind)
     return made
 
 
@@ -185,7 +167,7 @@ def caddy(directory: Path, name: str, value: KeyAuthorization) -> Program:
 def s_server(directory: Path, name: str, value: KeyAuthorization) -> Program:
     """OpenSSL's, as acme.sh runs it; one connection after the other."""
     port = ports.choose()
-    credential = challenge_certificate(directory, name, value, "p256")
+    credential = challenge_certificate(directory, name, value)
     files = ["-cert", str(credential.certificate), "-key", str(credential.key)]
     command = ["openssl", "s_server", "-quiet", "-www", *files, "-alpn", "acme-tls/1"]
     return Program(directory, [*command, "-accept", f"127.0.0.1:{port}"], port, {})
@@ -193,6 +175,6 @@ def s_server(directory: Path, name: str, value: KeyAuthorization) -> Program:
 
 def floor(directory: Path, name: str, value: KeyAuthorization) -> Program:
     port = ports.choose()
-    credential = challenge_certificate(directory, name, value, "p256")
+    credential = challenge_certificate(directory, name, value)
     program = compile_program(HERE / "floor.c")
     return Program(directory, [str(program), str(port), str(credential.certificate), str(credential.key)], port, {})
