@@ -24,7 +24,6 @@ from harness.upstream import certificate
 
 HERE = Path(__file__).resolve().parent
 SITE = "site.test"
-NOWHERE = "https://127.0.0.1:1/directory"
 
 # Debian's two children, with room for all clients at once, and none comes or goes in a measurement.
 CHILDREN = ("StartServers 2", "ServerLimit 2", "ThreadsPerChild 32", "MaxRequestWorkers 64")
@@ -120,7 +119,7 @@ def httpd(authority: Authority, *, mpm: str = "event", with_module: bool = True,
 def mod_md(authority: Authority, name: str, value: KeyAuthorization, kind: str) -> Httpd:
     """mod_md without this module, with a live challenge in its store; started."""
     made = httpd(authority, with_module=False, lines=["Protocols http/1.1 acme-tls/1"])
-    store: Store = load_mod_md(made, "before", [SITE, name], NOWHERE, renew="manual")
+    store: Store = load_mod_md(made, "before", [SITE, name])
     if kind == "p256":
         made.server_lines.append("MDPrivateKeys secp256r1")
     made.vhost(name, credentials=[authority.issue(name, kind=kind)], lines=["Protocols http/1.1 acme-tls/1"])

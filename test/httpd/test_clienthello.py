@@ -44,7 +44,6 @@ from harness.server import PAGE, Httpd
 
 NAME = "hello.test"
 PRIVATE = "private.test"
-INTERNAL_ERROR, CERTIFICATE_REQUIRED = 80, 116
 PADDING, UNKNOWN = 21, 0xFF77
 
 ACME = protocol_list(b"acme-tls/1")
@@ -206,7 +205,7 @@ def test_offer_changed_from_acme_ends_the_handshake(httpd: Httpd, other: str, na
     wait_for_rate_limit(httpd)
     answer = retry(httpd, name, ACME, OTHERS[other])
     httpd.spool.withdraw(name)
-    assert (answer.alert, answer.chain, answer.data) == (INTERNAL_ERROR, (), b"")
+    assert (answer.alert, answer.chain, answer.data) == (client.INTERNAL_ERROR, (), b"")
     httpd.log.expect(INCOMPLETE, rf"identifier={name} ")
 
 
@@ -231,7 +230,7 @@ def test_ordinary_retry_beside_a_live_challenge(httpd: Httpd, authority: Authori
     assert page.leaf == authority.issue(NAME).der
     assert page.alpn == "h2" or page.data.endswith(PAGE.encode())
     assert private.leaf == authority.issue(PRIVATE, kind="rsa").der
-    assert (private.certificate_requested, private.alert, private.data) == (True, CERTIFICATE_REQUIRED, b"")
+    assert (private.certificate_requested, private.alert, private.data) == (True, client.CERTIFICATE_REQUIRED, b"")
 
 
 def test_name_changed_between_the_hellos(httpd: Httpd) -> None:

@@ -19,7 +19,6 @@ from harness.load import LONG
 from harness.pki import Authority
 from harness.server import Httpd
 
-HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
 ECDHE_ECDSA, ECDHE_RSA = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"
 
 # What an address's first vhost has; what OpenSSL has before the SNI has chosen a vhost is from there.
@@ -146,13 +145,13 @@ def test_client_with_defaults(httpd: Httpd, bare: str) -> None:
 @pytest.mark.parametrize("first", FIRST)
 def test_version_is_the_vhosts(httpd: Httpd, first: str) -> None:
     answer = assert_incomplete(httpd, shaking(httpd, first, "tls13", "-tls1_2"), name_of("tls13"))
-    assert answer.alert == PROTOCOL_VERSION
+    assert answer.alert == client.PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("first", FIRST)
 def test_nothing_is_said_where_the_vhost_is_off(httpd: Httpd, first: str) -> None:
     wait_for_rate_limit(httpd)
-    assert client.s_client(httpd.address(first), OFF, "-tls1_2").alert == PROTOCOL_VERSION
+    assert client.s_client(httpd.address(first), OFF, "-tls1_2").alert == client.PROTOCOL_VERSION
     publish_and_check(httpd, name_of("wide"), shaking(httpd, first, "wide"))
 
 
@@ -204,7 +203,7 @@ def test_fips_mode(make_httpd: StartHttpd, authority: Authority) -> None:
     def shake(groups: str, *alpn: str) -> Answer:
         return client.s_client(httpd.address(), "fips.test", "-groups", groups, alpn=alpn or client.ACME)
 
-    assert shake("X25519", "http/1.1").alert == HANDSHAKE_FAILURE
+    assert shake("X25519", "http/1.1").alert == client.HANDSHAKE_FAILURE
     # The stars are for a key share of each, which is what Go's clients send.
     for groups in ("X25519MLKEM768", "X25519MLKEM768:X25519", "*X25519MLKEM768:*X25519", "P-256"):
         publish_and_check(httpd, "fips.test", lambda: shake(groups))

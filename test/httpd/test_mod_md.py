@@ -26,9 +26,6 @@ from harness.wire import get
 MANAGED, OTHER, LISTED = "managed.test", "other.test", "listed.test"
 VERSIONS = ("1.2", "1.3")
 
-# Nobody listens there, and mod_md does not try: its domains are renewed by hand.
-NOWHERE = "https://127.0.0.1:1/directory"
-
 # What mod_md needs in Protocols to answer at all, when it is alone.
 LISTING = ["Protocols http/1.1 acme-tls/1"]
 LISTING_FIRST = ["Protocols acme-tls/1 http/1.1"]
@@ -41,7 +38,7 @@ def order(request: pytest.FixtureRequest) -> str:
 
 def configure(httpd: Httpd, authority: Authority, order: str, own: dict[str, list[str]]) -> Store:
     """A managed vhost, one that mod_md does not know, and one whose Protocols have acme-tls/1."""
-    store = load_mod_md(httpd, order, (MANAGED, LISTED), NOWHERE, renew="manual")
+    store = load_mod_md(httpd, order, (MANAGED, LISTED))
     httpd.server_lines.append("LogLevel acme_alpn:debug")
     for name in (MANAGED, OTHER, LISTED):
         httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=[*own.get(name, []), RESUMABLE_SUITE])
@@ -156,7 +153,7 @@ def test_resumed_session_is_refused(httpd: Httpd, store: Store, authority: Autho
 def test_mod_md_alone_answers_what_it_should_not(make_httpd: StartHttpd, authority: Authority) -> None:
     """The reason for refusing: this is what a name without a challenge gets without this module."""
     httpd = make_httpd(with_module=False)
-    load_mod_md(httpd, "before", [LISTED], NOWHERE, renew="manual")
+    load_mod_md(httpd, "before", [LISTED])
     httpd.vhost(LISTED, credentials=[authority.issue(LISTED, kind="rsa")], lines=LISTING)
     httpd.start()
     answer = shake(httpd, LISTED, "1.3")
@@ -174,7 +171,7 @@ def off(make_shared_httpd: StartHttpd, authority: Authority, order: str) -> tupl
     stores = []
     for httpd in twins:
         own: dict[str, list[str]] = {MANAGED: [], LISTED: LISTING_FIRST}
-        stores.append(load_mod_md(httpd, order, own, NOWHERE, renew="manual"))
+        stores.append(load_mod_md(httpd, order, own))
         for name in (OTHER, *own):
             engine = ["AcmeAlpnEngine Off"] if httpd.with_module and name in own else []
             httpd.vhost(name, credentials=[authority.issue(name, kind="rsa")], lines=own.get(name, []) + engine)
@@ -261,7 +258,7 @@ def assert_serves_what_mod_md_got(httpd: Httpd, name: str) -> None:
 
 
 def drive(httpd: Httpd, who: str, pebble: Pebble, authority: Authority, ports: dict[str, int]) -> Store:
-    store = load_mod_md(httpd, who, (MANAGED, LISTED), pebble.url, renew="auto")
+    store = load_mod_md(httpd, who, (MANAGED, LISTED), pebble.url)
     trust_ca(httpd, authority, f"http:{ports['plain']} https:{ports['main']}")
     httpd.server_lines.append("MDPrivateKeys secp256r1")
     httpd.vhost(MANAGED)
@@ -294,7 +291,7 @@ def test_network_is_not_asked_for_what_mod_md_has(
 ) -> None:
     with Upstream() as silent:
         httpd = make_httpd()
-        store = load_mod_md(httpd, "before", [MANAGED], NOWHERE, renew="manual")
+        store = load_mod_md(httpd, "before", [MANAGED])
         httpd.server_lines.append(line.format(silent))
         httpd.log.allow("AALPN0401")
         httpd.vhost(MANAGED, credentials=[authority.issue(MANAGED)])

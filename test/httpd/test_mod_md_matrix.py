@@ -58,7 +58,7 @@ ALL = [Row(*row) for row in itertools.product(EXISTING, SETTINGS)]
 
 
 def set_up(httpd: Httpd, authority: Authority, ca: str, order: str, keys: str, first: str, rows: Iterable[Row]) -> None:
-    load_mod_md(httpd, order, [row.name for row in rows], ca, renew="auto")
+    load_mod_md(httpd, order, [row.name for row in rows], ca)
     trust_ca(httpd, authority, f"http:- https:{httpd.listeners['main'].port}")
     httpd.server_lines += [
         f"MDPrivateKeys {keys}",

@@ -266,7 +266,7 @@ def test_unusable_runtime_directory_is_one_clear_error(kind: str, make_httpd: St
 def test_beside_mod_md(order: str, make_httpd: StartHttpd) -> None:
     """mod_md's own fallback for its domains goes on working, also where the placeholder is on."""
     httpd = make(make_httpd)
-    load_mod_md(httpd, order, ("managed.test",), "https://127.0.0.1:1/directory", renew="manual")
+    load_mod_md(httpd, order, ("managed.test",))
     httpd.vhost("managed.test", lines=ON)
     httpd.start()
     assert_serves_nothing(ask(httpd, SITE))

@@ -23,7 +23,6 @@ from harness.status import LOCATION, MODULES, PATH, as_json, as_text, metrics
 from harness.upstream import Upstream, certificate, serve
 
 NAME, OTHER = "row.test", "other.test"
-NOWHERE = "https://127.0.0.1:1/directory"
 SHIPPED = REPOSITORY / "conf" / "acme_alpn.conf.in"
 COUNTED = 250_000
 
@@ -77,7 +76,7 @@ def test_answer_of_an_upstream_is_told(make_httpd: StartHttpd, authority: Author
 
 def test_answer_of_another_module_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = make(make_httpd, authority)
-    store = load_mod_md(httpd, "before", (NAME,), NOWHERE, renew="manual")
+    store = load_mod_md(httpd, "before", (NAME,))
     httpd.start()
     assert_answered(httpd, NAME, store.publish(NAME), source="module")
     told = assert_row(httpd, outcome="answered", source="module", identifier=NAME, key="EC-P256", tls="TLSv1.3")

@@ -47,7 +47,6 @@ TOOL_SAYS, LOG_SAYS, BROWSER_SAYS = "What acme-alpn check says", "What httpd's e
 
 # A suite that servers have only where they are told to.
 NO_CIPHER_IN_COMMON = ("-ciphersuites", "TLS_AES_128_CCM_8_SHA256", "-cipher", "DEFAULT@SECLEVEL=0")
-HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -166,13 +165,13 @@ def ca_takes_no_key(stage: Stage) -> boulder.Verdict:
 def ca_has_other_ciphers(stage: Stage) -> boulder.Verdict:
     wait_for_rate_limit(stage.httpd)
     answer = client.s_client(stage.httpd.address(), NAME, "-tls1_3", *NO_CIPHER_IN_COMMON)
-    stage.assert_incomplete(NAME, HANDSHAKE_FAILURE)
+    stage.assert_incomplete(NAME, client.HANDSHAKE_FAILURE)
     return boulder.judge(answer, NAME, DIGEST)
 
 
 def ca_has_other_versions(stage: Stage) -> boulder.Verdict:
     said = validate(stage.httpd, ONLY_1_3, using=client.context(version="1.2"))
-    stage.assert_incomplete(ONLY_1_3, PROTOCOL_VERSION)
+    stage.assert_incomplete(ONLY_1_3, client.PROTOCOL_VERSION)
     return said
 
 

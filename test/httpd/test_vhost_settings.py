@@ -10,14 +10,12 @@ import pytest
 from conftest import StartHttpd, checked
 from harness import client
 from harness.challenge import assert_answered, assert_incomplete, assert_refused, publish_and_check
-from harness.client import Answer
+from harness.client import CERTIFICATE_REQUIRED, HANDSHAKE_FAILURE, PROTOCOL_VERSION, Answer
 from harness.clienthello import Hello, HelloAnswer, Wire, shake
 from harness.md import load_mod_md
 from harness.pki import Authority
 from harness.server import PAGE, Httpd
 from harness.spool import Spool
-
-HANDSHAKE_FAILURE, PROTOCOL_VERSION, CERTIFICATE_REQUIRED = 40, 70, 116
 
 RSA_ONLY = ("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256")
 ECDSA_ONLY = ("-sigalgs", "ECDSA+SHA256:ECDSA+SHA384")
@@ -329,7 +327,7 @@ def test_engine_off_beside_a_vhost_without_tls(
 ) -> None:
     """That of the vhost whose TLS it is counts, and mod_md, which takes acme-tls/1 for any name, is not let in by us."""
     if mod_md:
-        load_mod_md(wide, "after", ["managed.test"], "https://127.0.0.1:1/directory", renew="manual")
+        load_mod_md(wide, "after", ["managed.test"])
     wide.vhost("plain.test", tls=False)
     wide.vhost("other.test", credentials=[authority.issue("other.test")])
     wide.vhosts[0].lines.append("AcmeAlpnEngine Off")

@@ -22,7 +22,9 @@ Address = tuple[str, int]
 ACME = ("acme-tls/1",)
 # Of each step of a connection, all of which end at an event.
 TIMEOUT = 60.0
-NO_APPLICATION_PROTOCOL = 120
+# Alerts (RFC 8446 section 6).
+HANDSHAKE_FAILURE, PROTOCOL_VERSION, INTERNAL_ERROR = 40, 70, 80
+CERTIFICATE_REQUIRED, NO_APPLICATION_PROTOCOL = 116, 120
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 

@@ -14,6 +14,9 @@ from .server import MODULES, Httpd
 from .spool import KeyAuthorization
 from .upstream import certificate
 
+# The CA of a mod_md that asks none: its domains are renewed by hand.
+NOWHERE = "https://127.0.0.1:1/directory"
+
 # mod_md before or after this module in the configuration: hooks of one place run in the order of loading.
 ORDERS = ("before", "after")
 
@@ -74,8 +77,8 @@ def wait_for_certificate(httpd: Httpd, name: str, timeout: float = poll.DEADLINE
     httpd.log.expect(pattern=f"AH10059: The Managed Domain {re.escape(name)} has been setup", timeout=timeout)
 
 
-def load_mod_md(httpd: Httpd, order: str, names: Iterable[str], ca: str, *, renew: str) -> Store:
-    """Load it and give it these domains. `ca` is the directory's URL, and `renew` its MDRenewMode."""
+def load_mod_md(httpd: Httpd, order: str, names: Iterable[str], ca: str | None = None) -> Store:
+    """Load it and give it these domains, which it renews by itself if it is told the CA's directory (a URL)."""
     store = Store(httpd.root / "md")
     load = f"LoadModule md_module {MODULES}/mod_md.so"
     if order == "before":
@@ -85,10 +88,10 @@ def load_mod_md(httpd: Httpd, order: str, names: Iterable[str], ca: str, *, rene
         httpd.server_lines.append(load)
     httpd.server_lines += [
         f"MDStoreDir {store.path}",
-        f"MDCertificateAuthority {ca}",
+        f"MDCertificateAuthority {ca or NOWHERE}",
         "MDCertificateAgreement accepted",
         "MDContactEmail admin@example.test",
-        f"MDRenewMode {renew}",
+        f"MDRenewMode {'auto' if ca else 'manual'}",
         *(f"MDomain {name}" for name in names),
     ]
     return store

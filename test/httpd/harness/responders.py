@@ -6,11 +6,10 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from .client import NO_APPLICATION_PROTOCOL
+from .client import HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL
 from .pki import Authority
 from .upstream import Behaviour, Upstream, alert, anonymous, certificate, close, say, serve
 
-HANDSHAKE_FAILURE = 40
 HTTP = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 

@@ -23,7 +23,6 @@ ADDRESS, REVERSE_NAME = "192.0.2.7", "7.2.0.192.in-addr.arpa"
 # Each has a vhost: client certificates wanted, none of its own yet, and other sources besides the spool.
 # Their time-outs are for a server that is instrumented.
 STRICT, EMPTY, STORED, RELAYED = "strict.test", "empty.test", "stored.test", "relayed.test"
-INTERNAL_ERROR = 80
 GET = f"GET /index.html HTTP/1.1\r\nHost: {SITE}\r\nConnection: close\r\n\r\n".encode()
 
 # Options of s_client for each further type of key.
@@ -125,7 +124,7 @@ def _without_spool(httpd: Httpd, spool: Spool) -> None:
 
 def _no_key_type(httpd: Httpd) -> None:
     answer = client.s_client(httpd.address(), NAME, "-sigalgs", "ed25519")
-    assert (answer.alert, answer.chain) == (INTERNAL_ERROR, ())
+    assert (answer.alert, answer.chain) == (client.INTERNAL_ERROR, ())
     httpd.log.expect(REFUSED, "reason=no-key-type ")
 
 
