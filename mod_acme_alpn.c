@@ -20,6 +20,7 @@
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_handshake.h"
 #include "mod_acme_alpn_hello.h"
 #include "mod_acme_alpn_limits.h"
@@ -33,7 +34,6 @@
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_report.h"
 #include "mod_acme_alpn_status.h"
-#include "mod_acme_alpn_waiting.h"
 #include "mod_acme_alpn_watch.h"
 
 APLOG_USE_MODULE(acme_alpn);
@@ -106,6 +106,14 @@ static int start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
     return OK;
 }
 
+/* What all processes share. Returns whether httpd can start; if not, the log says why. */
+static int init_shared(apr_pool_t *config_pool, server_rec *server)
+{
+    return acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
+           acme_alpn_store_init(config_pool, server) &&
+           acme_alpn_relay_init(config_pool, server, vhosts);
+}
+
 static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
                        server_rec *server)
 {
@@ -113,7 +121,9 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
-    acme_alpn_record_init(config_pool, server);
+    if (!acme_alpn_record_init(config_pool, server)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     acme_alpn_report_init(tls_vhosts);
     if (!ap_find_linked_module("mod_ssl.c")) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
@@ -122,10 +132,9 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         return OK;
     }
     if (vhosts->nelts > 0) {
-        acme_alpn_log_init(config_pool);
-        acme_alpn_waiting_init(server, vhosts);
-        acme_alpn_store_init(config_pool);
-        acme_alpn_relay_init(config_pool, server, vhosts);
+        if (!init_shared(config_pool, server)) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
         acme_alpn_protocols_allow(config_pool, server);
         acme_alpn_check_spools(temp_pool, vhosts, ACME_ALPN_AT_START);
     }
@@ -137,7 +146,7 @@ static void child_init(apr_pool_t *pool, server_rec *server)
     if (vhosts->nelts > 0) {
         acme_alpn_certificates_child_init(pool, server);
         acme_alpn_store_child_init(pool, server);
-        acme_alpn_relay_child_init(pool, server, vhosts);
+        acme_alpn_relay_child_init(pool, server);
         acme_alpn_watch_child_init(pool);
     }
 }

@@ -55,7 +55,7 @@ typedef enum {
     ACME_STORE_KEY_REFUSED,
     ACME_STORE_FAILED,
     ACME_STORE_BUSY,
-    ACME_STORE_LEFT_ALONE,
+    ACME_STORE_BACKOFF,
 
     /* the handshake */
     ACME_SESSION_RESUMED,
@@ -65,6 +65,7 @@ typedef enum {
     ACME_RELAY_FOREIGN_NAME,
     ACME_RELAY_LOOP,
     ACME_RELAY_BUSY,
+    ACME_RELAY_BACKOFF,
 
     /* what a CA would see (RFC 8737 section 3) */
     ACME_PROBE_HOST_UNKNOWN,
@@ -99,11 +100,17 @@ typedef enum {
 /* The slug of a reason: lower case, digits and hyphens. Static, never NULL. */
 const char *acme_error_slug(acme_error_e error);
 
-/* Whether a source just has no such challenge, as opposed to something that is to be mended.
- * Whoever has a store or an upstream need not have a spool. */
-int acme_error_is_lack(acme_error_e error);
-
 /* A reason in words, without a full stop. Static, never NULL. */
 const char *acme_error_text(acme_error_e error);
+
+/* What a reason says besides; one may be of several classes. */
+typedef enum {
+    ACME_CLASS_LACK = 1,   /* a source has no such challenge: nothing is to be mended */
+    ACME_CLASS_CLIENT = 2, /* any client can cause it, as often as it likes */
+    ACME_CLASS_STORE = 4,  /* the store fails, whatever key it is asked for */
+    ACME_CLASS_VALUE = 8   /* the value is not one that an ACME client publishes */
+} acme_error_class_e;
+
+int acme_error_is(acme_error_e error, acme_error_class_e class);
 
 #endif

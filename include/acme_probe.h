@@ -5,21 +5,18 @@
 #ifndef ACME_PROBE_H
 #define ACME_PROBE_H
 
-#include <apr_network_io.h>
-#include <apr_pools.h>
-
 #include <openssl/ssl.h>
 
 #include "acme_digest.h"
 #include "acme_error.h"
 #include "acme_identifier.h"
+#include "acme_net.h"
 
 typedef struct {
     acme_error_e outcome; /* ACME_OK: a right certificate, for whatever key authorization */
     acme_digest_t digest; /* with ACME_OK: what it carries */
-    const char *detail; /* OpenSSL's or the system's words, or NULL; static or from the pool */
-    const char *tls;    /* the TLS version, NULL before it was negotiated; static */
-    int is_connected;   /* whether it has come to the handshake */
+    const char *tls;      /* the TLS version, NULL before it was negotiated; static */
+    char detail[160];     /* OpenSSL's or the system's words, or "" */
 } acme_probe_t;
 
 /* What the handshakes of a process share: TLS 1.2 or later, acme-tls/1 alone offered, no
@@ -35,21 +32,15 @@ SSL_CTX *acme_probe_context(void);
 int acme_probe_mark_relayed(SSL_CTX *context);
 
 /*
- * Connect to the address, make the handshake with the identifier's server name, and look at the
- * certificate. Ends at the deadline at the latest; the connection is closed in any case, and
- * OpenSSL's error queue is left empty. The caller ignores SIGPIPE.
+ * Connect to the first of the addresses that accepts, make the handshake with the identifier's
+ * server name, and look at the certificate. Ends at the deadline at the latest; the connection
+ * is closed in any case, and OpenSSL's error queue is left empty. The caller ignores SIGPIPE.
  *
  * Returns probe->outcome: ACME_OK, ACME_PROBE_*, ACME_CERTIFICATE_* but
  * ACME_CERTIFICATE_WRONG_DIGEST (the caller knows the right one), or ACME_SYSTEM_ERROR.
  */
-acme_error_e acme_probe(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
-                        apr_sockaddr_t *address, const acme_identifier_t *identifier,
+acme_error_e acme_probe(acme_probe_t *probe, SSL_CTX *context,
+                        const acme_addresses_t *addresses, const acme_identifier_t *identifier,
                         apr_time_t deadline);
-
-/* The same for one of several addresses, which is connected to until `connected` at the latest,
- * so that something is left for the others. */
-acme_error_e acme_probe_within(acme_probe_t *probe, apr_pool_t *pool, SSL_CTX *context,
-                               apr_sockaddr_t *address, const acme_identifier_t *identifier,
-                               apr_time_t connected, apr_time_t deadline);
 
 #endif

@@ -67,15 +67,13 @@ typedef struct acme_record_t acme_record_t;
 /* How many bytes a record takes, which is always the same. */
 apr_size_t acme_record_size(void);
 
-/*
- * Make an empty record of that many bytes (aligned as malloc does). `meanings` is whatever the
- * caller's numbers mean, such as the names of its sources.
- */
-void acme_record_init(acme_record_t *record, const char *meanings, apr_time_t now);
+/* What tells apart records whose numbers mean different things: their layout, the reasons, and
+ * `meanings`, such as the names of the caller's sources. */
+apr_uint32_t acme_record_layout(const char *meanings);
 
-/* Whether these bytes, of which there are `size`, hold a record that a program with the same
- * layout, the same reasons and the same meanings has made. */
-int acme_record_is_ours(const void *bytes, apr_size_t size, const char *meanings);
+/* So many zero bytes (aligned as malloc does) are an empty record, whose counters begin now.
+ * One that has begun is left as it is. */
+void acme_record_begin(acme_record_t *record, apr_time_t now);
 
 /* Add a row, and count it. */
 void acme_record_add(acme_record_t *record, const acme_record_row_t *row);

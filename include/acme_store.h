@@ -19,7 +19,7 @@
 #include "acme_digest.h"
 #include "acme_error.h"
 #include "acme_identifier.h"
-#include "acme_resolver.h"
+#include "acme_net.h"
 
 #define ACME_STORE_PREFIX "acme-alpn:"
 #define ACME_STORE_EXPIRY apr_time_from_sec(24 * 60 * 60)
@@ -80,15 +80,19 @@ int acme_store_is_supported(void);
 
 /* One call of a store, or several that share a deadline. */
 typedef struct {
-    const acme_store_t *store; /* loaded */
-    apr_time_t deadline;       /* of everything: name, connection, TLS, AUTH, reply */
-    acme_resolver_t *resolver; /* of the store's host; NULL: one is made */
+    const acme_store_t *store;         /* loaded */
+    apr_time_t deadline;               /* of everything: name, connection, TLS, AUTH, reply */
+    const acme_addresses_t *addresses; /* of the store; NULL: its name is resolved first */
     char detail[160]; /* what the system, OpenSSL or the store says of a failure, or "" */
 } acme_store_call_t;
 
 /* A call that begins now. */
 void acme_store_begin(acme_store_call_t *call, const acme_store_t *store,
                       apr_interval_time_t timeout);
+
+/* Where the store can be reached. Returns what acme_net_resolve does. */
+acme_error_e acme_store_resolve(acme_addresses_t *addresses, const acme_store_t *store,
+                                apr_time_t deadline);
 
 /* A connection, of one thread at a time. It does not survive a fork. */
 typedef struct acme_store_connection_t acme_store_connection_t;

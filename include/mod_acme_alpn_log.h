@@ -11,8 +11,9 @@
 #include "acme_record.h"
 #include "mod_acme_alpn_connection.h"
 
-/* In the parent, at each start and reload: the counters that all children share. */
-void acme_alpn_log_init(apr_pool_t *config_pool);
+/* In the parent, at each start and reload: the counters that all children share. Returns
+ * whether there is memory for them. */
+int acme_alpn_log_init(server_rec *server);
 
 /* What a stranger can cause at will must not crowd out what only the spool's state causes, nor
  * the good news the bad; an upstream that fails does so as often as strangers ask. */

@@ -9,9 +9,8 @@
 
 #include "acme_record.h"
 
-/* In the parent, at each start and reload: make the record, or take the one that the server
- * has, unless another version of the module has made it. */
-void acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server);
+/* In the parent, at each start and reload. Returns whether there is memory for it. */
+int acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server);
 
 /* Never NULL once a server has started. */
 acme_record_t *acme_alpn_record_get(void);

@@ -3,23 +3,20 @@
  * server lacks, and answer with its digest. So whatever responder an ACME client brings along
  * works behind httpd, and a fleet's nodes can ask the one that runs the client.
  *
- * At most AcmeAlpnUpstream's max of handshakes are made with upstreams at once in the whole
- * server; handshakes for the same name share one. How many workers may wait for one is
- * mod_acme_alpn_waiting.h's.
+ * The guard (acme_guard.h) limits how many workers wait for upstreams.
  */
 #ifndef MOD_ACME_ALPN_RELAY_H
 #define MOD_ACME_ALPN_RELAY_H
 
 #include "mod_acme_alpn_connection.h"
 
-/* In the parent, at each start and reload, for these TLS vhosts (an array of server_rec *).
- * What is going on goes on being counted. */
-void acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
-                          const apr_array_header_t *vhosts);
+/* In the parent, at each start and reload, after the guard's, for these TLS vhosts (an array of
+ * server_rec *). Returns whether httpd can start; if not, that has been logged. */
+int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
+                         const apr_array_header_t *vhosts);
 
 /* In a child, before its first connection. */
-void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server,
-                                const apr_array_header_t *vhosts);
+void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server);
 
 /* Whether challenge->server has upstreams. */
 int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge);

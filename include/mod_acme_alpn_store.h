@@ -23,14 +23,15 @@ const char *acme_alpn_store_configure(cmd_parms *command, apr_array_header_t *st
 const char *acme_alpn_store_name(const acme_alpn_store_t *store);
 int acme_alpn_store_is_down(const acme_alpn_store_t *store);
 
-/* In the parent, at each start and reload: what the children share. */
-void acme_alpn_store_init(apr_pool_t *config_pool);
+/* In the parent, at each start and reload, after the guard's. Returns whether httpd can start.
+ */
+int acme_alpn_store_init(apr_pool_t *config_pool, server_rec *server);
 
 /* In a child, before its first connection. */
 void acme_alpn_store_child_init(apr_pool_t *pool, server_rec *server);
 
-/* Ask the store, unless it failed a moment ago; a failure is logged, once a minute for all
- * children. Returns what acme_store_find does, or ACME_STORE_BUSY or ACME_STORE_LEFT_ALONE. */
+/* Ask the store, unless it timed out a moment ago; a failure is logged, once a minute for all
+ * children. Returns what acme_store_find does, or ACME_STORE_BUSY or ACME_STORE_BACKOFF. */
 acme_error_e acme_alpn_store_ask(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store,
                                  apr_pool_t *pool);
 

@@ -7,7 +7,7 @@
 #include <httpd.h>
 #include <http_config.h>
 
-#include "acme_resolver.h"
+#include "acme_guard.h"
 
 /* How many a server can have, and how long a handshake waits for all of them together: CAs give
  * up after some 10 s. */
@@ -17,14 +17,13 @@
 #define ACME_ALPN_UPSTREAM_PLACES  8
 
 typedef struct {
+    const char *line;  /* HOST:PORT and the options, as written */
     const char *given; /* HOST:PORT, as written */
-    const char *host;
-    apr_port_t port;
-    apr_interval_time_t timeout; /* for resolving, connecting and the handshake together */
-    int places;                  /* how many handshakes may wait at once in the whole server */
-    int any_name;                /* also ask for names that this server does not have */
-    apr_sockaddr_t *address;     /* of a host that is written as an address; otherwise NULL */
-    acme_resolver_t *resolver;   /* of this child, for one that is not */
+    const char *host, *port;
+    apr_interval_time_t timeout; /* for a place, connecting and the handshake together */
+    int places;            /* how many handshakes may be made at once by the whole server */
+    int any_name;          /* also ask for names that this server does not have */
+    acme_guard_row_t *row; /* set in post_config */
 } acme_alpn_upstream_t;
 
 /* AcmeAlpnUpstream HOST:PORT [timeout=TIME] [max=N] [any-name] */

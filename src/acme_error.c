@@ -3,12 +3,15 @@
 static const struct {
     const char *slug;
     const char *text;
+    unsigned int classes; /* of acme_error_class_e */
 } errors[ACME_ERRORS] = {
     [ACME_OK] = {"ok", "there is a challenge"},
 
-    [ACME_NO_SNI] = {"no-sni", "the client named no server"},
-    [ACME_NAME_INVALID] = {"name-invalid", "the name is neither a DNS name in A-labels nor an "
-                                           "IP address (in a handshake: its reverse name)"},
+    [ACME_NO_SNI] = {"no-sni", "the client named no server", ACME_CLASS_CLIENT},
+    [ACME_NAME_INVALID] = {"name-invalid",
+                           "the name is neither a DNS name in A-labels nor an "
+                           "IP address (in a handshake: its reverse name)",
+                           ACME_CLASS_CLIENT},
     [ACME_NAME_NOT_ASCII] = {"name-not-ascii",
                              "the name has characters beyond ASCII; give it in "
                              "A-labels (xn--...)"},
@@ -16,8 +19,10 @@ static const struct {
                             "tls-alpn-01 cannot validate wildcards; use dns-01 "
                             "for them"},
 
-    [ACME_SPOOL_MISSING] = {"spool-missing", "the spool does not exist; make it, with mode "
-                                             "0755, for root or the ACME client's user"},
+    [ACME_SPOOL_MISSING] = {"spool-missing",
+                            "the spool does not exist; make it, with mode "
+                            "0755, for root or the ACME client's user",
+                            ACME_CLASS_LACK},
     [ACME_SPOOL_NOT_DIRECTORY] = {"spool-not-directory", "the spool is not a directory"},
     [ACME_SPOOL_UNREADABLE] = {"spool-unreadable",
                                "httpd's User may not read the spool; give it "
@@ -30,7 +35,8 @@ static const struct {
          "this user is neither root nor the owner of the spool, so httpd would ignore its "
          "entries; run this as one of them, or chown the spool"},
 
-    [ACME_NO_ENTRY] = {"no-entry", "there is no entry for this name"},
+    [ACME_NO_ENTRY] = {"no-entry", "there is no entry for this name",
+                       ACME_CLASS_LACK | ACME_CLASS_CLIENT},
     [ACME_ENTRY_UNREADABLE] = {"entry-unreadable",
                                "httpd's User may not read the entry; give it "
                                "mode 0644"},
@@ -42,7 +48,8 @@ static const struct {
     [ACME_ENTRY_WRITABLE] = {"entry-writable",
                              "others than the owner can write the entry; give "
                              "it mode 0644"},
-    [ACME_ENTRY_TOO_LARGE] = {"entry-too-large", "the entry is larger than 1024 bytes"},
+    [ACME_ENTRY_TOO_LARGE] = {"entry-too-large", "the entry is larger than 1024 bytes",
+                              ACME_CLASS_VALUE},
     [ACME_ENTRY_TOO_OLD] = {"entry-too-old", "the entry is older than AcmeAlpnMaxAge"},
     [ACME_ENTRY_FUTURE] = {"entry-future",
                            "the entry's modification time is more than 5 minutes "
@@ -50,11 +57,12 @@ static const struct {
     [ACME_ENTRY_OTHER_VALUE] = {"entry-other-value", "the entry has another value, so it is "
                                                      "another client's"},
 
-    [ACME_VALUE_EMPTY] = {"value-empty", "the entry is empty"},
-    [ACME_VALUE_LINES] = {"value-lines", "the entry has more than one line"},
+    [ACME_VALUE_EMPTY] = {"value-empty", "the entry is empty", ACME_CLASS_VALUE},
+    [ACME_VALUE_LINES] = {"value-lines", "the entry has more than one line", ACME_CLASS_VALUE},
     [ACME_VALUE_MALFORMED] = {"value-malformed",
                               "the entry is neither a key authorization nor its "
-                              "SHA-256 in base64url or hex"},
+                              "SHA-256 in base64url or hex",
+                              ACME_CLASS_VALUE},
 
     [ACME_MODULE_UNREADABLE] =
         {"module-unreadable",
@@ -63,35 +71,58 @@ static const struct {
     [ACME_STORE_UNSUPPORTED] = {"store-unsupported",
                                 "this was built without hiredis, so it has no stores "
                                 "(Debian: apt-get install libhiredis-dev, and build again)"},
-    [ACME_STORE_UNRESOLVED] = {"store-unresolved", "the store's host has no address"},
-    [ACME_STORE_UNREACHABLE] = {"store-unreachable", "the store cannot be connected to"},
-    [ACME_STORE_TIMEOUT] = {"store-timeout", "the store did not answer in time"},
-    [ACME_STORE_CLOSED] = {"store-closed", "the store closed the connection"},
-    [ACME_STORE_TLS_FAILED] = {"store-tls-failed", "TLS with the store failed"},
-    [ACME_STORE_PROTOCOL] = {"store-protocol", "what the store sent is not an answer of Redis"},
+    [ACME_STORE_UNRESOLVED] = {"store-unresolved", "the store's host has no address",
+                               ACME_CLASS_CLIENT | ACME_CLASS_STORE},
+    [ACME_STORE_UNREACHABLE] = {"store-unreachable", "the store cannot be connected to",
+                                ACME_CLASS_CLIENT | ACME_CLASS_STORE},
+    [ACME_STORE_TIMEOUT] = {"store-timeout", "the store did not answer in time",
+                            ACME_CLASS_CLIENT | ACME_CLASS_STORE},
+    [ACME_STORE_CLOSED] = {"store-closed", "the store closed the connection",
+                           ACME_CLASS_CLIENT | ACME_CLASS_STORE},
+    [ACME_STORE_TLS_FAILED] = {"store-tls-failed", "TLS with the store failed",
+                               ACME_CLASS_CLIENT | ACME_CLASS_STORE},
+    [ACME_STORE_PROTOCOL] = {"store-protocol", "what the store sent is not an answer of Redis",
+                             ACME_CLASS_CLIENT | ACME_CLASS_STORE},
     [ACME_STORE_DENIED] = {"store-denied",
-                           "the store refuses the user, the password or the command"},
+                           "the store refuses the user, the password or the command",
+                           ACME_CLASS_CLIENT | ACME_CLASS_STORE},
     [ACME_STORE_KEY_REFUSED] = {"store-key-refused",
                                 "the store does not let its user read this name's key, or "
-                                "has it elsewhere"},
-    [ACME_STORE_FAILED] = {"store-failed", "the store answered with an error"},
-    [ACME_STORE_BUSY] = {"store-busy",
-                         "as many handshakes as may wait for a store at once do that already"},
-    [ACME_STORE_LEFT_ALONE] = {"store-left-alone",
-                               "the store failed within the last 5 seconds and was not asked"},
+                                "has it elsewhere",
+                                ACME_CLASS_CLIENT},
+    [ACME_STORE_FAILED] = {"store-failed", "the store answered with an error",
+                           ACME_CLASS_CLIENT | ACME_CLASS_STORE},
+    [ACME_STORE_BUSY] = {"store-busy", "too many handshakes wait for stores and upstreams",
+                         ACME_CLASS_CLIENT},
+    [ACME_STORE_BACKOFF] = {"store-backoff",
+                            "the store did not answer in time a second ago, and was not asked "
+                            "again",
+                            ACME_CLASS_CLIENT},
 
     [ACME_SESSION_RESUMED] = {"session-resumed",
                               "the client resumes a session, which would send "
-                              "no certificate"},
-    [ACME_NO_KEY_TYPE] = {"no-key-type", "the client accepts no challenge certificate with a "
-                                         "P-256, RSA-2048 or P-384 key"},
+                              "no certificate",
+                              ACME_CLASS_CLIENT},
+    [ACME_NO_KEY_TYPE] = {"no-key-type",
+                          "the client accepts no challenge certificate with a "
+                          "P-256, RSA-2048 or P-384 key",
+                          ACME_CLASS_CLIENT},
     [ACME_RELAY_FOREIGN_NAME] = {"relay-foreign-name",
                                  "no ServerName or ServerAlias of this server is this name, so "
-                                 "no upstream is asked"},
-    [ACME_RELAY_LOOP] = {"relay-loop", "another server relayed the handshake to this one, and "
-                                       "what is relayed is not relayed again"},
-    [ACME_RELAY_BUSY] = {"relay-busy", "as many handshakes as may wait for an upstream at once "
-                                       "do that already"},
+                                 "no upstream is asked",
+                                 ACME_CLASS_LACK | ACME_CLASS_CLIENT},
+    [ACME_RELAY_LOOP] = {"relay-loop",
+                         "another server relayed the handshake to this one, and "
+                         "what is relayed is not relayed again",
+                         ACME_CLASS_LACK | ACME_CLASS_CLIENT},
+    [ACME_RELAY_BUSY] = {"relay-busy",
+                         "too many handshakes wait for this upstream, or for "
+                         "stores and upstreams together",
+                         ACME_CLASS_CLIENT},
+    [ACME_RELAY_BACKOFF] = {"relay-backoff",
+                            "the upstream did not answer in time a second ago, and was not "
+                            "asked again",
+                            ACME_CLASS_CLIENT},
 
     [ACME_PROBE_HOST_UNKNOWN] = {"host-unknown", "the host's name has no address"},
     [ACME_PROBE_NOBODY_LISTENS] = {"nobody-listens", "nothing listens there"},
@@ -99,8 +130,10 @@ static const struct {
     [ACME_PROBE_TIMEOUT] = {"timeout", "there was no answer in time"},
     [ACME_PROBE_CLOSED] = {"closed", "the connection was closed during the handshake"},
     [ACME_PROBE_NOT_TLS] = {"not-tls", "what listens there does not speak TLS"},
-    [ACME_PROBE_REFUSED] = {"refused", "the server refused acme-tls/1 (TLS alert 120, "
-                                       "no_application_protocol)"},
+    [ACME_PROBE_REFUSED] = {"refused",
+                            "the server refused acme-tls/1 (TLS alert 120, "
+                            "no_application_protocol)",
+                            ACME_CLASS_LACK | ACME_CLASS_CLIENT},
     [ACME_PROBE_TLS_FAILED] = {"tls-failed", "the TLS handshake failed"},
     [ACME_PROBE_OTHER_PROTOCOL] = {"other-protocol", "the server did not negotiate acme-tls/1"},
     [ACME_PROBE_NO_CERTIFICATE] = {"no-certificate", "the server sent no certificate"},
@@ -153,16 +186,7 @@ const char *acme_error_text(acme_error_e error)
     return errors[known(error)].text;
 }
 
-int acme_error_is_lack(acme_error_e error)
+int acme_error_is(acme_error_e error, acme_error_class_e class)
 {
-    switch (error) {
-    case ACME_NO_ENTRY:
-    case ACME_SPOOL_MISSING:
-    case ACME_RELAY_FOREIGN_NAME:
-    case ACME_RELAY_LOOP:
-    case ACME_PROBE_REFUSED:
-        return 1;
-    default:
-        return 0;
-    }
+    return (errors[known(error)].classes & class) != 0;
 }

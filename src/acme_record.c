@@ -16,7 +16,6 @@ typedef struct {
 } slot_t;
 
 struct acme_record_t {
-    apr_uint32_t layout;
     apr_uint32_t tickets; /* how many rows have been added, modulo 2^32 */
     acme_record_counts_t counts;
     slot_t slots[ACME_RECORD_ROWS];
@@ -37,7 +36,7 @@ static apr_uint64_t hash(apr_uint64_t so_far, const void *bytes, apr_size_t leng
 }
 
 /* A reason that is added, or that moves, gives another number, too. */
-static apr_uint32_t layout_of(const char *meanings)
+apr_uint32_t acme_record_layout(const char *meanings)
 {
     const apr_size_t numbers[] = {LAYOUT_VERSION, sizeof(acme_record_t), sizeof(slot_t),
                                   ACME_KEY_TYPES, ACME_ERRORS};
@@ -58,18 +57,11 @@ apr_size_t acme_record_size(void)
     return sizeof(acme_record_t);
 }
 
-void acme_record_init(acme_record_t *record, const char *meanings, apr_time_t now)
+void acme_record_begin(acme_record_t *record, apr_time_t now)
 {
-    memset(record, 0, sizeof(*record));
-    record->counts.since = now;
-    record->layout = layout_of(meanings);
-}
-
-int acme_record_is_ours(const void *bytes, apr_size_t size, const char *meanings)
-{
-    const acme_record_t *record = bytes;
-
-    return size == sizeof(*record) && record->layout == layout_of(meanings);
+    if (record->counts.since == 0) {
+        record->counts.since = now;
+    }
 }
 
 /* Only what is in use of the texts, which are the most of it. */

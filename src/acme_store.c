@@ -12,8 +12,8 @@ void acme_store_begin(acme_store_call_t *call, const acme_store_t *store,
                       apr_interval_time_t timeout)
 {
     call->store = store;
-    call->deadline = apr_time_now() + timeout;
-    call->resolver = NULL;
+    call->deadline = acme_monotonic() + timeout;
+    call->addresses = NULL;
     call->detail[0] = '\0';
 }
 
@@ -315,17 +315,10 @@ static acme_error_e compare(acme_store_connection_t *connection, acme_store_call
     acme_digest_t found;
     acme_error_e error = acme_store_find(&found, connection, call, identifier);
 
-    switch (error) {
-    case ACME_OK:
+    if (error == ACME_OK) {
         return memcmp(&found, digest, sizeof(found)) == 0 ? ACME_OK : ACME_ENTRY_OTHER_VALUE;
-    case ACME_ENTRY_TOO_LARGE:
-    case ACME_VALUE_EMPTY:
-    case ACME_VALUE_LINES:
-    case ACME_VALUE_MALFORMED:
-        return ACME_ENTRY_OTHER_VALUE;
-    default:
-        return error;
     }
+    return acme_error_is(error, ACME_CLASS_VALUE) ? ACME_ENTRY_OTHER_VALUE : error;
 }
 
 static acme_error_e delete_key(acme_store_connection_t *connection, acme_store_call_t *call,
@@ -428,18 +421,8 @@ static acme_error_e examine(acme_store_entry_t *entry, acme_store_connection_t *
     }
     error = acme_store_find(&digest, connection, call, &identifier);
     entry->state = error;
-    switch (error) {
-    case ACME_STORE_TIMEOUT:
-    case ACME_STORE_CLOSED:
-    case ACME_STORE_PROTOCOL:
-    case ACME_STORE_TLS_FAILED:
-    case ACME_STORE_DENIED:
-    case ACME_STORE_FAILED:
-    case ACME_SYSTEM_ERROR:
-        return error;
-    default:
-        return ACME_OK;
-    }
+    return error == ACME_SYSTEM_ERROR || acme_error_is(error, ACME_CLASS_STORE) ? error
+                                                                                : ACME_OK;
 }
 
 static acme_error_e expiry_of(acme_store_entry_t *entry, acme_store_connection_t *connection,
@@ -491,7 +474,7 @@ static acme_error_e scan(apr_pool_t *pool, apr_array_header_t *found, const char
 {
     const command_t batch = COMMAND("SCAN", *cursor, "MATCH",
                                     pattern_of(pool, call->store->prefix), "COUNT", "100");
-    apr_interval_time_t each = call->deadline - apr_time_now();
+    apr_interval_time_t each = call->deadline - acme_monotonic();
     redisReply *reply;
     acme_error_e error;
     size_t i;
@@ -506,12 +489,12 @@ static acme_error_e scan(apr_pool_t *pool, apr_array_header_t *found, const char
         error = ACME_STORE_PROTOCOL;
     }
     for (i = 0; error == ACME_OK && i < reply->element[1]->elements; i++) {
-        call->deadline = apr_time_now() + each;
+        call->deadline = acme_monotonic() + each;
         error = take_key(pool, found, connection, call, reply->element[1]->element[i]);
     }
     if (error == ACME_OK) {
         *cursor = apr_pstrdup(pool, reply->element[0]->str);
-        call->deadline = apr_time_now() + each;
+        call->deadline = acme_monotonic() + each;
     }
     freeReplyObject(reply);
     return error;

@@ -1,13 +1,7 @@
 #include "acme_store_stream.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -15,33 +9,9 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-/* A kept connection is probed after so many seconds of silence, so often, and so many times: if
- * its path has died it ends, before a look-up waits in vain for an answer on it. */
-#define PROBE_AFTER 15
-#define PROBE_EVERY 5
-#define PROBES      3
-
-/* How long to wait before another attempt where the system cannot tell when it is worth one. */
-#define PAUSE_MS 1
-
 void acme_store_say_errno(acme_store_call_t *call, int error)
 {
     apr_strerror(APR_FROM_OS_ERROR(error), call->detail, sizeof(call->detail));
-}
-
-/* Returns whether it is ready before the deadline. */
-static int wait_for(int fd, short events, apr_time_t deadline)
-{
-    struct pollfd waiting = {fd, events, 0};
-    int ready;
-
-    do {
-        apr_interval_time_t left = deadline - apr_time_now();
-
-        /* A millisecond more: a wait that is rounded down would spin. */
-        ready = left > 0 ? poll(&waiting, 1, (int)apr_time_as_msec(left) + 1) : 0;
-    } while (ready < 0 && errno == EINTR);
-    return ready > 0;
 }
 
 static acme_error_e system_failed(acme_store_call_t *call, int error)
@@ -51,129 +21,48 @@ static acme_error_e system_failed(acme_store_call_t *call, int error)
     return ACME_SYSTEM_ERROR;
 }
 
-static acme_error_e unreachable(acme_store_call_t *call, int error)
+acme_error_e acme_store_resolve(acme_addresses_t *addresses, const acme_store_t *store,
+                                apr_time_t deadline)
 {
-    acme_store_say_errno(call, error);
-    return ACME_STORE_UNREACHABLE;
-}
-
-static acme_error_e finish_connect(int fd, acme_store_call_t *call, apr_time_t until)
-{
-    int error = 0;
-    socklen_t size = sizeof(error);
-
-    if (!wait_for(fd, POLLOUT, until)) {
-        return ACME_STORE_TIMEOUT;
+    if (store->socket) {
+        acme_net_socket_address(addresses, store->socket);
+        return ACME_OK;
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
-        error = errno;
-    }
-    return error ? unreachable(call, error) : ACME_OK;
-}
-
-static void set_up_tcp(int fd)
-{
-    const int on = 1, after = PROBE_AFTER, every = PROBE_EVERY, probes = PROBES;
-
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after, sizeof(after));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-}
-
-/* A Unix domain socket whose queue is full says so at once, where TCP would wait. */
-static acme_error_e try_connect(int fd, acme_store_call_t *call, const struct sockaddr *address,
-                                socklen_t size, apr_time_t until)
-{
-    while (connect(fd, address, size) != 0) {
-        if (errno == EINPROGRESS) {
-            return finish_connect(fd, call, until);
-        }
-        if (errno != EAGAIN) {
-            return unreachable(call, errno);
-        }
-        if (apr_time_now() >= until) {
-            return ACME_STORE_TIMEOUT;
-        }
-        poll(NULL, 0, PAUSE_MS);
-    }
-    return ACME_OK;
+    return acme_net_resolve(addresses, store->host, store->port, deadline);
 }
 
 /* With ACME_OK the caller closes *fd. */
-static acme_error_e connect_to(int *fd, acme_store_call_t *call, const struct sockaddr *address,
-                               socklen_t size, apr_time_t until)
+static acme_error_e stream_connect(int *fd, acme_store_call_t *call)
 {
-    acme_error_e error;
+    const acme_addresses_t *addresses = call->addresses;
+    acme_addresses_t resolved;
+    acme_error_e error = ACME_OK;
 
-    *fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*fd < 0) {
-        return system_failed(call, errno);
+    if (!addresses) {
+        error = acme_store_resolve(&resolved, call->store, call->deadline);
+        addresses = &resolved;
     }
-    if (address->sa_family != AF_UNIX) {
-        set_up_tcp(*fd);
-    }
-    error = try_connect(*fd, call, address, size, until);
-    if (error != ACME_OK) {
-        close(*fd);
-        *fd = -1;
-    }
-    return error;
-}
-
-static acme_error_e connect_socket(int *fd, acme_store_call_t *call)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    apr_cpystrn(address.sun_path, call->store->socket, sizeof(address.sun_path));
-    return connect_to(fd, call, (const struct sockaddr *)&address, sizeof(address),
-                      call->deadline);
-}
-
-static acme_error_e connect_text(int *fd, acme_store_call_t *call, const char *address,
-                                 apr_time_t until)
-{
-    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
-                                    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    struct addrinfo *found;
-    acme_error_e error = ACME_STORE_UNRESOLVED;
-
-    if (getaddrinfo(address, call->store->port, &wanted, &found) == 0) {
-        error = connect_to(fd, call, found->ai_addr, found->ai_addrlen, until);
-        freeaddrinfo(found);
-    }
-    return error;
-}
-
-/* Each address gets its share of the time that is left, so that one that swallows everything
- * does not keep the others from being tried. */
-static acme_error_e connect_host(int *fd, acme_store_call_t *call)
-{
-    acme_addresses_t addresses;
-    acme_error_e error;
-    int i;
-
-    if (!call->resolver) {
-        call->resolver = acme_resolver_create(call->store->host);
-    }
-    error = call->resolver ? acme_resolver_ask(&addresses, call->resolver, call->deadline)
-                           : ACME_SYSTEM_ERROR;
     if (error == ACME_PROBE_TIMEOUT) {
         apr_cpystrn(call->detail, "its name was not resolved in time", sizeof(call->detail));
+    }
+    if (error == ACME_OK) {
+        error = acme_net_connect(fd, addresses, call->deadline);
+        if (error == ACME_PROBE_NOBODY_LISTENS || error == ACME_PROBE_UNREACHABLE) {
+            acme_store_say_errno(call, errno);
+        }
+    }
+    switch (error) {
+    case ACME_OK:
+        return ACME_OK;
+    case ACME_PROBE_HOST_UNKNOWN:
+        return ACME_STORE_UNRESOLVED;
+    case ACME_PROBE_TIMEOUT:
         return ACME_STORE_TIMEOUT;
+    case ACME_SYSTEM_ERROR:
+        return system_failed(call, errno);
+    default:
+        return ACME_STORE_UNREACHABLE;
     }
-    if (error != ACME_OK) {
-        return error == ACME_SYSTEM_ERROR ? error : ACME_STORE_UNRESOLVED;
-    }
-    error = ACME_STORE_UNRESOLVED;
-    for (i = 0; i < addresses.count && error != ACME_OK; i++) {
-        apr_time_t now = apr_time_now();
-
-        error = connect_text(fd, call, addresses.address[i],
-                             now + (call->deadline - now) / (addresses.count - i));
-    }
-    return error;
 }
 
 static acme_error_e tls_failed(const acme_store_stream_t *stream, acme_store_call_t *call)
@@ -192,9 +81,10 @@ static acme_error_e after_tls(const acme_store_stream_t *stream, acme_store_call
 {
     switch (SSL_get_error(stream->ssl, result)) {
     case SSL_ERROR_WANT_READ:
-        return wait_for(stream->fd, POLLIN, call->deadline) ? ACME_OK : ACME_STORE_TIMEOUT;
+        return acme_net_wait(stream->fd, POLLIN, call->deadline) ? ACME_OK : ACME_STORE_TIMEOUT;
     case SSL_ERROR_WANT_WRITE:
-        return wait_for(stream->fd, POLLOUT, call->deadline) ? ACME_OK : ACME_STORE_TIMEOUT;
+        return acme_net_wait(stream->fd, POLLOUT, call->deadline) ? ACME_OK
+                                                                  : ACME_STORE_TIMEOUT;
     case SSL_ERROR_SSL:
 #ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
         if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
@@ -247,8 +137,7 @@ acme_error_e acme_store_stream_open(acme_store_stream_t *stream, acme_store_call
 
     stream->ssl = NULL;
     stream->fd = -1;
-    error = call->store->socket ? connect_socket(&stream->fd, call)
-                                : connect_host(&stream->fd, call);
+    error = stream_connect(&stream->fd, call);
     if (error == ACME_OK && call->store->tls) {
         error = start_tls(stream, call);
     }
@@ -298,7 +187,7 @@ static acme_error_e attempt(acme_store_stream_t *stream, acme_store_call_t *call
         result = sends ? send(stream->fd, buffer, size, MSG_NOSIGNAL)
                        : recv(stream->fd, buffer, size, 0);
         if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            return wait_for(stream->fd, sends ? POLLOUT : POLLIN, call->deadline)
+            return acme_net_wait(stream->fd, sends ? POLLOUT : POLLIN, call->deadline)
                        ? ACME_OK
                        : ACME_STORE_TIMEOUT;
         }
@@ -333,8 +222,9 @@ acme_error_e acme_store_stream_receive(acme_store_stream_t *stream, acme_store_c
 
     /* Whoever sends a byte now and then does not get more time. */
     do {
-        error = apr_time_now() < call->deadline ? attempt(stream, call, buffer, size, 0, length)
-                                                : ACME_STORE_TIMEOUT;
+        error = acme_monotonic() < call->deadline
+                    ? attempt(stream, call, buffer, size, 0, length)
+                    : ACME_STORE_TIMEOUT;
     } while (error == ACME_OK && *length == 0);
     ERR_clear_error();
     return error;

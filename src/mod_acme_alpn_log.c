@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include <apr_atomic.h>
-#include <apr_shm.h>
 #include <apr_strings.h>
 
 #include <http_log.h>
 
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_outcome.h"
+#include "mod_acme_alpn_shm.h"
 #include "mod_acme_alpn_sources.h"
 
 APLOG_USE_MODULE(acme_alpn);
@@ -28,18 +28,10 @@ typedef struct {
 
 static limiter_t *limiters;
 
-void acme_alpn_log_init(apr_pool_t *config_pool)
+int acme_alpn_log_init(server_rec *server)
 {
-    apr_size_t size = ACME_ALPN_LIMITS * sizeof(limiter_t);
-    apr_shm_t *shared;
-
-    /* Where there is no anonymous shared memory each child limits itself. */
-    if (apr_shm_create(&shared, size, NULL, config_pool) == APR_SUCCESS) {
-        limiters = apr_shm_baseaddr_get(shared);
-        memset(limiters, 0, size);
-    } else {
-        limiters = apr_pcalloc(config_pool, size);
-    }
+    limiters = acme_alpn_shm_get(server, "limits", ACME_ALPN_LIMITS * sizeof(limiter_t));
+    return limiters != NULL;
 }
 
 /* Second and count change together, so no child can begin a second that another has begun. The
@@ -77,32 +69,11 @@ int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_p
 
 static acme_alpn_limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_error_e reason)
 {
-    switch (reason) {
-    case ACME_NO_SNI:
-    case ACME_NAME_INVALID:
-    case ACME_NO_ENTRY:
-    case ACME_SESSION_RESUMED:
-    case ACME_NO_KEY_TYPE:
-    case ACME_STORE_UNRESOLVED: /* any name will do while the store fails */
-    case ACME_STORE_UNREACHABLE:
-    case ACME_STORE_TIMEOUT:
-    case ACME_STORE_CLOSED:
-    case ACME_STORE_TLS_FAILED:
-    case ACME_STORE_PROTOCOL:
-    case ACME_STORE_DENIED:
-    case ACME_STORE_KEY_REFUSED:
-    case ACME_STORE_FAILED:
-    case ACME_STORE_BUSY:
-    case ACME_STORE_LEFT_ALONE:
-    case ACME_RELAY_FOREIGN_NAME:
-    case ACME_RELAY_LOOP:
-    case ACME_RELAY_BUSY:
-    case ACME_PROBE_REFUSED:
+    if (acme_error_is(reason, ACME_CLASS_CLIENT)) {
         return ACME_ALPN_LIMIT_STRANGERS;
-    default:
-        return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? ACME_ALPN_LIMIT_UPSTREAM
-                                                              : ACME_ALPN_LIMIT_SPOOL;
     }
+    return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? ACME_ALPN_LIMIT_UPSTREAM
+                                                          : ACME_ALPN_LIMIT_SPOOL;
 }
 
 /* Every field has a value. */

@@ -21,7 +21,8 @@ static void hear(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *re
     apr_status_t status = status_of(error);
 
     acme_alpn_trace_asked(c, asked, error);
-    if (!acme_error_is_lack(error) || (acme_error_is_lack(*result) && error != *result)) {
+    if (!acme_error_is(error, ACME_CLASS_LACK) ||
+        (acme_error_is(*result, ACME_CLASS_LACK) && error != *result)) {
         *challenge = *asked;
         challenge->status = status;
         *result = error;

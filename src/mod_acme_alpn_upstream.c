@@ -1,14 +1,11 @@
 #include "mod_acme_alpn_upstream.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <apr_network_io.h>
 #include <apr_strings.h>
 
 #include "acme_interval.h"
-#include "acme_places.h"
 #include "mod_acme_alpn_config.h"
 
 #define SHORTEST apr_time_from_msec(10)
@@ -16,26 +13,11 @@
 static const char *set_address(acme_alpn_upstream_t *upstream, cmd_parms *command,
                                const char *text)
 {
-    struct in_addr ipv4;
-    struct in6_addr ipv6;
-    char *host = NULL, *zone = NULL;
-
-    if (apr_parse_addr_port(&host, &zone, &upstream->port, text, command->pool) !=
-            APR_SUCCESS ||
-        !host || !upstream->port) {
-        return apr_psprintf(command->pool,
-                            "%s: '%s' is not an address; give HOST:PORT or [IPV6]:PORT with a "
-                            "port from 1 to 65535",
+    if (!acme_net_parse(&upstream->host, &upstream->port, text, command->pool)) {
+        return apr_psprintf(command->pool, "%s: '%s' is not an address; " ACME_NET_ALLOWED,
                             command->cmd->name, text);
     }
     upstream->given = text;
-    upstream->host = zone ? apr_pstrcat(command->pool, host, "%", zone, NULL) : host;
-    /* What is no address is not resolved here: it could take long, and fail, while httpd
-     * starts. */
-    if (zone || inet_pton(AF_INET, host, &ipv4) == 1 || inet_pton(AF_INET6, host, &ipv6) == 1) {
-        apr_sockaddr_info_get(&upstream->address, upstream->host, APR_UNSPEC, upstream->port, 0,
-                              command->pool);
-    }
     return NULL;
 }
 
@@ -58,10 +40,10 @@ static const char *set_places(acme_alpn_upstream_t *upstream, cmd_parms *command
     char *end;
     long number = strtol(text, &end, 10);
 
-    if (*text < '0' || *text > '9' || *end || number < 1 || number > ACME_PLACES_MAX) {
+    if (*text < '0' || *text > '9' || *end || number < 1 || number > ACME_GUARD_PLACES) {
         return apr_psprintf(command->pool,
                             "%s: max='%s' is not a number; give one from 1 to %d",
-                            command->cmd->name, text, ACME_PLACES_MAX);
+                            command->cmd->name, text, ACME_GUARD_PLACES);
     }
     upstream->places = (int)number;
     return NULL;
@@ -96,9 +78,11 @@ const char *acme_alpn_upstream_set(cmd_parms *command, void *directory, int coun
     (void)directory;
     upstream->timeout = ACME_ALPN_UPSTREAM_TIMEOUT;
     upstream->places = ACME_ALPN_UPSTREAM_PLACES;
-    error = set_address(upstream, command, count > 0 ? arguments[0] : "");
+    upstream->line = count > 0 ? arguments[0] : "";
+    error = set_address(upstream, command, upstream->line);
     for (i = 1; i < count && !error; i++) {
         error = set_option(upstream, command, arguments[i]);
+        upstream->line = apr_pstrcat(command->pool, upstream->line, " ", arguments[i], NULL);
     }
     if (!error && config->upstreams && config->upstreams->nelts >= ACME_ALPN_UPSTREAMS_MAX) {
         error = apr_psprintf(command->pool, "%s: a server can have %d of them at most",

@@ -14,6 +14,7 @@
 
 #include "acme_watch.h"
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_log.h"
 
 APLOG_USE_MODULE(acme_alpn);
@@ -173,6 +174,7 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *pool)
     log_suppressed(pool);
     acme_watch_tick(the.watch, apr_time_now(), pool);
     apr_atomic_cas32(&the.turn, TURN_NOBODY, TURN_TICK);
+    acme_alpn_guard_resolve();
     return APR_SUCCESS;
 }
 

@@ -69,13 +69,12 @@ def test_every_reason_of_the_module_is_documented_and_exists() -> None:
 
 
 def test_what_strangers_bring_about_has_the_documented_limit() -> None:
-    slugs = dict(re.findall(r'\[(ACME_\w+)\] =\s*\{\s*"([a-z0-9-]+)"', text_of("src/acme_error.c")))
-    cases = text_of("src/mod_acme_alpn_log.c").split("limit_of(")[1].split("return ACME_ALPN_LIMIT_STRANGERS")[0]
-    limited = {slugs[name] for name in found(r"case (\w+):", cases)}
+    reasons = re.findall(r'\[ACME_\w+\] =\s*\{\s*"([a-z0-9-]+)",([^}]*)\}', text_of("src/acme_error.c"))
+    limited = {slug for slug, rest in reasons if "ACME_CLASS_CLIENT" in rest}
     (row,) = re.findall(r"\n\| `suppressed` \| .*for what clients cause \((.*)\), apart from that", MESSAGES)
     documented = found(r"`([a-z-]+)`", row)
     assert "each `store-...`" in row
-    documented |= {slug for slug in slugs.values() if slug.startswith("store-") and slug != "store-unsupported"}
+    documented |= {slug for slug, _ in reasons if slug.startswith("store-") and slug != "store-unsupported"}
     assert documented == limited
 
 
@@ -225,16 +224,11 @@ REFERENCE_MD, FLEET_MD, MESSAGES_MD = "docs/mod_acme_alpn.md", "docs/fleet.md", 
 NUMBERS = [
     (STORE_C, r"TIMEOUT +apr_time_from_msec\((\d+)\)", REFERENCE_MD, r"default `(\d+)ms`"),
     (STORE_C, r"TIMEOUT +apr_time_from_msec\((\d+)\)", FLEET_MD, r"`timeout=TIME` \| (\d+)ms \|"),
-    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", REFERENCE_MD, r"is left alone for (\d+) s\."),
-    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", FLEET_MD, r"asked again every (\d+) seconds"),
-    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", MESSAGES_MD, r"failed less than (\d+) seconds ago"),
-    (STORE_C, r"LEFT_ALONE_MS (\d+)000\b", MESSAGES_MD, r"left alone for (\d+) seconds after each failure"),
-    (STORE_C, r"REPORT_MS     (\d+)\b", MESSAGES_MD, "once a minute while that lasts"),
+    (STORE_C, r"REPORT_MS (\d+)\b", MESSAGES_MD, "once a minute while that lasts"),
     (STORE_H, r'ACME_STORE_PREFIX "(.*)"', REFERENCE_MD, r"what each key begins with; default `(.*)`"),
     (STORE_H, r'ACME_STORE_PREFIX "(.*)"', FLEET_MD, r"`prefix=TEXT` \| `(.*)` \|"),
     (STORE_H, r"ACME_STORE_EXPIRY apr_time_from_sec\((\d+ \* \d+ \* \d+)\)", FLEET_MD, r"`expiry=TIME` \| 1d \|"),
-    ("include/acme_store_pool.h", r"ACME_STORE_POOL_MAX (\d+)", FLEET_MD, r"at most (\d+) connections to each store"),
-    ("include/acme_store_pool.h", r"ACME_STORE_POOL_MAX (\d+)", MESSAGES_MD, r"All (\d+) connections of this"),
+    ("include/acme_store_pool.h", r"ACME_STORE_POOL_KEPT (\d+)", FLEET_MD, r"keeps at most (\d+) of them"),
     (UPSTREAM_H, r"UPSTREAM_TIMEOUT apr_time_from_sec\((\d+)\)", REFERENCE_MD, r"default `(\d+)s`"),
     (UPSTREAM_H, r"UPSTREAM_LONGEST apr_time_from_sec\((\d+)\)", REFERENCE_MD, r"All together get (\d+) s\."),
     (UPSTREAM_H, r"UPSTREAM_PLACES +(\d+)", REFERENCE_MD, r"in the whole server; default (\d+)\b"),

@@ -1,4 +1,4 @@
-"""What fails beneath the module at the start: httpd runs all the same, and the log tells what does not work."""
+"""What fails beneath the module at the start: the log tells what does not work, or why httpd does not start."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from harness import client
 from harness.challenge import REFUSED, assert_answered, assert_refused
 from harness.faults import Faults
 from harness.pki import Authority
-from harness.server import Httpd
+from harness.server import Httpd, HttpdFailed
 from harness.status import LOCATION, MODULES, as_json
 
 NAME = "fault.test"
-NO_KEY, NO_CACHE, NO_RECORD = "AALPN0006", "AALPN0007", "AALPN0008"
-NO_WAITING, NO_CLIENT, NO_PLACES, NO_WATCHDOG = "AALPN0030", "AALPN0031", "AALPN0032", "AALPN0217"
+NO_KEY, NO_CACHE, NO_MEMORY = "AALPN0006", "AALPN0007", "AALPN0008"
+NO_CLIENT, NO_ROW, NO_WATCHDOG = "AALPN0031", "AALPN0034", "AALPN0217"
 KEY_TYPES = ("EC-P256", "RSA-2048", "EC-P384")
 
 
@@ -60,44 +60,46 @@ def test_without_a_cache_certificates_are_minted(httpd: Httpd) -> None:
     assert (counters["minted"], counters["cached"]) == (count, 0)
 
 
-def test_without_shared_memory_each_child_keeps_a_record(httpd: Httpd) -> None:
-    started(httpd, "apr_shm_create")
-    assert httpd.log.expect(NO_RECORD)[0].level == "warn"
-    one, other = sorted(httpd.children())[:2]
-    with httpd.only_child(one):
-        assert_answered(httpd, NAME, httpd.spool.publish(NAME))
-        assert [row["identifier"] for row in as_json(httpd)["handshakes"]] == [NAME]
-    with httpd.only_child(other):
-        assert as_json(httpd)["handshakes"] == []
+def test_without_shared_memory_httpd_does_not_start(httpd: Httpd) -> None:
+    with pytest.raises(HttpdFailed, match="AALPN0008: httpd cannot start: no .* bytes of shared memory"):
+        started(httpd, "apr_shm_create")
+    httpd.log.expect(NO_MEMORY, level="emerg")
+    httpd.log.expect(pattern="AH00020")
 
 
-def test_record_of_another_layout_is_forgotten_though_none_can_be_made(httpd: Httpd) -> None:
-    """And there is one again as soon as that can be made."""
+def test_memory_is_there_over_a_reload(httpd: Httpd) -> None:
     faults = started(httpd)
-    faults.begin("apr_shm_size_get", "apr_shm_create")
-    for _ in range(2):
-        httpd.reload()
-        httpd.log.expect(NO_RECORD)
-    faults.end()
-    httpd.reload()
     assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+    faults.begin("apr_shm_create")
+    httpd.reload()
     for child in sorted(httpd.children())[:2]:
         with httpd.only_child(child):
             assert [row["identifier"] for row in as_json(httpd)["handshakes"]] == [NAME]
 
 
-@pytest.mark.parametrize(
-    ("function", "tags"), [("apr_shm_create", (NO_WAITING, NO_PLACES)), ("SSL_CTX_new", (NO_CLIENT,))]
-)
-def test_upstreams_are_not_asked(function: str, tags: tuple[str, ...], httpd: Httpd) -> None:
+def test_upstreams_are_not_asked(httpd: Httpd) -> None:
     httpd.vhosts[0].lines.append("AcmeAlpnUpstream 127.0.0.1:9")
-    for tag in (*tags, NO_RECORD):
-        httpd.log.allow(tag)
-    started(httpd, function)
-    assert [httpd.log.expect(tag)[0].level for tag in tags] == ["error" for _ in tags]
+    httpd.log.allow(NO_CLIENT)
+    started(httpd, "SSL_CTX_new")
+    assert httpd.log.expect(NO_CLIENT)[0].level == "error"
     assert_refused(httpd, NAME, "system-error")
     assert as_json(httpd)["counters"]["relays"] == 0
     assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+
+
+@pytest.mark.parametrize("stores", [255, 256])
+def test_lines_of_stores_and_upstreams(httpd: Httpd, stores: int) -> None:
+    """There can be 256; the same line in two vhosts is one."""
+    httpd.vhosts[0].lines.append("AcmeAlpnUpstream 127.0.0.1:9")
+    httpd.server_lines.append("AcmeAlpnUpstream 127.0.0.1:9")
+    httpd.server_lines += [f"AcmeAlpnStore redis://127.0.0.1:{port}" for port in range(1, stores + 1)]
+    if stores == 255:
+        httpd.start()
+        return
+    with pytest.raises(HttpdFailed, match="AALPN0034: httpd cannot start: it can have 256 different"):
+        httpd.start()
+    httpd.log.expect(NO_ROW, level="emerg")
+    httpd.log.expect(pattern="AH00020")
 
 
 def test_without_mod_watchdog_nobody_watches(httpd: Httpd) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ import pytest
 from conftest import StartHttpd
 from harness import client, load, poll
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, wait_for_rate_limit
+from harness.checker import check_answer
 from harness.crowded import Crowded
 from harness.errorlog import Record
 from harness.pki import Authority
@@ -22,11 +22,24 @@ from harness.responders import REASONS, Asked, failing
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
 from harness.status import LOCATION, MODULES, assert_told
-from harness.upstream import Upstream, certificate, close, give_addresses, held, say, serve, swallowing
+from harness.upstream import (
+    Upstream,
+    by_name,
+    certificate,
+    close,
+    give_addresses,
+    held,
+    say,
+    serve,
+    slowly,
+    swallowing,
+)
 
 NAME, ALIAS, WILD = "relayed.test", "alias.test", "*.wild.test"
 NODE, HOST = "node.test", "host.test"
 LINES_PER_SECOND = 10
+# At once with one upstream, by default.
+PLACES = 8
 TIMEOUT = 0.5
 # All upstreams together get so long, whatever their time-outs are: for those that wait until a test says so.
 LONGEST = 8
@@ -61,8 +74,8 @@ def relay(make_httpd: StartHttpd, authority: Authority, upstream: object, *optio
     return server(make_httpd, authority, " ".join(["AcmeAlpnUpstream", str(upstream), *options]))
 
 
-def forget() -> None:
-    """The second for which there is no answer is over."""
+def let_retry() -> None:
+    """The second is over for which an upstream that timed out is not asked, or for which lines are counted."""
     poll.let_pass(1.05)
 
 
@@ -133,7 +146,7 @@ def refused_within(httpd: Httpd, reason: str, seconds: float) -> Record:
             assert line.duration >= seconds - MARGIN
         if line.duration < seconds + SLACK * poll.FACTOR:
             return line
-        forget()
+        let_retry()
         return None
 
     return poll.until(refused, poll.DEADLINE, f"a handshake is refused within {seconds:g} s")
@@ -141,6 +154,7 @@ def refused_within(httpd: Httpd, reason: str, seconds: float) -> Record:
 
 def assert_refused_in_time(make_httpd: StartHttpd, authority: Authority, where: object, reason: str) -> None:
     httpd = relay(make_httpd, authority, where, f"timeout={int(TIMEOUT * 1000)}ms")
+    httpd.log.allow("AALPN0033", "has no address")
     line = refused_within(httpd, reason, TIMEOUT)
     assert f"upstream={where}" in line.text and "source=upstream" in line.text
     assert_told(httpd, reason, line.text)
@@ -155,29 +169,36 @@ def test_connection_that_is_never_made_ends_in_time(make_httpd: StartHttpd, auth
         refused_within(httpd, "timeout", TIMEOUT)
 
 
-def test_what_there_was_not_is_remembered_for_a_second(
-    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
-) -> None:
+def test_no_answer_is_not_remembered(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     upstream.behaviour = close
     httpd = relay(make_httpd, authority, upstream)
-    httpd.log.allow(REFUSED, "reason=closed ")
-
-    def asked_once() -> bool:
-        """Three handshakes within the second; on a busy machine that takes more than one attempt."""
-        forget()
-        before, begin = upstream.connections, time.monotonic()
-        for _ in range(3):
-            assert client.handshake(httpd.address(), NAME).alert == client.NO_APPLICATION_PROTOCOL
-        if time.monotonic() - begin >= 0.9:
-            return False
-        assert upstream.connections == before + 1
-        return True
-
-    poll.until(asked_once, poll.DEADLINE, "three handshakes within a second")
-    forget()
+    for count in range(1, 4):
+        assert_refused(httpd, NAME, "closed")
+        assert upstream.connections == count
     value = KeyAuthorization.new()
     upstream.behaviour = serve(certificate([NAME], value.digest))
     assert_answered(httpd, NAME, value)
+
+
+def test_time_out_is_for_all_for_a_second(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    """Nobody waits once one has; then one tries, and an answer ends it."""
+    httpd = relay(make_httpd, authority, upstream, f"timeout={int(TIMEOUT * 1000)}ms", "any-name")
+    httpd.log.allow(REFUSED, "reason=(timeout|relay-backoff) ")
+
+    def told_at_once() -> Record | None:
+        for name in ("first.test", NAME):
+            assert client.handshake(httpd.address(), name).alert == client.NO_APPLICATION_PROTOCOL
+        line = httpd.log.expect(REFUSED, f"identifier={NAME} ")[0]
+        return line if "reason=relay-backoff " in line.text and line.duration < TIMEOUT else None
+
+    # On a busy machine the second may be over already.
+    told = poll.until(told_at_once, poll.DEADLINE, "one is refused at once")
+    assert_told(httpd, "relay-backoff", told.text)
+    value = KeyAuthorization.new()
+    upstream.behaviour = serve(certificate([NAME], value.digest))
+    let_retry()
+    for _ in range(3):
+        assert_answered(httpd, NAME, value)
 
 
 def test_default_time(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
@@ -213,63 +234,46 @@ def test_answer_is_not_remembered(make_httpd: StartHttpd, authority: Authority, 
         assert upstream.connections == count
 
 
-def test_handshakes_for_one_name_share_a_relay(
-    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
-) -> None:
-    """In whichever process they are, and with one of the upstream's places for all of them."""
-    httpd = relay(make_httpd, authority, upstream, "max=1", f"timeout={LONGEST}s")
-    count = 3 if httpd.mpm == "prefork" else 5  # half of the workers
-    value, all_there = KeyAuthorization.new(), Event()
-    upstream.behaviour = held(all_there, serve(certificate([NAME], value.digest)))
-    with ThreadPoolExecutor(count) as pool:
-        answers = [pool.submit(client.handshake, httpd.address(), NAME) for _ in range(count)]
-        httpd.log.expect("AALPN0203", f"identifier={NAME} source=spool .*result=no-entry", count=count)
-        all_there.set()
-        for answer in answers:
-            leaf = answer.result().leaf
-            assert leaf
-            assert value.digest in leaf
-    assert upstream.connections == 1
-    httpd.log.expect(ANSWERED, count=count)
+def test_more_names_than_places(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    """An order of twelve names, of which each is validated twice: those beyond the eight places wait for one."""
+    names = [f"name{number}.test" for number in range(12)]
+    values = {name: KeyAuthorization.new() for name in names}
+    upstream.behaviour = slowly(
+        by_name({name: serve(certificate([name], value.digest)) for name, value in values.items()})
+    )
+    httpd = make_httpd(modules=MODULES)
+    httpd.server_lines += (
+        ["StartServers 50", "ServerLimit 50", "MaxRequestWorkers 50"]
+        if httpd.mpm == "prefork"
+        else ["StartServers 1", "ServerLimit 1", "ThreadLimit 64", "ThreadsPerChild 64", "MaxRequestWorkers 64"]
+    )
+    httpd.server_lines.append(f"AcmeAlpnUpstream {upstream} timeout={LONGEST}s")
+    httpd.vhost(*names, credentials=[authority.issue(names[0])])
+    httpd.start()
+    most = 0
+    with ThreadPoolExecutor(2 * len(names)) as pool:
+        answers = [(name, pool.submit(client.handshake, httpd.address(), name)) for name in names * 2]
+        while not all(answer.done() for _, answer in answers):
+            most = max(most, upstream.asked_now())
+        for name, answer in answers:
+            check_answer(answer.result(), name, values[name].digest)
+    assert 0 < most <= PLACES
+    httpd.log.expect(ANSWERED, "source=upstream", count=2 * len(names))
 
 
-def test_that_there_was_no_place_is_not_remembered(
+def test_no_more_than_max_at_once_and_the_rest_waits(
     make_httpd: StartHttpd, authority: Authority, upstream: Upstream
 ) -> None:
-    httpd = relay(make_httpd, authority, upstream, "max=1", f"timeout={LONGEST}s", "any-name")
-    httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy) ")
+    """Until its time is over."""
+    httpd = relay(make_httpd, authority, upstream, "max=2", f"timeout={int(TIMEOUT * 1000)}ms", "any-name")
+    httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy|relay-backoff) ")
     over = Event()
     upstream.behaviour = held(over)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(client.handshake, httpd.address(), "other.test")
-        poll.until(lambda: upstream.open == 1, poll.DEADLINE, "one waits")
-        assert_told(httpd, "relay-busy", assert_refused(httpd, NAME, "relay-busy").text)
-        over.set()
-        waiting.result()
-    value = KeyAuthorization.new()
-    upstream.behaviour = serve(certificate([NAME], value.digest))
-    assert_answered(httpd, NAME, value)
-
-
-def test_no_more_than_max_wait_and_the_rest_is_told_at_once(
-    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
-) -> None:
-    httpd = relay(make_httpd, authority, upstream, "max=2", f"timeout={LONGEST}s", "any-name")
-    httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy) ")
-    over = Event()
-    upstream.behaviour = held(over)
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(client.handshake, httpd.address(), f"wait{number}.test") for number in range(2)]
-        poll.until(lambda: upstream.open == 2, poll.DEADLINE, "two wait")
-        for number in range(5):
-            assert client.handshake(httpd.address(), f"busy{number}.test").alert == client.NO_APPLICATION_PROTOCOL
-        assert not any(each.done() for each in waiting)
-        httpd.log.expect(REFUSED, "reason=relay-busy ", count=5)
+    with ThreadPoolExecutor(3) as pool:
+        for answer in pool.map(client.handshake, [httpd.address()] * 3, [f"wait{number}.test" for number in range(3)]):
+            assert answer.alert == client.NO_APPLICATION_PROTOCOL
         assert_answered(httpd, NAME, httpd.spool.publish(NAME))
-        assert client.https_get(httpd.address(), NAME, authority.root).status == 200
         over.set()
-        for each in waiting:
-            assert each.result().alert == client.NO_APPLICATION_PROTOCOL
     assert upstream.most_open == 2
 
 
@@ -277,7 +281,7 @@ def test_place_of_a_killed_child_comes_back(
     make_httpd: StartHttpd, authority: Authority, upstream: Upstream
 ) -> None:
     httpd = relay(make_httpd, authority, upstream, "max=1", "timeout=2s", "any-name")
-    httpd.log.allow(REFUSED, "reason=(timeout|relay-busy) ")
+    httpd.log.allow(REFUSED, "reason=(timeout|relay-busy|relay-backoff) ")
     httpd.log.allow(pattern="exit signal Killed")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.handshake, httpd.address(), "killed.test")
@@ -300,8 +304,8 @@ def test_place_of_a_killed_child_comes_back(
 def test_limit_holds_over_a_graceful_restart(
     make_httpd: StartHttpd, authority: Authority, upstream: Upstream
 ) -> None:
-    httpd = relay(make_httpd, authority, upstream, "max=1", f"timeout={LONGEST}s", "any-name")
-    httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy) ")
+    httpd = relay(make_httpd, authority, upstream, "max=1", "timeout=3s", "any-name")
+    httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy|relay-backoff) ")
     over = Event()
     upstream.behaviour = held(over)
     restarted = lambda: len(httpd.log.find(pattern="resuming normal operations"))  # noqa: E731
@@ -311,9 +315,9 @@ def test_limit_holds_over_a_graceful_restart(
         poll.until(lambda: upstream.open == 1, poll.DEADLINE, "one waits")
         os.kill(httpd.pid, 10)
         poll.until(lambda: restarted() > before, poll.DEADLINE, "httpd restarts")
+        # It waits for the place, or for the time-out of the first.
         assert client.handshake(httpd.address(), "after.test").alert == client.NO_APPLICATION_PROTOCOL
-        httpd.log.expect(REFUSED, "identifier=after.test .*reason=relay-busy ")
-        assert not waiting.done()
+        httpd.log.expect(REFUSED, "identifier=after.test .*reason=relay-(busy|backoff) ")
         over.set()
         assert waiting.result().alert == client.NO_APPLICATION_PROTOCOL
     assert upstream.most_open == 1
@@ -327,7 +331,7 @@ def test_upstreams_are_asked_in_their_order(make_httpd: StartHttpd, authority: A
         assert_answered(httpd, NAME, value)
         assert (first.connections, upstream.connections) == (1, 1)
         other = KeyAuthorization.new()
-        forget()
+        let_retry()
         first.behaviour = serve(certificate([NAME], other.digest))
         assert_answered(httpd, NAME, other)
         assert (first.connections, upstream.connections) == (2, 1)
@@ -377,6 +381,24 @@ def test_host_that_is_a_name(make_httpd: StartHttpd, authority: Authority, upstr
         assert_answered(httpd, NAME, value)
 
 
+def test_name_is_resolved_again(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
+    """By the watchdog; a handshake does not wait for that."""
+    value = KeyAuthorization.new()
+    upstream.behaviour = serve(certificate([NAME], value.digest))
+    httpd = make_httpd(modules=MODULES)
+    addresses = give_addresses(httpd, HOST)
+    set_up(httpd, authority, f"AcmeAlpnUpstream {HOST}:{upstream.address[1]}").start()
+    httpd.log.expect("AALPN0033", HOST, level="warn")
+    httpd.log.allow(REFUSED, "reason=host-unknown ")
+    addresses.write_text(upstream.address[0])
+
+    def answered() -> bool:
+        return bool(client.handshake(httpd.address(), NAME).chain)
+
+    poll.until(answered, poll.DEADLINE, "the name is resolved again")
+    httpd.log.expect(ANSWERED)
+
+
 def test_upstream_that_fails_cannot_flood_the_log_nor_hide_the_spools_state(
     make_httpd: StartHttpd, authority: Authority, upstream: Upstream
 ) -> None:
@@ -391,7 +413,7 @@ def test_upstream_that_fails_cannot_flood_the_log_nor_hide_the_spools_state(
     lines = httpd.log.find(REFUSED, "reason=closed ")
     assert 1 <= len(lines) <= LINES_PER_SECOND * (int(flood.seconds) + 2)
     # The next line says how many there were none for: in a later second, or this one.
-    forget()
+    let_retry()
     assert client.handshake(httpd.address(), "last.test").alert == client.NO_APPLICATION_PROTOCOL
     httpd.log.expect(REFUSED, "identifier=last.test ")
     if flood.seconds < count / LINES_PER_SECOND / 4:
@@ -417,7 +439,7 @@ def test_two_nodes_that_name_each_other(make_httpd: StartHttpd, authority: Autho
     assert_refused(one, NODE, "refused")
     assert_told(two, "relay-loop", two.log.expect(REFUSED, "reason=relay-loop ")[0].text)
     wait_for_rate_limit(one)
-    forget()
+    let_retry()
     value = two.spool.publish(NODE)
     assert_answered(one, NODE, value)
     two.log.expect(ANSWERED, "source=spool")

@@ -28,7 +28,8 @@ FAILS, WORKS = "AALPN0401", "AALPN0402"
 
 # The default time of a look-up, what a handshake may take besides, and how often a busy machine may add to that.
 TIMEOUT, BESIDE, TRIES = 0.25, 0.6, 12
-LEFT_ALONE = 5.0
+# How long a store that timed out is not asked.
+BREAK = 1.0
 
 # What two clocks may be apart by when they are rounded, in two processes and in one, and how many ask at once.
 MARGIN, ROUNDED = 0.1, 0.01
@@ -75,20 +76,8 @@ def assert_refused_and_told(httpd: Httpd, reason: str) -> Record:
     return record
 
 
-def assert_left_alone_and_told(httpd: Httpd, failure: str) -> None:
-    """On a busy machine it may be time to try the store again, once or twice."""
-
-    def left_alone() -> Record | None:
-        record = assert_refused(httpd, NAME, f"({failure}|store-left-alone)")
-        return record if "reason=store-left-alone " in record.text else None
-
-    told = poll.until(left_alone, poll.DEADLINE, "the store is left alone")
-    assert told
-    assert_told(httpd, "store-left-alone", told.text)
-
-
 def recovers(httpd: Httpd, name: str) -> None:
-    """Answered again once the store has been left alone for long enough."""
+    """Answered again, at the next handshake or the first after the back-off."""
     httpd.log.allow(REFUSED, "reason=store-")
 
     def answered() -> bool:
@@ -136,7 +125,8 @@ def test_wrong_password_is_told_and_never_shown(start: Callable[..., Httpd]) -> 
         redis.publish(NAME)
         assert_refused_and_told(httpd, "store-denied")
         httpd.log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
-        assert_left_alone_and_told(httpd, "store-denied")
+        # A refusal costs no time, so the store goes on being asked.
+        assert_refused(httpd, NAME, "store-denied")
     assert "wrong-secret" not in "".join(record.line for record in httpd.log.refresh())
 
 
@@ -290,7 +280,6 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
         redis.kill()
         assert_refused(httpd, NAME, "store-unreachable")
         httpd.log.expect(FAILS, level="error")
-        leave_alone()
         redis.start()
         with out_of_files(child, 1):
             assert_refused(httpd, NAME, "system-error")
@@ -300,9 +289,9 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
         httpd.log.expect(WORKS, level="notice")
 
 
-def leave_alone() -> None:
+def let_retry() -> None:
     """Until the store may be tried again."""
-    poll.let_pass(LEFT_ALONE + MARGIN)
+    poll.let_pass(BREAK + MARGIN)
 
 
 def assert_timed_out(httpd: Httpd) -> int:
@@ -313,7 +302,7 @@ def assert_timed_out(httpd: Httpd) -> int:
         assert record.duration >= TIMEOUT - ROUNDED
         if record.duration <= TIMEOUT + BESIDE:
             return tries
-        leave_alone()
+        let_retry()
         record = assert_refused(httpd, NAME, "store-timeout")
     raise AssertionError(f"too long, {TRIES} times: {record.text}")
 
@@ -340,26 +329,26 @@ def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve
         httpd = start(f"AcmeAlpnStore {store.url}")
         assert_timed_out(httpd)
         for _ in range(5):
-            assert_refused(httpd, NAME, "store-(timeout|left-alone)")
+            assert_refused(httpd, NAME, "store-(timeout|backoff)")
         # A busy machine may take so long for these that the store is tried again.
         tried = [record.time for record in httpd.log.find(REFUSED, "reason=store-timeout ")]
-        assert all(later - earlier > LEFT_ALONE - MARGIN for earlier, later in zip(tried, tried[1:]))
+        assert all(later - earlier > BREAK - MARGIN for earlier, later in zip(tried, tried[1:]))
         assert store.accepted == len(tried)
         assert not [record for record in httpd.log.find(FAILS) if not record.claimed]
 
 
-def test_store_that_fails_is_left_alone_and_then_tried_by_one(start: Callable[..., Httpd]) -> None:
+def test_store_that_times_out_is_not_asked_for_a_second_and_then_by_one(start: Callable[..., Httpd]) -> None:
     """And each minute says so once, however often that one fails."""
     timeout = 1.0
     with FakeStore(silent) as store:
         httpd = start(f"AcmeAlpnStore {store.url} timeout={timeout:.0f}s")
-        httpd.log.allow(REFUSED, "reason=store-(timeout|left-alone) ")
+        httpd.log.allow(REFUSED, "reason=store-(timeout|backoff) ")
         ask = lambda _=None: client.handshake(httpd.address(), NAME)
         begin = time.monotonic()
         ask()
         poll.until(lambda: ask() and store.accepted > 1, poll.DEADLINE, "the store is tried again")
-        assert store.accepted_last > begin + timeout + LEFT_ALONE - MARGIN
-        leave_alone()
+        assert store.accepted_last > begin + timeout + BREAK - MARGIN
+        let_retry()
         with ThreadPoolExecutor(CROWD) as pool:
             assert not any(answer.chain for answer in pool.map(ask, range(CROWD)))
         assert store.accepted == 3
@@ -462,8 +451,9 @@ def test_good_argument_passes_configtest(make_httpd: StartHttpd, tmp_path: Path)
 
 
 def test_store_whose_name_has_no_address(start: Callable[..., Httpd]) -> None:
-    """It has more bytes than a name can have, so no name server is asked."""
+    """It has more bytes than a name can have, so no name server is asked; nor is one in a handshake."""
     httpd = start(f"AcmeAlpnStore redis://{UNKNOWN} timeout=20s")
+    httpd.log.expect("AALPN0033", "has no address", level="warn")
     assert_refused_and_told(httpd, "store-unresolved")
     httpd.log.expect(FAILS, "reason=store-unresolved: ", level="error")
 
@@ -473,17 +463,3 @@ def test_store_that_closes_each_connection(start: Callable[..., Httpd]) -> None:
         httpd = start(f"AcmeAlpnStore {store.url}")
         assert_refused_and_told(httpd, "store-closed")
         httpd.log.expect(FAILS, "reason=store-closed: ", level="error")
-
-
-def test_time_of_a_store_bounds_a_name_that_is_not_there(start: Callable[..., Httpd]) -> None:
-    httpd = start("AcmeAlpnStore redis://nobody.invalid")
-
-    def in_time() -> bool:
-        record = assert_refused(httpd, NAME, "store-(unresolved|timeout)")
-        if record.duration <= TIMEOUT + BESIDE:
-            return True
-        leave_alone()
-        return False
-
-    poll.until(in_time, poll.DEADLINE, "a handshake is refused in time")
-    httpd.log.expect(FAILS, "reason=store-(unresolved|timeout): ", level="error")

@@ -125,6 +125,7 @@ def stage(make_shared_httpd: StartHttpd, authority: Authority, tmp_path_factory:
         relay.environment.update(taking_no_certificate(tmp_path_factory.mktemp("openssl")))
         for server in (httpd, quiet, relay):
             server.start()
+        relay.log.expect("AALPN0033", "has no address")
         yield Stage(httpd, quiet, relay, upstreams, authority)
 
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from threading import Event
 
 import pytest
 from conftest import StartHttpd
 from harness import client, poll
-from harness.challenge import ANSWERED, REFUSED
-from harness.checker import check_answer
+from harness.challenge import REFUSED, assert_answered
 from harness.pki import Authority
 from harness.redis import FakeStore
 from harness.server import Httpd
@@ -25,8 +23,6 @@ SITE = "site.test"
 # A store or an upstream that hangs is given so long, and whoever does not wait for it is told before that is over.
 STORE_HANGS, UPSTREAM_HANGS = "60s", "8s"
 MOST = 16
-# Longer than what those may wait who have no place.
-LONGER = 0.6
 # Of Redis.
 NOTHING = b"$-1\r\n"
 
@@ -77,35 +73,23 @@ class Crowd:
         self._count = 0
         self.waiting: list[Future[client.Answer]] = []
 
-    def next(self) -> Future[client.Answer]:
+    def next(self, name: str = "") -> Future[client.Answer]:
         self._count += 1
-        return self._pool.submit(client.handshake, self._httpd.address(), f"crowd{self._count}.test")
+        return self._pool.submit(client.handshake, self._httpd.address(), name or f"crowd{self._count}.test")
 
-    def wait(self, *sources: Source) -> None:
+    def wait(self, *sources: Source, name: str = "") -> None:
         """One handshake more, for which each of the sources is asked once more."""
         wanted = [each.asked() + 1 for each in sources]
-        self.waiting.append(self.next())
+        self.waiting.append(self.next(name))
         poll.until(lambda: [each.asked() for each in sources] == wanted, poll.DEADLINE, "one more waits")
 
-    def show_that_it_is_slow(self, source: Source) -> None:
-        self.wait(source)
-        poll.let_pass(LONGER)
-        source.over.set()
-        assert self.waiting.pop().result().alert == client.NO_APPLICATION_PROTOCOL
-        source.over.clear()
-
-    def assert_told_at_once(self, authority: Authority, *sources: Source) -> None:
+    def assert_full(self, authority: Authority, *sources: Source, name: str = "") -> None:
         """Nobody else asks, and the next is told and ordinary requests are answered while the others still wait."""
         asked = [each.asked() for each in sources]
-        assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
+        assert self.next(name).result().alert == client.NO_APPLICATION_PROTOCOL
         assert client.https_get(self._httpd.address(), SITE, authority.root).status == 200
         assert [each.asked() for each in sources] == asked
         assert not any(each.done() for each in self.waiting)
-
-    def assert_full(self, authority: Authority, *sources: Source) -> None:
-        """The next may ask for a moment, which shows that those who are asked are slow."""
-        assert self.next().result().alert == client.NO_APPLICATION_PROTOCOL
-        self.assert_told_at_once(authority, *sources)
 
 
 @contextmanager
@@ -152,66 +136,49 @@ def test_last_idle_process(make_httpd: StartHttpd, authority: Authority, source:
     processes = ("ServerLimit 20", "MaxRequestWorkers 20", "StartServers 3", "MinSpareServers 1", "MaxSpareServers 3")
     httpd = server(make_httpd(mpm="prefork"), authority, *processes, source.directive)
     with crowd(httpd, source) as people:
-        people.show_that_it_is_slow(source)
         for _ in range(2):
             people.wait(source)
-        people.assert_told_at_once(authority, source)
+        people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
 
-def test_store_and_upstream_take_nothing_from_each_other(make_httpd: StartHttpd, authority: Authority) -> None:
-    """Each has its part of the 3 that may wait; who may not wait for the store goes on to the upstream."""
+def test_half_is_for_stores_and_upstreams_together(make_httpd: StartHttpd, authority: Authority) -> None:
     with hanging_store() as store, hanging_upstream() as upstream:
-        httpd = server(make_httpd(mpm="prefork"), authority, store.directive, upstream.directive)
+        httpd = make_httpd(mpm="prefork")
+        httpd.vhost("store.test", credentials=[authority.issue("store.test")], lines=[store.directive])
+        httpd.vhost("upstream.test", credentials=[authority.issue("upstream.test")], lines=[upstream.directive])
+        server(httpd, authority)
         with crowd(httpd, store, upstream) as people:
-            people.wait(store)
-            people.wait(upstream)
-            people.assert_full(authority, store, upstream)
+            people.wait(store, name="store.test")
+            for _ in range(2):
+                people.wait(upstream, name="upstream.test")
+            people.assert_full(authority, store, upstream, name="upstream.test")
     httpd.log.expect(REFUSED, "source=upstream .*reason=relay-busy ")
 
 
-def beside_those_who_wait(httpd: Httpd, hanging: Source, value: KeyAuthorization) -> bool:
-    """Whether one is answered while all places are taken. On a busy machine nothing is at once."""
-    hanging.over.clear()
-    with crowd(httpd, hanging) as people:
-        for _ in range(3):
-            people.wait(hanging)
-        answer = client.handshake(httpd.address(), SITE)
-        is_beside = bool(answer.chain) and not any(each.done() for each in people.waiting)
-    if is_beside:
-        check_answer(answer, SITE, value.digest)
-    else:
-        # One that has a place shows that answers are quick again.
-        client.handshake(httpd.address(), SITE)
-    return is_beside
+def test_half_whatever_the_time_out(make_httpd: StartHttpd, authority: Authority) -> None:
+    """Also one that is short, with more handshakes at once than there are workers."""
+    with Upstream() as upstream:
+        directive = f"AcmeAlpnUpstream {upstream} timeout=400ms max=128 any-name"
+        httpd = server(make_httpd(mpm="prefork"), authority, directive)
+        httpd.log.allow(REFUSED, "reason=(timeout|relay-busy|relay-backoff) ")
+        with ThreadPoolExecutor(MOST) as pool:
+            answers = [pool.submit(client.handshake, httpd.address(), f"name{number}.test") for number in range(40)]
+            assert {answer.result().alert for answer in answers} == {client.NO_APPLICATION_PROTOCOL}
+        assert 1 <= upstream.most_open <= 3
 
 
-def test_burst_while_a_store_answers_at_once(make_httpd: StartHttpd, authority: Authority) -> None:
-    """Those beyond the places are answered all the same."""
-    value, over, held_back = KeyAuthorization.new(), Event(), count(1)
-    seen = [0]
-
-    def answer(connection: socket.socket, _: Event) -> None:
-        while question := connection.recv(4096):
-            if b"crowd" in question:
-                seen[0] = next(held_back)
-                over.wait(HELD)
-            connection.sendall(f"${len(value.text)}\r\n{value.text}\r\n".encode())
-
-    with FakeStore(answer) as store:
-        hanging = Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: seen[0], "store-busy", over)
-        httpd = server(make_httpd(mpm="prefork"), authority, hanging.directive)
-        httpd.log.allow(ANSWERED)
-        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), poll.DEADLINE, "one is answered beside those who wait")
-
-
-def test_burst_while_an_upstream_answers_at_once(make_httpd: StartHttpd, authority: Authority) -> None:
-    with hanging_upstream() as hanging, Upstream() as quick:
-        value = KeyAuthorization.new()
-        quick.behaviour = serve(certificate([SITE], value.digest))
+@pytest.mark.parametrize("most", [1, 2])
+def test_one_that_hangs_takes_no_place_of_another(make_httpd: StartHttpd, authority: Authority, most: int) -> None:
+    """Though all of its own are taken."""
+    value = KeyAuthorization.new()
+    with hanging_upstream() as hanging, Upstream(serve(certificate([SITE], value.digest))) as healthy:
+        directive = hanging.directive.replace("max=128", f"max={most}")
         httpd = make_httpd(mpm="prefork")
-        httpd.vhost("hanging.test", credentials=[authority.issue("hanging.test")], lines=[hanging.directive])
-        httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnUpstream {quick} timeout=8s max=128"])
-        httpd.start()
-        httpd.log.allow(ANSWERED)
-        poll.until(lambda: beside_those_who_wait(httpd, hanging, value), poll.DEADLINE, "one is answered beside those who wait")
+        httpd.vhost("hanging.test", credentials=[authority.issue("hanging.test")], lines=[directive])
+        server(httpd, authority, f"AcmeAlpnUpstream {healthy} max={most}")
+        with crowd(httpd, hanging) as people:
+            for _ in range(most):
+                people.wait(hanging, name="hanging.test")
+            assert_answered(httpd, SITE, value)
+            assert not any(each.done() for each in people.waiting)

@@ -25,11 +25,10 @@ static struct {
     struct pollfd waits[2 + FAKE_REQUESTS];
     int waits_count;
 
-    pthread_mutex_t mutex; /* of what follows */
-    pthread_cond_t changed;
+    pthread_mutex_t mutex;       /* of what follows */
     int asked_on[FAKE_REQUESTS]; /* the descriptor that each request came on */
     int requests, accepted;
-} fake = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} fake = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void send_all(int fd, const char *bytes)
 {
@@ -73,7 +72,6 @@ static void answer_one(int index)
         hang_up(index);
     }
     fake.requests++;
-    pthread_cond_broadcast(&fake.changed);
 }
 
 static void *serve(void *unused)
@@ -140,15 +138,6 @@ void fake_store_say(int request, const char *bytes)
 {
     pthread_mutex_lock(&fake.mutex);
     send_all(fake.asked_on[request], bytes);
-    pthread_mutex_unlock(&fake.mutex);
-}
-
-void fake_store_await(int requests)
-{
-    pthread_mutex_lock(&fake.mutex);
-    while (fake.requests < requests) {
-        pthread_cond_wait(&fake.changed, &fake.mutex);
-    }
     pthread_mutex_unlock(&fake.mutex);
 }
 

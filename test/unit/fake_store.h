@@ -32,9 +32,6 @@ const acme_store_t *fake_store_settings(void);
 /* Bytes on the connection that this request (from 0) came on. */
 void fake_store_say(int request, const char *bytes);
 
-/* Wait until so many requests have come. */
-void fake_store_await(int requests);
-
 int fake_store_requests(void);
 int fake_store_accepted(void);
 

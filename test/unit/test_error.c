@@ -78,11 +78,11 @@ static void test_slugs_stay(void **state)
 static void test_what_is_a_mere_lack(void **state)
 {
     (void)state;
-    assert_true(acme_error_is_lack(ACME_NO_ENTRY));
-    assert_true(acme_error_is_lack(ACME_PROBE_REFUSED));
-    assert_false(acme_error_is_lack(ACME_OK));
-    assert_false(acme_error_is_lack(ACME_PROBE_CLOSED));
-    assert_false(acme_error_is_lack(ACME_RELAY_BUSY));
+    assert_true(acme_error_is(ACME_NO_ENTRY, ACME_CLASS_LACK));
+    assert_true(acme_error_is(ACME_PROBE_REFUSED, ACME_CLASS_LACK));
+    assert_false(acme_error_is(ACME_OK, ACME_CLASS_LACK));
+    assert_false(acme_error_is(ACME_PROBE_CLOSED, ACME_CLASS_LACK));
+    assert_false(acme_error_is(ACME_RELAY_BUSY, ACME_CLASS_LACK));
 }
 
 int main(void)

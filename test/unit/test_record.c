@@ -12,8 +12,7 @@
 
 #include "acme_record.h"
 
-#define MEANINGS "none spool "
-#define WRITERS  4
+#define WRITERS 4
 
 typedef struct {
     acme_record_t *record; /* shared with child processes */
@@ -27,7 +26,7 @@ static int make(void **state)
     fixture->record = mmap(NULL, acme_record_size(), PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(fixture->record, MAP_FAILED);
-    acme_record_init(fixture->record, MEANINGS, 4711);
+    acme_record_begin(fixture->record, 4711);
     *state = fixture;
     return 0;
 }
@@ -257,17 +256,23 @@ static void processes_count_together(void **state)
     assert_true(read_whole(fixture) >= ACME_RECORD_ROWS - WRITERS);
 }
 
-static void another_layout_is_noticed(void **state)
+static void record_that_has_begun_goes_on(void **state)
 {
     fixture_t *fixture = *state;
-    apr_size_t size = acme_record_size();
+    acme_record_counts_t counts;
 
-    assert_true(acme_record_is_ours(fixture->record, size, MEANINGS));
-    assert_false(acme_record_is_ours(fixture->record, size, MEANINGS "store "));
-    assert_false(acme_record_is_ours(fixture->record, size - 1, MEANINGS));
-    assert_false(acme_record_is_ours(fixture->record, size + 1, MEANINGS));
-    memset(fixture->record, 0, size);
-    assert_false(acme_record_is_ours(fixture->record, size, MEANINGS));
+    add(fixture, 1);
+    acme_record_begin(fixture->record, 4712);
+    acme_record_counts(&counts, fixture->record);
+    assert_int_equal(counts.since, 4711);
+    assert_int_equal(read_whole(fixture), 1);
+}
+
+static void other_meanings_are_another_layout(void **state)
+{
+    (void)state;
+    assert_int_equal(acme_record_layout("none spool "), acme_record_layout("none spool "));
+    assert_int_not_equal(acme_record_layout("none spool "), acme_record_layout("none store "));
 }
 
 static void outcomes_have_names(void **state)
@@ -287,7 +292,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(torn_row_is_left_out, make, unmake),
         cmocka_unit_test_setup_teardown(killed_writers_harm_nobody, make, unmake),
         cmocka_unit_test_setup_teardown(processes_count_together, make, unmake),
-        cmocka_unit_test_setup_teardown(another_layout_is_noticed, make, unmake),
+        cmocka_unit_test_setup_teardown(record_that_has_begun_goes_on, make, unmake),
+        cmocka_unit_test(other_meanings_are_another_layout),
         cmocka_unit_test(outcomes_have_names),
     };
 

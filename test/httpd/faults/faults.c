@@ -47,7 +47,6 @@ static int fails(const char *function, const void *caller)
 FAULT(apr_status_t, apr_shm_create,
       (apr_shm_t * *made, apr_size_t size, const char *name, apr_pool_t *pool),
       (made, size, name, pool), APR_ENOMEM)
-FAULT(apr_size_t, apr_shm_size_get, (const apr_shm_t *shared), (shared), 0)
 FAULT(apr_status_t, apr_thread_mutex_create,
       (apr_thread_mutex_t * *made, unsigned int flags, apr_pool_t *pool), (made, flags, pool),
       APR_ENOMEM)

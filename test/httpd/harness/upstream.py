@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from . import poll
 from .checker import ACME_IDENTIFIER, PROTOCOL
 from .load import compile_program
 from .pki import common_name, general_name, make_key, unsigned
@@ -125,16 +126,40 @@ def held(until: threading.Event, behaviour: Behaviour = close) -> Behaviour:
     return behave
 
 
+def slowly(behaviour: Behaviour, seconds: float = 0.3) -> Behaviour:
+    def behave(connection: socket.socket) -> None:
+        poll.let_pass(seconds)
+        behaviour(connection)
+
+    return behave
+
+
+def by_name(behaviours: dict[str, Behaviour]) -> Behaviour:
+    """That of the one whose name is in the ClientHello."""
+
+    def behave(connection: socket.socket) -> None:
+        hello = connection.recv(65536, socket.MSG_PEEK)
+        # The longest first: one may be the beginning of another.
+        name = next(name for name in sorted(behaviours, key=len, reverse=True) if name.encode() in hello)
+        behaviours[name](connection)
+
+    return behave
+
+
 def reset(connection: socket.socket) -> None:
     """An RST in place of an orderly end."""
     connection.recv(65536)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def give_addresses(httpd: Httpd, host: str, *addresses: str) -> None:
-    """For this server the host has these addresses, in this order."""
+def give_addresses(httpd: Httpd, host: str, *addresses: str) -> Path:
+    """For this server the host has these addresses, in this order. Returns the file to change them in."""
+    file = httpd.root / "addresses"
+    file.write_text(",".join(addresses))
+    file.chmod(0o644)
     httpd.preloaded.append(compile_program(ADDRESSES, "-shared", "-fPIC"))
-    httpd.environment.update(ACME_ALPN_HOST=host, ACME_ALPN_ADDRESSES=",".join(addresses))
+    httpd.environment.update(ACME_ALPN_HOST=host, ACME_ALPN_ADDRESSES=str(file))
+    return file
 
 
 @contextmanager

@@ -1,0 +1,32 @@
+/*
+ * The guard (acme_guard.h) of this server: the rows of its stores and upstreams, where they can
+ * be reached, and how many workers may wait for them.
+ */
+#ifndef MOD_ACME_ALPN_GUARD_H
+#define MOD_ACME_ALPN_GUARD_H
+
+#include <httpd.h>
+
+#include "acme_guard.h"
+
+/* In the parent, at each start and reload, before the rows. Returns whether there is memory for
+ * it; if not, that has been logged. */
+int acme_alpn_guard_init(apr_pool_t *config_pool, server_rec *server);
+
+/*
+ * The row of this line of the configuration, whose host and port are resolved now and every 30
+ * seconds. `host` is NULL for the path of a Unix domain socket. NULL: there are too many lines,
+ * which has been logged.
+ */
+acme_guard_row_t *acme_alpn_guard_row(server_rec *server, const char *line, const char *host,
+                                      const char *port);
+
+/* By the watchdog, in one process at a time: resolve what is due. Takes some seconds at most.
+ */
+void acme_alpn_guard_resolve(void);
+
+/* acme_guard_enter, with the workers that this server has. */
+acme_guard_answer_e acme_alpn_guard_enter(acme_guard_pass_t *pass, acme_guard_row_t *row,
+                                          unsigned int places, apr_time_t deadline);
+
+#endif
