@@ -20,6 +20,7 @@
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_directives.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_handshake.h"
 #include "mod_acme_alpn_hello.h"

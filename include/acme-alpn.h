@@ -68,7 +68,4 @@ exit_e acme_alpn_list(const acme_alpn_options_t *options);
 exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier_t *identifier,
                        const acme_digest_t *digest);
 
-/* What to do about an outcome of a check, for who looks after httpd. Static, never NULL. */
-const char *acme_alpn_advice(acme_error_e outcome);
-
 #endif

@@ -1,6 +1,5 @@
 /*
- * The directives, and what they make of each server: what a vhost does not say, the main
- * server says.
+ * What the directives make of each server: what a vhost does not say, the main server says.
  */
 #ifndef MOD_ACME_ALPN_CONFIG_H
 #define MOD_ACME_ALPN_CONFIG_H
@@ -24,8 +23,6 @@ typedef struct {
     int has_placeholder;
     apr_array_header_t *stores; /* of acme_alpn_store_t *, in their order */
 } acme_alpn_server_t;
-
-extern const command_rec acme_alpn_directives[];
 
 void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server);
 void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost);

@@ -26,6 +26,9 @@ typedef enum {
     ACME_ALPN_SOURCES
 } acme_alpn_source_e;
 
+/* For logs: lower case, static, never NULL. */
+const char *acme_alpn_source_name(acme_alpn_source_e source);
+
 /* The answer to "is there a challenge for this connection?", found once. */
 typedef struct {
     server_rec *server; /* the vhost whose configuration counted */
@@ -78,15 +81,14 @@ acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);
 /* Whether it is the first handshake that goes on, and not a renegotiation. */
 int acme_alpn_connection_is_first_handshake(const acme_alpn_connection_t *connection);
 
+/* The vhost whose TLS settings the connection has. Where the SNI names a vhost without
+ * SSLEngine, mod_ssl keeps to those of the listener's first. */
+server_rec *acme_alpn_connection_server(const acme_alpn_connection_t *connection);
+
 /* Whether the vhost whose TLS settings the connection has answers acme-tls/1. */
 int acme_alpn_connection_answers(const acme_alpn_connection_t *connection);
 
 /* Whether that vhost has the placeholder for a certificate. Only while there is an SSL. */
 int acme_alpn_connection_has_placeholder(const acme_alpn_connection_t *connection);
-
-/* The challenge of this connection. The first call asks that vhost's sources; TLS 1.2
- * and 1.3 call in different orders, and a HelloRetryRequest once more. */
-acme_alpn_challenge_t *acme_alpn_connection_challenge(conn_rec *c,
-                                                      acme_alpn_connection_t *connection);
 
 #endif

@@ -8,7 +8,6 @@
 
 #include <httpd.h>
 
-#include "acme_record.h"
 #include "mod_acme_alpn_connection.h"
 
 /* In the parent, at each start and reload: the counters that all children share. Returns
@@ -30,14 +29,33 @@ typedef enum {
  * last. Asking counts. */
 int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool);
 
-/* The line of what became of a handshake. The row is what the record gets; the challenge has
- * what only the log tells, and with ACME_RECORD_INCOMPLETE may be NULL. For
- * mod_acme_alpn_outcome.c alone. */
-void acme_alpn_log_outcome(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           const acme_record_row_t *row);
-
 /* From here on httpd logs nothing about this connection: it has two lines at level error for
  * each protocol switch that is refused, and a stranger could fill the log with them. */
 void acme_alpn_log_silence(conn_rec *c);
+
+/*
+ * The story of one connection for a challenge, step by step, with LogLevel acme_alpn:debug.
+ * Each step has a tag of its own. Without that level it costs a comparison.
+ */
+
+/* The ClientHello offers acme-tls/1 and nothing else. */
+void acme_alpn_log_offered(const conn_rec *c);
+
+/* The vhost is chosen, and its sources are about to be asked. */
+void acme_alpn_log_vhost(const conn_rec *c, const acme_alpn_challenge_t *challenge);
+
+/* The source that challenge->source and challenge->file name has been asked, and this was its
+ * answer. To be called for each source in turn. */
+void acme_alpn_log_asked(const conn_rec *c, const acme_alpn_challenge_t *challenge,
+                         acme_error_e answer);
+
+/* A type of key was tried: ACME_OK, or why not. `origin` is where the certificate is from. */
+void acme_alpn_log_key(const conn_rec *c, const acme_alpn_challenge_t *challenge,
+                       acme_key_type_e type, acme_error_e result, const char *origin);
+
+void acme_alpn_log_negotiated(const conn_rec *c, const acme_alpn_challenge_t *challenge);
+
+/* Also for a connection about which httpd is to log nothing any more. */
+void acme_alpn_log_closed(conn_rec *c, const acme_alpn_challenge_t *challenge);
 
 #endif

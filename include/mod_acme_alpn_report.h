@@ -67,11 +67,11 @@ typedef struct {
  * answer acme-tls/1. */
 void acme_alpn_report_init(const apr_array_header_t *servers);
 
+/* All but the vhosts. */
 acme_alpn_report_t *acme_alpn_report_gather(apr_pool_t *pool, int has_lists);
 
-/* The parts of that. Count these TLS vhosts, and list some of them; there may be many more than
- * are listed. */
-void acme_alpn_report_vhosts(acme_alpn_report_t *report, const apr_array_header_t *servers);
+/* Count the TLS vhosts, and list some of them; there may be many more than are listed. */
+void acme_alpn_report_vhosts(acme_alpn_report_t *report);
 
 /* What is known of a server's spool. Allocates from `scratch` what is not in the report. */
 const acme_alpn_report_spool_t *acme_alpn_report_spool(acme_alpn_report_t *report,

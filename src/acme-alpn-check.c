@@ -14,6 +14,11 @@
  */
 #define SHORTEST apr_time_from_msec(500)
 
+/* Where httpd has nothing to say about a handshake, that was not with httpd. */
+#define IN_FRONT                                                                               \
+    "no such line at that time: something in front of httpd (nginx, Caddy, a CDN) answered "   \
+    "and terminates TLS"
+
 typedef struct {
     const char *given; /* as on the command line */
     const char *host, *port;
@@ -126,6 +131,43 @@ static int probe_all(apr_array_header_t *addresses, const check_t *check)
     }
 }
 
+/* What to do about an outcome, for who looks after httpd. */
+static const char *check_advice(acme_error_e outcome)
+{
+    switch (outcome) {
+    case ACME_PROBE_HOST_UNKNOWN:
+        return "correct the host name of --connect, or see to it that this machine can resolve "
+               "it";
+    case ACME_PROBE_NOBODY_LISTENS:
+        return "start httpd, or name the address of its TLS vhosts with --connect HOST:PORT";
+    case ACME_PROBE_UNREACHABLE:
+        return "correct the address, or the routes to it";
+    case ACME_PROBE_TIMEOUT:
+        return "correct the address, or let the connection through the firewall; or all of "
+               "httpd's children are busy";
+    case ACME_PROBE_CLOSED:
+    case ACME_PROBE_TLS_FAILED:
+        return "httpd's error log says why, with LogLevel ssl:info; " IN_FRONT;
+    case ACME_PROBE_NOT_TLS:
+        return "name the port of the TLS vhosts with --connect HOST:PORT";
+    case ACME_PROBE_REFUSED:
+        return "either mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
+               "it has no valid entry for the name in the spool that it reads: grep AALPN0102 "
+               "in httpd's error log for the file and the reason; " IN_FRONT;
+    case ACME_PROBE_OTHER_PROTOCOL:
+    case ACME_CERTIFICATE_ORDINARY:
+        return "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
+               "something in front of httpd terminates TLS";
+    case ACME_CERTIFICATE_WRONG_DIGEST:
+        return "another ACME client has an entry for the same name, httpd reads another spool "
+               "(AcmeAlpnSpool), or another responder stands in front of it";
+    case ACME_SYSTEM_ERROR:
+        return "this machine could not begin the handshake, so nothing is known of httpd";
+    default:
+        return "it was not mod_acme_alpn that answered: look at what stands in front of httpd";
+    }
+}
+
 static void print_text(const apr_array_header_t *addresses, const acme_identifier_t *identifier)
 {
     int i;
@@ -140,7 +182,7 @@ static void print_text(const apr_array_header_t *addresses, const acme_identifie
             printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", identifier->name, address->given,
                    acme_error_slug(last->outcome), acme_error_text(last->outcome),
                    last->detail[0] ? " (" : "", last->detail, last->detail[0] ? ")" : "",
-                   acme_alpn_advice(last->outcome));
+                   check_advice(last->outcome));
         }
     }
 }
@@ -155,7 +197,7 @@ static json_t *describe(apr_pool_t *pool, const address_t *address)
                      acme_alpn_json_text(pool, address->given), "pass", passed, "reason",
                      acme_error_slug(last->outcome), "text", acme_error_text(last->outcome),
                      "detail", last->detail[0] ? last->detail : NULL, "advice",
-                     passed ? NULL : acme_alpn_advice(last->outcome), "tls", last->tls);
+                     passed ? NULL : check_advice(last->outcome), "tls", last->tls);
 }
 
 /* Whether all of it was written. */

@@ -8,13 +8,13 @@
 /* Nobody's handshake waits here. */
 #define TIMEOUT apr_time_from_sec(5)
 
-exit_e acme_alpn_complain_store(const acme_store_call_t *call, acme_error_e error)
-{
-    const char *text = error == ACME_SYSTEM_ERROR ? strerror(errno) : acme_error_text(error);
+#define DEFAULT_MAX_AGE apr_time_from_sec(24 * 60 * 60)
 
-    acme_alpn_complain("%s: %s%s%s%s", call->store->name, text, call->detail[0] ? " (" : "",
-                       call->detail, call->detail[0] ? ")" : "");
-    return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
+acme_spool_t acme_alpn_spool(const acme_alpn_options_t *options)
+{
+    acme_spool_t spool = {options->spool, DEFAULT_MAX_AGE};
+
+    return spool;
 }
 
 exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t *call,

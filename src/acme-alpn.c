@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,6 @@
 #define SPOOL_VARIABLE  "ACME_ALPN_SPOOL"
 #define DEFAULT_CONNECT "127.0.0.1:443"
 #define DEFAULT_WAIT    apr_time_from_sec(10)
-#define DEFAULT_MAX_AGE apr_time_from_sec(24 * 60 * 60)
 
 static const char usage[] =
     "usage: acme-alpn [--spool DIR] add IDENTIFIER VALUE\n"
@@ -50,38 +48,10 @@ static const char usage[] =
 
 typedef exit_e (*command_f)(acme_alpn_options_t *options, int count, char **arguments);
 
-void acme_alpn_complain(const char *format, ...)
-{
-    va_list values;
-
-    fputs("acme-alpn: ", stderr);
-    va_start(values, format);
-    vfprintf(stderr, format, values);
-    va_end(values);
-    fputc('\n', stderr);
-}
-
 static exit_e wrong_usage(void)
 {
     fputs("acme-alpn --help shows how it is used\n", stderr);
     return EXIT_USAGE;
-}
-
-exit_e acme_alpn_complain_spool(const char *path, acme_error_e error)
-{
-    if (error == ACME_SYSTEM_ERROR) {
-        acme_alpn_complain("%s: %s", path, strerror(errno));
-    } else {
-        acme_alpn_complain("%s: %s", path, acme_error_text(error));
-    }
-    return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
-}
-
-acme_spool_t acme_alpn_spool(const acme_alpn_options_t *options)
-{
-    acme_spool_t spool = {options->spool, DEFAULT_MAX_AGE};
-
-    return spool;
 }
 
 static int read_identifier(acme_identifier_t *identifier, const char *text)

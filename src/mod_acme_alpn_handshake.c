@@ -25,8 +25,9 @@
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_limits.h"
+#include "mod_acme_alpn_lookup.h"
 #include "mod_acme_alpn_outcome.h"
-#include "mod_acme_alpn_trace.h"
+#include "mod_acme_alpn_log.h"
 
 /* What a certificate callback tells OpenSSL. */
 #define GO_ON          1
@@ -132,7 +133,7 @@ static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
             error = install_certificate(ssl, type, certificate);
         }
 
-        acme_alpn_trace_key(SSL_get_app_data(ssl), challenge, type, error, origin);
+        acme_alpn_log_key(SSL_get_app_data(ssl), challenge, type, error, origin);
         if (error == ACME_OK) {
             challenge->key_type = type;
             return ACME_OK;
@@ -193,7 +194,7 @@ static void seal(SSL *ssl)
 
 static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
 {
-    acme_alpn_challenge_t *challenge = acme_alpn_connection_challenge(c, connection);
+    acme_alpn_challenge_t *challenge = acme_alpn_lookup(c, connection);
     acme_error_e error;
 
     if (SSL_version(ssl) < TLS1_3_VERSION) {

@@ -1,16 +1,12 @@
 #include "mod_acme_alpn_log.h"
 
-#include <string.h>
-
 #include <apr_atomic.h>
 #include <apr_strings.h>
 
 #include <http_log.h>
 
 #include "mod_acme_alpn_config.h"
-#include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_shm.h"
-#include "mod_acme_alpn_sources.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -67,104 +63,61 @@ int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_p
     return 1;
 }
 
-static acme_alpn_limit_e limit_of(const acme_alpn_challenge_t *challenge, acme_error_e reason)
-{
-    if (acme_error_is(reason, ACME_CLASS_CLIENT)) {
-        return ACME_ALPN_LIMIT_STRANGERS;
-    }
-    return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? ACME_ALPN_LIMIT_UPSTREAM
-                                                          : ACME_ALPN_LIMIT_SPOOL;
-}
-
-/* Every field has a value. */
-static const char *value(const char *text)
-{
-    return *text ? text : "-";
-}
-
-/* The fields that every line starts with: whom it was about, with whom, on which vhost, how
- * long it took and whose word it was. */
-static const char *fields(conn_rec *c, const acme_record_row_t *row)
-{
-    const char *key = row->is_identifier ? "identifier" : "sni";
-    const char *name =
-        row->is_identifier ? row->name : ap_escape_urlencoded(c->pool, row->name);
-
-    return apr_psprintf(c->pool, "%s=%s peer=%s vhost=%s tls=%s duration=%u.%03ums source=%s",
-                        key, value(name), row->peer, value(row->vhost), value(row->tls),
-                        row->duration / 1000, row->duration % 1000,
-                        acme_alpn_source_name((acme_alpn_source_e)row->source));
-}
-
-static const char *upstream(const conn_rec *c, const acme_alpn_challenge_t *challenge)
-{
-    return challenge->upstream ? apr_pstrcat(c->pool, " upstream=", challenge->upstream, NULL)
-                               : "";
-}
-
-static void say_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                         const acme_record_row_t *row)
-{
-    if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
-        ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
-                       "AALPN0101: answered: %s key=%s%s", fields(c, row),
-                       acme_key_name(row->key_type), upstream(c, challenge));
-    }
-}
-
-static const char *words(const conn_rec *c, const acme_alpn_challenge_t *challenge,
-                         acme_error_e reason)
-{
-    const char *text = acme_error_text(reason);
-
-    return challenge->detail ? apr_psprintf(c->pool, "%s (%s)", text, challenge->detail) : text;
-}
-
-static void say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                        const acme_record_row_t *row)
-{
-    const char *note;
-
-    if (acme_alpn_log_lets_through(&note, limit_of(challenge, row->reason), c->pool)) {
-        ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
-                       "AALPN0102: refused: %s reason=%s file=%s%s%s: %s", fields(c, row),
-                       acme_error_slug(row->reason), challenge->file ? challenge->file : "-",
-                       upstream(c, challenge), note, words(c, challenge, row->reason));
-    }
-}
-
-static void say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           const acme_record_row_t *row)
-{
-    const char *note;
-
-    if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_STRANGERS, c->pool)) {
-        ap_log_cserror(
-            APLOG_MARK, APLOG_WARNING, 0, c, challenge ? challenge->server : c->base_server,
-            "AALPN0103: incomplete: %s alert=%s alert-by=%s%s: %s", fields(c, row),
-            row->alert ? apr_itoa(c->pool, row->alert) : "-",
-            value(acme_alpn_outcome_alert_by(row)), note, acme_alpn_outcome_end(c->pool, row));
-    }
-}
-
-void acme_alpn_log_outcome(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           const acme_record_row_t *row)
-{
-    switch (row->outcome) {
-    case ACME_RECORD_ANSWERED:
-        say_answered(c, challenge, row);
-        break;
-    case ACME_RECORD_REFUSED:
-        say_refused(c, challenge, row);
-        break;
-    default:
-        say_incomplete(c, challenge, row);
-    }
-}
-
 void acme_alpn_log_silence(conn_rec *c)
 {
     static const struct ap_logconf silent = {NULL, APLOG_EMERG};
 
     c->log = &silent;
+}
+
+/* Step by step */
+
+/* httpd's own prefix of a line says who the client is. */
+#define TRACE(c, server, ...)                                                                  \
+    do {                                                                                       \
+        if (APLOG_CS_IS_LEVEL(c, server, APLOG_DEBUG)) {                                       \
+            ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, server, __VA_ARGS__);                \
+        }                                                                                      \
+    } while (0)
+
+void acme_alpn_log_offered(const conn_rec *c)
+{
+    TRACE(c, c->base_server, "AALPN0201: ClientHello: it offers acme-tls/1 and nothing else");
+}
+
+void acme_alpn_log_vhost(const conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    TRACE(c, challenge->server, "AALPN0202: vhost: vhost=%s sni=%s tls=%s",
+          challenge->server->server_hostname ? challenge->server->server_hostname : "-",
+          challenge->sni ? ap_escape_urlencoded(c->pool, challenge->sni) : "-", challenge->tls);
+}
+
+void acme_alpn_log_asked(const conn_rec *c, const acme_alpn_challenge_t *challenge,
+                         acme_error_e answer)
+{
+    TRACE(c, challenge->server, "AALPN0203: asked: identifier=%s source=%s file=%s result=%s",
+          challenge->identifier.name, acme_alpn_source_name(challenge->source),
+          challenge->file ? challenge->file : "-", acme_error_slug(answer));
+}
+
+void acme_alpn_log_key(const conn_rec *c, const acme_alpn_challenge_t *challenge,
+                       acme_key_type_e type, acme_error_e result, const char *origin)
+{
+    TRACE(c, challenge->server, "AALPN0204: tried: key=%s result=%s certificate=%s",
+          acme_key_name(type), acme_error_slug(result), origin);
+}
+
+void acme_alpn_log_negotiated(const conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    TRACE(c, challenge->server, "AALPN0205: negotiated: acme-tls/1");
+}
+
+void acme_alpn_log_closed(conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    const struct ap_logconf *log = c->log;
+
+    c->log = NULL;
+    TRACE(c, challenge ? challenge->server : c->base_server,
+          "AALPN0206: closed: no byte of application data was read or sent");
+    c->log = log;
 }

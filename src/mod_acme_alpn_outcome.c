@@ -4,9 +4,13 @@
 
 #include <apr_strings.h>
 
+#include <http_log.h>
+
+#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_record.h"
-#include "mod_acme_alpn_trace.h"
+
+APLOG_USE_MODULE(acme_alpn);
 
 /* Beyond an hour it does not matter any more, and the clock may have been set. */
 #define DURATION_MAX apr_time_from_sec(60 * 60)
@@ -15,18 +19,18 @@ void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connecti
 {
     if (!connection->begun) {
         connection->begun = apr_time_now();
-        acme_alpn_trace_offered(c);
+        acme_alpn_log_offered(c);
     }
 }
 
-static apr_uint32_t duration(apr_time_t begun, apr_time_t ended)
+static apr_uint32_t outcome_duration(apr_time_t begun, apr_time_t ended)
 {
     apr_interval_time_t took = begun ? ended - begun : 0;
 
     return took < 0 ? 0 : (apr_uint32_t)(took > DURATION_MAX ? DURATION_MAX : took);
 }
 
-static void describe_peer(acme_record_row_t *row, const conn_rec *c)
+static void outcome_describe_peer(acme_record_row_t *row, const conn_rec *c)
 {
     int is_ipv6 = strchr(c->client_ip, ':') != NULL;
 
@@ -34,7 +38,8 @@ static void describe_peer(acme_record_row_t *row, const conn_rec *c)
                  (int)c->client_addr->port);
 }
 
-static void describe_challenge(acme_record_row_t *row, const acme_alpn_challenge_t *challenge)
+static void outcome_describe_challenge(acme_record_row_t *row,
+                                       const acme_alpn_challenge_t *challenge)
 {
     row->is_identifier = challenge->identifier.name[0] != '\0';
     if (row->is_identifier) {
@@ -51,33 +56,12 @@ static void describe_challenge(acme_record_row_t *row, const acme_alpn_challenge
 }
 
 /* It ended before the certificate callback. */
-static void describe_hello(acme_record_row_t *row, const acme_alpn_connection_t *connection)
+static void outcome_describe_hello(acme_record_row_t *row,
+                                   const acme_alpn_connection_t *connection)
 {
     if (connection->sni) {
         apr_cpystrn(row->name, connection->sni, sizeof(row->name));
     }
-}
-
-void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
-                       acme_record_outcome_e outcome, acme_error_e reason)
-{
-    acme_record_row_t row;
-
-    memset(&row, 0, sizeof(row));
-    row.outcome = outcome;
-    row.reason = reason;
-    row.ended = apr_time_now();
-    row.duration = duration(connection->begun, row.ended);
-    describe_peer(&row, c);
-    row.alert = connection->alert;
-    row.alert_sent = connection->alert_sent;
-    if (connection->challenge) {
-        describe_challenge(&row, connection->challenge);
-    } else {
-        describe_hello(&row, connection);
-    }
-    acme_record_add(acme_alpn_record_get(), &row);
-    acme_alpn_log_outcome(c, connection->challenge, &row);
 }
 
 const char *acme_alpn_outcome_alert_by(const acme_record_row_t *row)
@@ -104,4 +88,126 @@ const char *acme_alpn_outcome_tag(acme_record_outcome_e outcome)
                                                            "AALPN0103"};
 
     return tags[outcome];
+}
+
+/* The line */
+
+static acme_alpn_limit_e outcome_limit(const acme_alpn_challenge_t *challenge,
+                                       acme_error_e reason)
+{
+    if (acme_error_is(reason, ACME_CLASS_CLIENT)) {
+        return ACME_ALPN_LIMIT_STRANGERS;
+    }
+    return challenge->source == ACME_ALPN_SOURCE_UPSTREAM ? ACME_ALPN_LIMIT_UPSTREAM
+                                                          : ACME_ALPN_LIMIT_SPOOL;
+}
+
+/* Every field has a value. */
+static const char *outcome_value(const char *text)
+{
+    return *text ? text : "-";
+}
+
+/* The fields that every line starts with: whom it was about, with whom, on which vhost, how
+ * long it took and whose word it was. */
+static const char *outcome_fields(conn_rec *c, const acme_record_row_t *row)
+{
+    const char *key = row->is_identifier ? "identifier" : "sni";
+    const char *name =
+        row->is_identifier ? row->name : ap_escape_urlencoded(c->pool, row->name);
+
+    return apr_psprintf(c->pool, "%s=%s peer=%s vhost=%s tls=%s duration=%u.%03ums source=%s",
+                        key, outcome_value(name), row->peer, outcome_value(row->vhost),
+                        outcome_value(row->tls), row->duration / 1000, row->duration % 1000,
+                        acme_alpn_source_name((acme_alpn_source_e)row->source));
+}
+
+static const char *outcome_upstream(const conn_rec *c, const acme_alpn_challenge_t *challenge)
+{
+    return challenge->upstream ? apr_pstrcat(c->pool, " upstream=", challenge->upstream, NULL)
+                               : "";
+}
+
+static void outcome_say_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                                 const acme_record_row_t *row)
+{
+    if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
+        ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
+                       "AALPN0101: answered: %s key=%s%s", outcome_fields(c, row),
+                       acme_key_name(row->key_type), outcome_upstream(c, challenge));
+    }
+}
+
+static const char *outcome_words(const conn_rec *c, const acme_alpn_challenge_t *challenge,
+                                 acme_error_e reason)
+{
+    const char *text = acme_error_text(reason);
+
+    return challenge->detail ? apr_psprintf(c->pool, "%s (%s)", text, challenge->detail) : text;
+}
+
+static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                                const acme_record_row_t *row)
+{
+    const char *note;
+
+    if (acme_alpn_log_lets_through(&note, outcome_limit(challenge, row->reason), c->pool)) {
+        ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
+                       "AALPN0102: refused: %s reason=%s file=%s%s%s: %s",
+                       outcome_fields(c, row), acme_error_slug(row->reason),
+                       challenge->file ? challenge->file : "-", outcome_upstream(c, challenge),
+                       note, outcome_words(c, challenge, row->reason));
+    }
+}
+
+static void outcome_say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                                   const acme_record_row_t *row)
+{
+    const char *note;
+
+    if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_STRANGERS, c->pool)) {
+        ap_log_cserror(APLOG_MARK, APLOG_WARNING, 0, c,
+                       challenge ? challenge->server : c->base_server,
+                       "AALPN0103: incomplete: %s alert=%s alert-by=%s%s: %s",
+                       outcome_fields(c, row), row->alert ? apr_itoa(c->pool, row->alert) : "-",
+                       outcome_value(acme_alpn_outcome_alert_by(row)), note,
+                       acme_alpn_outcome_end(c->pool, row));
+    }
+}
+
+static void outcome_say(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                        const acme_record_row_t *row)
+{
+    switch (row->outcome) {
+    case ACME_RECORD_ANSWERED:
+        outcome_say_answered(c, challenge, row);
+        break;
+    case ACME_RECORD_REFUSED:
+        outcome_say_refused(c, challenge, row);
+        break;
+    default:
+        outcome_say_incomplete(c, challenge, row);
+    }
+}
+
+void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
+                       acme_record_outcome_e outcome, acme_error_e reason)
+{
+    acme_record_row_t row;
+
+    memset(&row, 0, sizeof(row));
+    row.outcome = outcome;
+    row.reason = reason;
+    row.ended = apr_time_now();
+    row.duration = outcome_duration(connection->begun, row.ended);
+    outcome_describe_peer(&row, c);
+    row.alert = connection->alert;
+    row.alert_sent = connection->alert_sent;
+    if (connection->challenge) {
+        outcome_describe_challenge(&row, connection->challenge);
+    } else {
+        outcome_describe_hello(&row, connection);
+    }
+    acme_record_add(acme_alpn_record_get(), &row);
+    outcome_say(c, connection->challenge, &row);
 }

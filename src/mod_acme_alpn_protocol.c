@@ -10,9 +10,9 @@
 
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_lookup.h"
 #include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_protocols.h"
-#include "mod_acme_alpn_trace.h"
 
 /* mod_ssl turns whatever is not OK, DONE or DECLINED into the alert no_application_protocol. */
 #define REFUSED HTTP_MISDIRECTED_REQUEST
@@ -79,7 +79,7 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
     if (!connection || connection->asking || strcmp(protocol, ACME_ALPN_PROTOCOL) != 0) {
         return DECLINED;
     }
-    challenge = acme_alpn_connection_challenge(c, connection);
+    challenge = acme_alpn_lookup(c, connection);
     /* A session that is resumed sends no certificate, so it would prove nothing. */
     if (SSL_session_reused(connection->ssl)) {
         return refuse(c, connection, ACME_SESSION_RESUMED);
@@ -87,7 +87,7 @@ int acme_alpn_protocol_switch(conn_rec *c, request_rec *r, server_rec *server,
     c->keepalive = AP_CONN_CLOSE;
     if (connection->offered && challenge->outcome == ACME_OK) {
         connection->switched = 1;
-        acme_alpn_trace_negotiated(c, challenge);
+        acme_alpn_log_negotiated(c, challenge);
         return OK;
     }
     return refuse(c, connection, challenge->outcome);
@@ -155,7 +155,7 @@ int acme_alpn_protocol_close(conn_rec *c)
         return DECLINED;
     }
     say_end(c, connection);
-    acme_alpn_trace_closed(c, connection->challenge);
+    acme_alpn_log_closed(c, connection->challenge);
     close_at_once(c);
     return DONE;
 }

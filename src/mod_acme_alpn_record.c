@@ -3,7 +3,7 @@
 #include <apr_strings.h>
 
 #include "mod_acme_alpn_shm.h"
-#include "mod_acme_alpn_sources.h"
+#include "mod_acme_alpn_connection.h"
 
 static acme_record_t *record;
 

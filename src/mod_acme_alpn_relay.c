@@ -1,20 +1,117 @@
 #include "mod_acme_alpn_relay.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include <apr_strings.h>
 
 #include <http_log.h>
 
+#include "acme_interval.h"
 #include "acme_probe.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_names.h"
 #include "mod_acme_alpn_record.h"
-#include "mod_acme_alpn_upstream.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
+#define TIMEOUT_MIN apr_time_from_msec(10)
+
 static acme_alpn_names_t *names;
 static SSL_CTX *context;
+
+/* The directive */
+
+static const char *relay_set_address(acme_alpn_upstream_t *upstream, cmd_parms *command,
+                                     const char *text)
+{
+    if (!acme_net_parse(&upstream->host, &upstream->port, text, command->pool)) {
+        return apr_psprintf(command->pool, "%s: '%s' is not an address; " ACME_NET_ALLOWED,
+                            command->cmd->name, text);
+    }
+    upstream->given = text;
+    return NULL;
+}
+
+static const char *relay_set_timeout(acme_alpn_upstream_t *upstream, cmd_parms *command,
+                                     const char *text)
+{
+    if (!acme_interval_parse(&upstream->timeout, text) || upstream->timeout < TIMEOUT_MIN ||
+        upstream->timeout > ACME_ALPN_UPSTREAM_LONGEST) {
+        return apr_psprintf(command->pool,
+                            "%s: timeout='%s' is not a time; give " ACME_INTERVAL_ALLOWED
+                            ", from 10ms to 8s",
+                            command->cmd->name, text);
+    }
+    return NULL;
+}
+
+static const char *relay_set_places(acme_alpn_upstream_t *upstream, cmd_parms *command,
+                                    const char *text)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+
+    if (*text < '0' || *text > '9' || *end || number < 1 || number > ACME_GUARD_PLACES) {
+        return apr_psprintf(command->pool,
+                            "%s: max='%s' is not a number; give one from 1 to %d",
+                            command->cmd->name, text, ACME_GUARD_PLACES);
+    }
+    upstream->places = (int)number;
+    return NULL;
+}
+
+static const char *relay_set_option(acme_alpn_upstream_t *upstream, cmd_parms *command,
+                                    const char *option)
+{
+    if (strncmp(option, "timeout=", 8) == 0) {
+        return relay_set_timeout(upstream, command, option + 8);
+    }
+    if (strncmp(option, "max=", 4) == 0) {
+        return relay_set_places(upstream, command, option + 4);
+    }
+    if (strcmp(option, "any-name") == 0) {
+        upstream->any_name = 1;
+        return NULL;
+    }
+    return apr_psprintf(command->pool,
+                        "%s: '%s' is not an option; give timeout=TIME, max=N or any-name",
+                        command->cmd->name, option);
+}
+
+const char *acme_alpn_relay_configure(cmd_parms *command, void *directory, int count,
+                                      char *const arguments[])
+{
+    acme_alpn_server_t *config = acme_alpn_server_get(command->server);
+    acme_alpn_upstream_t *upstream = apr_pcalloc(command->pool, sizeof(*upstream));
+    const char *error;
+    int i;
+
+    (void)directory;
+    upstream->timeout = ACME_ALPN_UPSTREAM_TIMEOUT;
+    upstream->places = ACME_ALPN_UPSTREAM_PLACES;
+    upstream->line = count > 0 ? arguments[0] : "";
+    error = relay_set_address(upstream, command, upstream->line);
+    for (i = 1; i < count && !error; i++) {
+        error = relay_set_option(upstream, command, arguments[i]);
+        upstream->line = apr_pstrcat(command->pool, upstream->line, " ", arguments[i], NULL);
+    }
+    if (!error && config->upstreams && config->upstreams->nelts >= ACME_ALPN_UPSTREAMS_MAX) {
+        error = apr_psprintf(command->pool, "%s: a server can have %d of them at most",
+                             command->cmd->name, ACME_ALPN_UPSTREAMS_MAX);
+    }
+    if (!error) {
+        if (!config->upstreams) {
+            config->upstreams =
+                apr_array_make(command->pool, 2, sizeof(acme_alpn_upstream_t *));
+        }
+        APR_ARRAY_PUSH(config->upstreams, acme_alpn_upstream_t *) = upstream;
+    }
+    return error;
+}
+
+/* The handshake with an upstream */
 
 static int relay_prepare(server_rec *server)
 {

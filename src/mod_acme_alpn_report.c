@@ -11,13 +11,6 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_record.h"
 
-static const apr_array_header_t *tls_servers;
-
-void acme_alpn_report_init(const apr_array_header_t *servers)
-{
-    tls_servers = servers;
-}
-
 static int is_plain(char byte)
 {
     return byte >= ' ' && byte <= '~' && byte != '%';
@@ -158,8 +151,5 @@ acme_alpn_report_t *acme_alpn_report_gather(apr_pool_t *pool, int has_lists)
     report->seen = apr_hash_make(pool);
     report->spools = apr_array_make(pool, 4, sizeof(acme_alpn_report_spool_t *));
     report->vhosts = apr_array_make(pool, 8, sizeof(acme_alpn_report_vhost_t *));
-    if (tls_servers) {
-        acme_alpn_report_vhosts(report, tls_servers);
-    }
     return report;
 }

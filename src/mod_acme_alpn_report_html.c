@@ -7,7 +7,7 @@
 #include <apr_strings.h>
 
 #include "mod_acme_alpn_outcome.h"
-#include "mod_acme_alpn_sources.h"
+#include "mod_acme_alpn_connection.h"
 
 /* On a narrow screen each row of a table is a card, with the headings beside the values. */
 const char acme_alpn_report_style[] =

@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 #include "mod_acme_alpn_outcome.h"
-#include "mod_acme_alpn_sources.h"
+#include "mod_acme_alpn_connection.h"
 
 #define NUMBER(value) (json_int_t)(value)
 

@@ -10,7 +10,6 @@
 #include <apr_strings.h>
 
 #include "mod_acme_alpn_connection.h"
-#include "mod_acme_alpn_sources.h"
 
 #define PREFIX "acme_alpn_"
 

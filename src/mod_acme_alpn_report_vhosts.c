@@ -8,8 +8,15 @@
 #include <apr_strings.h>
 
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_store.h"
-#include "mod_acme_alpn_upstream.h"
+
+static const apr_array_header_t *tls_servers;
+
+void acme_alpn_report_init(const apr_array_header_t *servers)
+{
+    tls_servers = servers;
+}
 
 static void add_item(apr_array_header_t *items, const char *name, const char *value)
 {
@@ -171,7 +178,7 @@ static int has_problems(const server_rec *server, const acme_alpn_report_spool_t
 
 /* Those with problems before the others, each in the order of the configuration, which is the
  * reverse of httpd's. */
-void acme_alpn_report_vhosts(acme_alpn_report_t *report, const apr_array_header_t *servers)
+void acme_alpn_report_vhosts(acme_alpn_report_t *report)
 {
     int most = report->has_lists ? ACME_ALPN_REPORT_VHOSTS : 0, i;
     apr_array_header_t *sound =
@@ -179,8 +186,8 @@ void acme_alpn_report_vhosts(acme_alpn_report_t *report, const apr_array_header_
     apr_pool_t *scratch;
 
     apr_pool_create(&scratch, report->vhosts->pool);
-    for (i = servers->nelts - 1; i >= 0; i--) {
-        const server_rec *server = APR_ARRAY_IDX(servers, i, const server_rec *);
+    for (i = tls_servers->nelts - 1; i >= 0; i--) {
+        const server_rec *server = APR_ARRAY_IDX(tls_servers, i, const server_rec *);
         const acme_alpn_report_spool_t *spool = spool_of(report, server, scratch);
 
         if (has_problems(server, spool, scratch)) {
@@ -193,7 +200,7 @@ void acme_alpn_report_vhosts(acme_alpn_report_t *report, const apr_array_header_
         }
         apr_pool_clear(scratch);
     }
-    report->vhosts_total = (apr_size_t)servers->nelts;
+    report->vhosts_total = (apr_size_t)tls_servers->nelts;
     for (i = 0; i < sound->nelts && report->vhosts->nelts < most; i++) {
         const server_rec *server = APR_ARRAY_IDX(sound, i, const server_rec *);
 

@@ -110,9 +110,11 @@ static int render(apr_bucket_brigade *out, form_e form, const acme_alpn_report_t
 static int respond(request_rec *r, form_e form)
 {
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    acme_alpn_report_t *report = acme_alpn_report_gather(r->pool, form != FORM_PROMETHEUS);
     apr_off_t length = 0;
 
-    if (!render(out, form, acme_alpn_report_gather(r->pool, form != FORM_PROMETHEUS))) {
+    acme_alpn_report_vhosts(report);
+    if (!render(out, form, report)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     set_headers(r, form);

@@ -79,7 +79,7 @@ def test_what_strangers_bring_about_has_the_documented_limit() -> None:
 
 
 def test_every_directive_is_documented_and_exists() -> None:
-    config = (REPOSITORY / "src" / "mod_acme_alpn_config.c").read_text()
+    config = (REPOSITORY / "src" / "mod_acme_alpn_directives.c").read_text()
     assert found(r'AP_INIT_\w+\("(\w+)"', config) == found(r"\n\| `(AcmeAlpn\w+)", README)
 
 
@@ -163,7 +163,7 @@ def directives() -> dict[str, tuple[str, str, str]]:
 
 def default_of(directive: str, text: str) -> str:
     """What the sources say; a flag's help has it."""
-    config = (REPOSITORY / "src" / "mod_acme_alpn_config.c").read_text()
+    config = (REPOSITORY / "src" / "mod_acme_alpn_directives.c").read_text()
     if directive == "AcmeAlpnSpool":
         return found(r'#define ACME_ALPN_SPOOLDIR "(.*)"', config).pop()
     if directive == "AcmeAlpnMaxAge":
@@ -207,19 +207,19 @@ def test_every_option_of_a_store_is_documented_wherever_stores_are() -> None:
     message = SETTINGS.split("#define ALLOWED")[1].split("\n\n")[0]
     assert set(re.findall(r"[a-z]+", message)) >= known
     assert fields_of("AcmeAlpnStore")["Syntax"].startswith("AcmeAlpnStore URL ")
-    assert '"none") == 0' in text_of("src/mod_acme_alpn_config.c")
+    assert '"none") == 0' in text_of("src/mod_acme_alpn_directives.c")
     assert "`AcmeAlpnStore none`" in section(REFERENCE, "AcmeAlpnStore Directive")
 
 
 def test_every_option_of_an_upstream_is_documented() -> None:
-    taken = found(r'str(?:n)?cmp\(option, "([a-z-]+)', text_of("src/mod_acme_alpn_upstream.c"))
+    taken = found(r'str(?:n)?cmp\(option, "([a-z-]+)', text_of("src/mod_acme_alpn_relay.c"))
     reference = section(REFERENCE, "AcmeAlpnUpstream Directive")
     assert found(r"\n- `([a-z-]+)", reference) == taken
     assert found(r"\[([a-z-]+)", fields_of("AcmeAlpnUpstream")["Syntax"]) == taken
 
 
 # A number of the sources, and where the manuals give it: file and words.
-STORE_C, STORE_H, UPSTREAM_H = "src/mod_acme_alpn_store.c", "include/acme_store.h", "include/mod_acme_alpn_upstream.h"
+STORE_C, STORE_H, UPSTREAM_H = "src/mod_acme_alpn_store.c", "include/acme_store.h", "include/mod_acme_alpn_relay.h"
 REFERENCE_MD, FLEET_MD, MESSAGES_MD = "docs/mod_acme_alpn.md", "docs/fleet.md", "docs/messages.md"
 NUMBERS = [
     (STORE_C, r"TIMEOUT +apr_time_from_msec\((\d+)\)", REFERENCE_MD, r"default `(\d+)ms`"),

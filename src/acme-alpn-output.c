@@ -1,0 +1,67 @@
+#include "acme-alpn.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+void acme_alpn_complain(const char *format, ...)
+{
+    va_list values;
+
+    fputs("acme-alpn: ", stderr);
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputc('\n', stderr);
+}
+
+exit_e acme_alpn_complain_spool(const char *path, acme_error_e error)
+{
+    if (error == ACME_SYSTEM_ERROR) {
+        acme_alpn_complain("%s: %s", path, strerror(errno));
+    } else {
+        acme_alpn_complain("%s: %s", path, acme_error_text(error));
+    }
+    return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
+}
+
+exit_e acme_alpn_complain_store(const acme_store_call_t *call, acme_error_e error)
+{
+    const char *text = error == ACME_SYSTEM_ERROR ? strerror(errno) : acme_error_text(error);
+
+    acme_alpn_complain("%s: %s%s%s%s", call->store->name, text, call->detail[0] ? " (" : "",
+                       call->detail, call->detail[0] ? ")" : "");
+    return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
+}
+
+const char *acme_alpn_printable(apr_pool_t *pool, const char *text)
+{
+    char *copy = apr_pstrdup(pool, text), *character;
+
+    for (character = copy; *character; character++) {
+        if (!apr_isascii(*character) || !apr_isprint(*character)) {
+            *character = '?';
+        }
+    }
+    return copy;
+}
+
+json_t *acme_alpn_json_text(apr_pool_t *pool, const char *text)
+{
+    json_t *made = json_string(text);
+
+    return made ? made : json_string(acme_alpn_printable(pool, text));
+}
+
+int acme_alpn_print_json(json_t *document)
+{
+    int done = json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0;
+
+    putchar('\n');
+    json_decref(document);
+    return done;
+}

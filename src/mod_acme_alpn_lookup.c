@@ -1,0 +1,133 @@
+#include "mod_acme_alpn_lookup.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_modules.h"
+#include "mod_acme_alpn_relay.h"
+#include "mod_acme_alpn_store.h"
+
+/* To be taken before anything else is asked. */
+static apr_status_t lookup_status_of(acme_error_e error)
+{
+    return error == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
+}
+
+/* A source has been asked: its word stands, unless it has less to say than those before it. */
+static void lookup_hear(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *result,
+                        const acme_alpn_challenge_t *asked, acme_error_e error)
+{
+    apr_status_t status = lookup_status_of(error);
+
+    acme_alpn_log_asked(c, asked, error);
+    if (!acme_error_is(error, ACME_CLASS_LACK) ||
+        (acme_error_is(*result, ACME_CLASS_LACK) && error != *result)) {
+        *challenge = *asked;
+        challenge->status = status;
+        *result = error;
+    }
+}
+
+static acme_error_e lookup_ask_spool(conn_rec *c, acme_alpn_challenge_t *challenge)
+{
+    acme_spool_t spool = acme_alpn_server_spool(challenge->server);
+    acme_error_e error;
+
+    challenge->source = ACME_ALPN_SOURCE_SPOOL;
+    challenge->file =
+        apr_pstrcat(c->pool, spool.directory, "/", challenge->identifier.name, NULL);
+    error = acme_spool_find(&challenge->digest, &spool, &challenge->identifier, apr_time_now());
+    challenge->status = lookup_status_of(error);
+    acme_alpn_log_asked(c, challenge, error);
+    return error;
+}
+
+/* Who has no challenge has nothing to say of the name, and what the spool said stands. */
+static void lookup_ask_modules(conn_rec *c, acme_alpn_challenge_t *challenge,
+                               acme_error_e *result)
+{
+    acme_alpn_challenge_t asked = *challenge;
+    acme_error_e error;
+
+    if (*result == ACME_OK) {
+        return;
+    }
+    error = acme_alpn_modules_ask(c, &asked);
+    if (error == ACME_NO_ENTRY) {
+        acme_alpn_log_asked(c, &asked, error);
+    } else {
+        lookup_hear(c, challenge, result, &asked, error);
+    }
+}
+
+static void lookup_ask_stores(conn_rec *c, acme_alpn_challenge_t *challenge,
+                              acme_error_e *result)
+{
+    const apr_array_header_t *stores = acme_alpn_server_get(challenge->server)->stores;
+    int i;
+
+    for (i = 0; stores && i < stores->nelts && *result != ACME_OK; i++) {
+        acme_alpn_challenge_t asked = *challenge;
+        acme_error_e error =
+            acme_alpn_store_ask(&asked, APR_ARRAY_IDX(stores, i, acme_alpn_store_t *), c->pool);
+
+        lookup_hear(c, challenge, result, &asked, error);
+    }
+}
+
+static void lookup_ask_upstreams(conn_rec *c, acme_alpn_challenge_t *challenge,
+                                 acme_error_e *result)
+{
+    acme_alpn_challenge_t asked = *challenge;
+    acme_error_e error;
+
+    if (*result != ACME_OK && acme_alpn_relay_is_configured(challenge)) {
+        asked.source = ACME_ALPN_SOURCE_UPSTREAM;
+        error = acme_alpn_relay_ask(&asked, c->pool);
+        lookup_hear(c, challenge, result, &asked, error);
+    }
+}
+
+static acme_error_e lookup_ask_sources(conn_rec *c, acme_alpn_challenge_t *challenge)
+{
+    acme_error_e error = lookup_ask_spool(c, challenge);
+
+    lookup_ask_modules(c, challenge, &error);
+    lookup_ask_stores(c, challenge, &error);
+    lookup_ask_upstreams(c, challenge, &error);
+    return error;
+}
+
+static acme_error_e lookup_ask(conn_rec *c, acme_alpn_challenge_t *challenge)
+{
+    acme_error_e error;
+
+    if (!challenge->sni) {
+        return ACME_NO_SNI;
+    }
+    error = acme_identifier_from_sni(&challenge->identifier, challenge->sni,
+                                     strlen(challenge->sni));
+    return error == ACME_OK ? lookup_ask_sources(c, challenge) : error;
+}
+
+acme_alpn_challenge_t *acme_alpn_lookup(conn_rec *c, acme_alpn_connection_t *connection)
+{
+    acme_alpn_challenge_t *challenge = connection->challenge;
+
+    if (!challenge) {
+        const char *sni = SSL_get_servername(connection->ssl, TLSEXT_NAMETYPE_host_name);
+
+        challenge = apr_pcalloc(c->pool, sizeof(*challenge));
+        challenge->server = acme_alpn_connection_server(connection);
+        challenge->tls = SSL_get_version(connection->ssl);
+        challenge->relayed = connection->relayed;
+        challenge->sni = sni ? apr_pstrdup(c->pool, sni) : NULL;
+        acme_alpn_log_vhost(c, challenge);
+        challenge->outcome = lookup_ask(c, challenge);
+        connection->challenge = challenge;
+    }
+    return challenge;
+}
