@@ -51,14 +51,6 @@ exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t
 /* Complain about the store; returns the exit code. */
 exit_e acme_alpn_complain_store(const acme_store_call_t *call, acme_error_e error);
 
-/* Whoever writes the spool chooses the names, and must not write to this terminal with them:
- * the text with a ? for whatever is not printable ASCII. */
-const char *acme_alpn_printable(apr_pool_t *pool, const char *text);
-
-/* The text as it is or, since JSON has nothing but UTF-8, as above. The caller drops the
- * reference. */
-json_t *acme_alpn_json_text(apr_pool_t *pool, const char *text);
-
 /* To standard output, and drop the reference. Returns whether all of it was written. */
 int acme_alpn_print_json(json_t *document);
 

@@ -81,9 +81,6 @@ const acme_alpn_report_spool_t *acme_alpn_report_spool(acme_alpn_report_t *repor
 /* The name of a row as the log writes it: the identifier, or the percent-encoded SNI, or "". */
 const char *acme_alpn_report_name(apr_pool_t *pool, const acme_record_row_t *row);
 
-/* Any bytes as printable ASCII: percent-encoded where they are not. */
-const char *acme_alpn_report_printable(apr_pool_t *pool, const char *text);
-
 /* RFC 3339, in UTC and seconds. */
 const char *acme_alpn_report_time(apr_pool_t *pool, apr_time_t when);
 

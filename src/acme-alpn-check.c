@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 
 #include "acme_probe.h"
+#include "acme_text.h"
 
 /* Between two attempts at an address; a spool on NFS or fed by rsync needs a moment. */
 #define INTERVAL apr_time_from_msec(250)
@@ -193,8 +194,8 @@ static json_t *describe(apr_pool_t *pool, const address_t *address)
     const acme_probe_t *last = &address->last;
     int passed = last->outcome == ACME_OK;
 
-    return json_pack("{s:o, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address",
-                     acme_alpn_json_text(pool, address->given), "pass", passed, "reason",
+    return json_pack("{s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address",
+                     acme_text_phrase(pool, address->given), "pass", passed, "reason",
                      acme_error_slug(last->outcome), "text", acme_error_text(last->outcome),
                      "detail", last->detail[0] ? last->detail : NULL, "advice",
                      passed ? NULL : check_advice(last->outcome), "tls", last->tls);

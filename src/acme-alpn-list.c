@@ -4,102 +4,58 @@
 
 #include <apr_strings.h>
 
-static apr_int64_t age_of(const acme_spool_entry_t *entry, apr_time_t now)
-{
-    return apr_time_sec(now) - apr_time_sec(entry->written);
-}
+#include "acme_text.h"
 
-static void print_text(apr_pool_t *pool, const apr_array_header_t *entries, apr_time_t now)
+/* An entry of the spool or of a store, as it is printed. */
+typedef struct {
+    const char *name;
+    acme_error_e state;
+    const char *time; /* in words */
+    const char *key;  /* of the JSON's number of seconds: "age" or "expires" */
+    apr_int64_t seconds;
+    int has_seconds;
+} list_row_t;
+
+static void list_print_text(const apr_array_header_t *rows)
 {
     int i;
 
-    for (i = 0; i < entries->nelts; i++) {
-        const acme_spool_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_spool_entry_t);
+    for (i = 0; i < rows->nelts; i++) {
+        const list_row_t *row = &APR_ARRAY_IDX(rows, i, list_row_t);
 
-        printf("%-40s %8" APR_INT64_T_FMT " s  %s\n", acme_alpn_printable(pool, entry->name),
-               age_of(entry, now),
-               entry->state == ACME_OK ? "valid" : acme_error_text(entry->state));
+        printf("%-40s %s  %s\n", row->name, row->time,
+               row->state == ACME_OK ? "valid" : acme_error_text(row->state));
     }
 }
 
-/* The caller drops the reference. */
-static json_t *describe(apr_pool_t *pool, const acme_spool_entry_t *entry, apr_time_t now)
-{
-    return json_pack("{s:o, s:I, s:b, s:s, s:s}", "identifier",
-                     acme_alpn_json_text(pool, entry->name), "age",
-                     (json_int_t)age_of(entry, now), "valid", entry->state == ACME_OK, "reason",
-                     acme_error_slug(entry->state), "text", acme_error_text(entry->state));
-}
-
 /* Whether all of it was written. */
-static int print_json(apr_pool_t *pool, const char *spool, const apr_array_header_t *entries,
-                      apr_time_t now)
+static int list_print_json(apr_pool_t *pool, const char *spool, const apr_array_header_t *rows)
 {
     json_t *list = json_array();
     int i;
 
-    for (i = 0; i < entries->nelts; i++) {
+    for (i = 0; i < rows->nelts; i++) {
+        const list_row_t *row = &APR_ARRAY_IDX(rows, i, list_row_t);
+
         json_array_append_new(
-            list, describe(pool, &APR_ARRAY_IDX(entries, i, acme_spool_entry_t), now));
+            list,
+            json_pack("{s:s, s:o, s:b, s:s, s:s}", "identifier", row->name, row->key,
+                      row->has_seconds ? json_integer((json_int_t)row->seconds) : json_null(),
+                      "valid", row->state == ACME_OK, "reason", acme_error_slug(row->state),
+                      "text", acme_error_text(row->state)));
     }
     return acme_alpn_print_json(
-        json_pack("{s:o, s:o}", "spool", acme_alpn_json_text(pool, spool), "entries", list));
+        json_pack("{s:s, s:o}", "spool", acme_text_phrase(pool, spool), "entries", list));
 }
 
-static apr_int64_t seconds_left(const acme_store_entry_t *entry)
-{
-    return entry->left < 0 ? -1 : (apr_int64_t)apr_time_sec(entry->left);
-}
-
-static void print_store_text(apr_pool_t *pool, const apr_array_header_t *entries)
-{
-    int i;
-
-    for (i = 0; i < entries->nelts; i++) {
-        const acme_store_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_store_entry_t);
-        const char *left =
-            entry->left < 0
-                ? "never expires"
-                : apr_psprintf(pool, "expires in %" APR_INT64_T_FMT " s", seconds_left(entry));
-
-        printf("%-40s %s  %s\n", acme_alpn_printable(pool, entry->name), left,
-               entry->state == ACME_OK ? "valid" : acme_error_text(entry->state));
-    }
-}
-
-/* The caller drops the reference. */
-static json_t *describe_stored(apr_pool_t *pool, const acme_store_entry_t *entry)
-{
-    return json_pack("{s:o, s:o, s:b, s:s, s:s}", "identifier",
-                     acme_alpn_json_text(pool, entry->name), "expires",
-                     entry->left < 0 ? json_null()
-                                     : json_integer((json_int_t)seconds_left(entry)),
-                     "valid", entry->state == ACME_OK, "reason", acme_error_slug(entry->state),
-                     "text", acme_error_text(entry->state));
-}
-
-/* Whether all of it was written. */
-static int print_store_json(apr_pool_t *pool, const char *name,
-                            const apr_array_header_t *entries)
-{
-    json_t *list = json_array();
-    int i;
-
-    for (i = 0; i < entries->nelts; i++) {
-        json_array_append_new(
-            list, describe_stored(pool, &APR_ARRAY_IDX(entries, i, acme_store_entry_t)));
-    }
-    return acme_alpn_print_json(
-        json_pack("{s:o, s:o}", "spool", acme_alpn_json_text(pool, name), "entries", list));
-}
-
-static exit_e list_store(const acme_alpn_options_t *options)
+static exit_e list_store(apr_array_header_t *rows, const acme_alpn_options_t *options)
 {
     acme_store_connection_t *connection;
     apr_array_header_t *entries;
     acme_store_call_t call;
     exit_e code = acme_alpn_connect(&connection, &call, options);
     acme_error_e error;
+    int i;
 
     if (code != EXIT_PASS) {
         return code;
@@ -109,31 +65,62 @@ static exit_e list_store(const acme_alpn_options_t *options)
     if (error != ACME_OK) {
         return acme_alpn_complain_store(&call, error);
     }
-    if (options->json) {
-        return print_store_json(options->pool, options->store->name, entries) ? EXIT_PASS
-                                                                              : EXIT_FAIL;
+    for (i = 0; i < entries->nelts; i++) {
+        const acme_store_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_store_entry_t);
+        apr_int64_t left = apr_time_sec(entry->left);
+        list_row_t row = {acme_text_word(options->pool, entry->name),
+                          entry->state,
+                          "never expires",
+                          "expires",
+                          left,
+                          entry->left >= 0};
+
+        if (row.has_seconds) {
+            row.time = apr_psprintf(options->pool, "expires in %" APR_INT64_T_FMT " s", left);
+        }
+        APR_ARRAY_PUSH(rows, list_row_t) = row;
     }
-    print_store_text(options->pool, entries);
+    return EXIT_PASS;
+}
+
+static exit_e list_spool(apr_array_header_t *rows, const acme_alpn_options_t *options)
+{
+    acme_spool_t spool = acme_alpn_spool(options);
+    apr_time_t now = apr_time_now();
+    apr_array_header_t *entries;
+    acme_error_e error = acme_spool_list(options->pool, &entries, &spool, now);
+    int i;
+
+    if (error != ACME_OK) {
+        return acme_alpn_complain_spool(spool.directory, error);
+    }
+    for (i = 0; i < entries->nelts; i++) {
+        const acme_spool_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_spool_entry_t);
+        apr_int64_t age = apr_time_sec(now) - apr_time_sec(entry->written);
+        list_row_t row = {acme_text_word(options->pool, entry->name),
+                          entry->state,
+                          apr_psprintf(options->pool, "%8" APR_INT64_T_FMT " s", age),
+                          "age",
+                          age,
+                          1};
+
+        APR_ARRAY_PUSH(rows, list_row_t) = row;
+    }
     return EXIT_PASS;
 }
 
 exit_e acme_alpn_list(const acme_alpn_options_t *options)
 {
-    acme_spool_t spool = acme_alpn_spool(options);
-    apr_time_t now = apr_time_now();
-    apr_array_header_t *entries;
-    acme_error_e error;
+    apr_array_header_t *rows = apr_array_make(options->pool, 8, sizeof(list_row_t));
+    exit_e code = options->store ? list_store(rows, options) : list_spool(rows, options);
+    const char *spool = options->store ? options->store->name : options->spool;
 
-    if (options->store) {
-        return list_store(options);
-    }
-    error = acme_spool_list(options->pool, &entries, &spool, now);
-    if (error != ACME_OK) {
-        return acme_alpn_complain_spool(spool.directory, error);
+    if (code != EXIT_PASS) {
+        return code;
     }
     if (options->json) {
-        return print_json(options->pool, spool.directory, entries, now) ? EXIT_PASS : EXIT_FAIL;
+        return list_print_json(options->pool, spool, rows) ? EXIT_PASS : EXIT_FAIL;
     }
-    print_text(options->pool, entries, now);
+    list_print_text(rows);
     return EXIT_PASS;
 }

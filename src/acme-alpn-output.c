@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <apr_lib.h>
 #include <apr_strings.h>
 
 void acme_alpn_complain(const char *format, ...)
@@ -36,25 +35,6 @@ exit_e acme_alpn_complain_store(const acme_store_call_t *call, acme_error_e erro
     acme_alpn_complain("%s: %s%s%s%s", call->store->name, text, call->detail[0] ? " (" : "",
                        call->detail, call->detail[0] ? ")" : "");
     return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
-}
-
-const char *acme_alpn_printable(apr_pool_t *pool, const char *text)
-{
-    char *copy = apr_pstrdup(pool, text), *character;
-
-    for (character = copy; *character; character++) {
-        if (!apr_isascii(*character) || !apr_isprint(*character)) {
-            *character = '?';
-        }
-    }
-    return copy;
-}
-
-json_t *acme_alpn_json_text(apr_pool_t *pool, const char *text)
-{
-    json_t *made = json_string(text);
-
-    return made ? made : json_string(acme_alpn_printable(pool, text));
 }
 
 int acme_alpn_print_json(json_t *document)

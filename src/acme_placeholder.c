@@ -6,13 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <apr_strings.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 
 #include "acme_certificate.h"
+#include "acme_file.h"
 #include "acme_key.h"
 
 #define ROOT_UID 0
@@ -76,7 +75,7 @@ static int read_file(int directory_fd, char text[FILE_MAX])
 {
     int fd = openat(directory_fd, ACME_PLACEHOLDER_FILE,
                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    ssize_t got = -1, length = 0;
+    ssize_t length = -1;
     struct stat status;
 
     if (fd < 0) {
@@ -84,12 +83,10 @@ static int read_file(int directory_fd, char text[FILE_MAX])
     }
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
         !(status.st_mode & OTHERS) && status.st_size <= FILE_MAX) {
-        while ((got = read(fd, text + length, (size_t)(FILE_MAX - length))) > 0) {
-            length += got;
-        }
+        length = acme_file_read(fd, text, FILE_MAX);
     }
     close(fd);
-    return got == 0 ? (int)length : -1;
+    return (int)length;
 }
 
 /* For a key that somebody has encrypted: OpenSSL's own would ask on the terminal. */
@@ -160,72 +157,20 @@ static BIO *make(apr_time_t now)
     return text;
 }
 
-static int write_all(int fd, const char *text, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, text, length);
-
-        if (written <= 0) {
-            return 0;
-        }
-        text += written;
-        length -= (size_t)written;
-    }
-    return 1;
-}
-
-/* Whether the file, which is there afterwards only with success, could be filled. */
-static int write_new(int directory_fd, const char *name, const char *text, size_t length)
-{
-    int fd = openat(directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    S_IRUSR | S_IWUSR);
-    int done, saved;
-
-    if (fd < 0) {
-        return 0;
-    }
-    /* Whatever the umask has taken away. */
-    done = fchmod(fd, S_IRUSR | S_IWUSR) == 0 && write_all(fd, text, length);
-    saved = errno;
-    close(fd);
-    if (!done) {
-        unlinkat(directory_fd, name, 0);
-        errno = saved;
-    }
-    return done;
-}
-
-static acme_error_e replace(int directory_fd, const char *name, const char *text, size_t length)
-{
-    int saved;
-
-    if (!write_new(directory_fd, name, text, length)) {
-        return directory_error(errno);
-    }
-    if (renameat(directory_fd, name, directory_fd, ACME_PLACEHOLDER_FILE) != 0) {
-        saved = errno;
-        unlinkat(directory_fd, name, 0);
-        errno = saved;
-        return directory_error(saved);
-    }
-    return ACME_OK;
-}
-
-static acme_error_e renew(int directory_fd, apr_pool_t *pool, apr_time_t now)
+static acme_error_e renew(apr_pool_t *pool, const char *directory, apr_time_t now)
 {
     BIO *text = make(now);
     acme_error_e error = ACME_SYSTEM_ERROR;
-    apr_uint64_t number;
     char *content;
     long length;
 
     errno = 0;
-    if (text && RAND_bytes((unsigned char *)&number, sizeof(number)) == 1) {
+    if (text) {
         length = BIO_get_mem_data(text, &content);
-        error = replace(
-            directory_fd,
-            apr_psprintf(pool, "." ACME_PLACEHOLDER_FILE ".%" APR_UINT64_T_HEX_FMT, number),
-            content, (size_t)length);
+        error = acme_file_replace(pool, directory, ACME_PLACEHOLDER_FILE, content,
+                                  (apr_size_t)length, S_IRUSR | S_IWUSR)
+                    ? ACME_OK
+                    : directory_error(errno);
     }
     BIO_free(text);
     return error;
@@ -242,7 +187,7 @@ acme_error_e acme_placeholder_provide(int *is_new, apr_pool_t *pool, const char 
     }
     *is_new = !has_usable(fd, now);
     if (*is_new) {
-        error = renew(fd, pool, now);
+        error = renew(pool, directory, now);
     }
     saved = errno;
     close(fd);

@@ -11,6 +11,11 @@
 
 #include <apr_strings.h>
 
+#include "acme_file.h"
+
+/* mkstemp leaves 0600, which httpd's User could not read. */
+#define READABLE (S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH)
+
 #define ROOT_UID 0
 #define ROOT_GID 0
 
@@ -124,16 +129,9 @@ static acme_error_e open_entry(int *fd, struct stat *status, int directory_fd,
 static acme_error_e read_value(acme_digest_t *digest, int fd)
 {
     char value[ACME_VALUE_MAX + 1];
-    size_t length = 0;
-    ssize_t got;
+    ssize_t length = acme_file_read(fd, value, sizeof(value));
 
-    do {
-        got = read(fd, value + length, sizeof(value) - length);
-        if (got > 0) {
-            length += (size_t)got;
-        }
-    } while ((got > 0 && length < sizeof(value)) || (got < 0 && errno == EINTR));
-    return got < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, length);
+    return length < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, (size_t)length);
 }
 
 static acme_error_e find_in(acme_digest_t *digest, int directory_fd,
@@ -177,42 +175,10 @@ static acme_error_e check_writer(const struct stat *directory)
     return user == ROOT_UID || user == directory->st_uid ? ACME_OK : ACME_SPOOL_NOT_OURS;
 }
 
-static int write_all(int fd, const char *text)
-{
-    size_t left = strlen(text);
-    ssize_t written = 0;
-
-    while (left > 0 && written >= 0) {
-        written = write(fd, text, left);
-        if (written > 0) {
-            text += written;
-            left -= (size_t)written;
-        } else if (written < 0 && errno == EINTR) {
-            written = 0;
-        }
-    }
-    return left == 0;
-}
-
-/* mkstemp leaves 0600, which httpd's User could not read. */
-static int fill(int fd, const char *line)
-{
-    int done = write_all(fd, line) && fchmod(fd, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) == 0;
-    int error = errno;
-
-    if (close(fd) != 0) {
-        return 0;
-    }
-    errno = error;
-    return done;
-}
-
 acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
                                 const acme_identifier_t *identifier, const char *value)
 {
-    /* Without the identifier, which may be as long as a file name can be. */
-    char *temporary = apr_pstrcat(pool, directory, "/.acme-alpn-XXXXXX", NULL);
-    const char *path = apr_pstrcat(pool, directory, "/", identifier->name, NULL);
+    const char *line = apr_pstrcat(pool, value, "\n", NULL);
     struct stat status;
     int fd;
     acme_error_e error = acme_spool_open(&fd, &status, directory);
@@ -222,21 +188,11 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
     }
     close(fd);
     error = check_writer(&status);
-    if (error != ACME_OK) {
-        return error;
+    if (error == ACME_OK &&
+        !acme_file_replace(pool, directory, identifier->name, line, strlen(line), READABLE)) {
+        error = ACME_SYSTEM_ERROR;
     }
-    fd = mkstemp(temporary);
-    if (fd < 0) {
-        return ACME_SYSTEM_ERROR;
-    }
-    if (!fill(fd, apr_pstrcat(pool, value, "\n", NULL)) || rename(temporary, path) != 0) {
-        int saved = errno;
-
-        unlink(temporary);
-        errno = saved;
-        return ACME_SYSTEM_ERROR;
-    }
-    return ACME_OK;
+    return error;
 }
 
 /* Whether the entry has this digest, however old it is. */

@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 
 #include "acme_store_stream.h"
+#include "acme_text.h"
 
 void acme_store_begin(acme_store_call_t *call, const acme_store_t *store,
                       apr_interval_time_t timeout)
@@ -122,7 +123,7 @@ static int begins_with(const char *text, const char *word)
 
 static acme_error_e error_of(acme_store_call_t *call, const redisReply *reply)
 {
-    apr_cpystrn(call->detail, reply->str, sizeof(call->detail));
+    acme_text_copy(call->detail, sizeof(call->detail), reply->str);
     if (begins_with(reply->str, "NOAUTH") || begins_with(reply->str, "WRONGPASS") ||
         begins_with(reply->str, "NOPERM")) {
         return ACME_STORE_DENIED;

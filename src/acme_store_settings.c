@@ -15,6 +15,7 @@
 
 #include <openssl/err.h>
 
+#include "acme_file.h"
 #include "acme_interval.h"
 
 #define PORT         "6379"
@@ -293,7 +294,7 @@ static const char *check_secret(int fd)
 /* `text` has room for PASSWORD_MAX + 1 bytes. */
 static const char *read_line(char *text, int fd)
 {
-    ssize_t length = read(fd, text, PASSWORD_MAX);
+    ssize_t length = acme_file_read(fd, text, PASSWORD_MAX);
     char *end;
 
     if (length < 0) {

@@ -5,6 +5,7 @@
 
 #include <http_log.h>
 
+#include "acme_text.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_shm.h"
 
@@ -89,7 +90,7 @@ void acme_alpn_log_vhost(const conn_rec *c, const acme_alpn_challenge_t *challen
 {
     TRACE(c, challenge->server, "AALPN0202: vhost: vhost=%s sni=%s tls=%s",
           challenge->server->server_hostname ? challenge->server->server_hostname : "-",
-          challenge->sni ? ap_escape_urlencoded(c->pool, challenge->sni) : "-", challenge->tls);
+          challenge->sni ? acme_text_word(c->pool, challenge->sni) : "-", challenge->tls);
 }
 
 void acme_alpn_log_asked(const conn_rec *c, const acme_alpn_challenge_t *challenge,

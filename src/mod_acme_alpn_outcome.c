@@ -6,6 +6,7 @@
 
 #include <http_log.h>
 
+#include "acme_text.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_record.h"
@@ -113,8 +114,7 @@ static const char *outcome_value(const char *text)
 static const char *outcome_fields(conn_rec *c, const acme_record_row_t *row)
 {
     const char *key = row->is_identifier ? "identifier" : "sni";
-    const char *name =
-        row->is_identifier ? row->name : ap_escape_urlencoded(c->pool, row->name);
+    const char *name = row->is_identifier ? row->name : acme_text_word(c->pool, row->name);
 
     return apr_psprintf(c->pool, "%s=%s peer=%s vhost=%s tls=%s duration=%u.%03ums source=%s",
                         key, outcome_value(name), row->peer, outcome_value(row->vhost),

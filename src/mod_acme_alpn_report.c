@@ -1,6 +1,5 @@
 #include "mod_acme_alpn_report.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -8,32 +7,13 @@
 #include <http_config.h>
 #include <unixd.h>
 
+#include "acme_text.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_record.h"
 
-static int is_plain(char byte)
-{
-    return byte >= ' ' && byte <= '~' && byte != '%';
-}
-
-const char *acme_alpn_report_printable(apr_pool_t *pool, const char *text)
-{
-    char *made = apr_palloc(pool, 3 * strlen(text) + 1), *to = made;
-
-    for (; *text; text++) {
-        if (is_plain(*text)) {
-            *to++ = *text;
-        } else {
-            to += apr_snprintf(to, 4, "%%%02x", (unsigned int)(unsigned char)*text);
-        }
-    }
-    *to = '\0';
-    return made;
-}
-
 const char *acme_alpn_report_name(apr_pool_t *pool, const acme_record_row_t *row)
 {
-    return row->is_identifier ? row->name : ap_escape_urlencoded(pool, row->name);
+    return row->is_identifier ? row->name : acme_text_word(pool, row->name);
 }
 
 const char *acme_alpn_report_time(apr_pool_t *pool, apr_time_t when)
@@ -63,7 +43,7 @@ static void list_entries(apr_pool_t *pool, const acme_alpn_report_t *report,
     for (i = 0; i < made->entries->nelts; i++) {
         acme_spool_entry_t *entry = &APR_ARRAY_IDX(made->entries, i, acme_spool_entry_t);
 
-        entry->name = acme_alpn_report_printable(pool, entry->name);
+        entry->name = acme_text_phrase(pool, entry->name);
     }
 }
 
@@ -93,7 +73,7 @@ static acme_alpn_report_spool_t *describe_spool(apr_pool_t *pool, apr_pool_t *sc
     if (made->state == ACME_OK) {
         const char *parent = acme_spool_unsafe_parent(scratch, spool->directory);
 
-        made->unsafe_parent = parent ? acme_alpn_report_printable(pool, parent) : NULL;
+        made->unsafe_parent = parent ? acme_text_phrase(pool, parent) : NULL;
         made->is_writable_by_user = owner != 0 && owner == ap_unixd_config.user_id;
     }
     return made;
@@ -102,7 +82,7 @@ static acme_alpn_report_spool_t *describe_spool(apr_pool_t *pool, apr_pool_t *sc
 static void list_spool(apr_pool_t *pool, acme_alpn_report_t *report,
                        acme_alpn_report_spool_t *made, const acme_spool_t *spool)
 {
-    made->directory = acme_alpn_report_printable(pool, spool->directory);
+    made->directory = acme_text_phrase(pool, spool->directory);
     made->entries = apr_array_make(pool, 1, sizeof(acme_spool_entry_t));
     if (made->state == ACME_OK) {
         list_entries(pool, report, made, spool);

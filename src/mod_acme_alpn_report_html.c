@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "acme_text.h"
 #include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_connection.h"
 
@@ -217,7 +218,7 @@ static void handshake_row(apr_bucket_brigade *out, const acme_record_row_t *row)
     code(out, acme_alpn_report_name(out->p, row));
     outcome_cell(out, row);
     text_cell(out, "Peer", "w", row->peer);
-    text_cell(out, "Vhost", "w", acme_alpn_report_printable(out->p, row->vhost));
+    text_cell(out, "Vhost", "w", acme_text_phrase(out->p, row->vhost));
     text_cell(out, "TLS", "n", row->tls);
     text_cell(out, "Key", "n",
               row->outcome == ACME_RECORD_ANSWERED ? acme_key_name(row->key_type) : "");

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "acme_text.h"
 #include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_connection.h"
 
@@ -99,7 +100,7 @@ static json_t *describe_row(apr_pool_t *pool, const acme_record_row_t *row)
         "{s:s, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:o, s:s, s:f}", "time",
         acme_alpn_report_time(pool, row->ended), "identifier", row->is_identifier ? name : NULL,
         "sni", row->is_identifier ? NULL : name, "peer", row->peer, "vhost",
-        or_null(acme_alpn_report_printable(pool, row->vhost)), "tls", or_null(row->tls), "key",
+        or_null(acme_text_phrase(pool, row->vhost)), "tls", or_null(row->tls), "key",
         is_answered ? acme_key_name(row->key_type) : NULL, "source",
         acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
         acme_record_outcome_name(row->outcome), "reason",

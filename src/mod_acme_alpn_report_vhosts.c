@@ -7,6 +7,7 @@
 
 #include <apr_strings.h>
 
+#include "acme_text.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_store.h"
@@ -23,7 +24,7 @@ static void add_item(apr_array_header_t *items, const char *name, const char *va
     acme_alpn_report_item_t *item = apr_array_push(items);
 
     item->name = name;
-    item->value = acme_alpn_report_printable(items->pool, value);
+    item->value = acme_text_phrase(items->pool, value);
 }
 
 /* Problems */
@@ -149,10 +150,10 @@ static void list_vhost(acme_alpn_report_t *report, const server_rec *server,
                                                            server->defn_line_number)
                                             : "";
 
-    vhost->name = acme_alpn_report_printable(
-        pool, server->server_hostname ? server->server_hostname : "");
-    vhost->address = acme_alpn_report_printable(pool, address_of(pool, server));
-    vhost->defined = acme_alpn_report_printable(pool, defined);
+    vhost->name =
+        acme_text_phrase(pool, server->server_hostname ? server->server_hostname : "");
+    vhost->address = acme_text_phrase(pool, address_of(pool, server));
+    vhost->defined = acme_text_phrase(pool, defined);
     vhost->settings = apr_array_make(pool, 6, sizeof(acme_alpn_report_item_t));
     vhost->problems = apr_array_make(pool, 1, sizeof(acme_alpn_report_item_t));
     describe_settings(vhost->settings, server);

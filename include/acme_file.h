@@ -1,0 +1,21 @@
+/*
+ * Whole files: read up to a size, and replaced so that no reader sees a part of one.
+ */
+#ifndef ACME_FILE_H
+#define ACME_FILE_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <apr_pools.h>
+
+/* Read to the end, or until `buffer` is full. Returns the number of bytes; -1: see errno. */
+ssize_t acme_file_read(int fd, char *buffer, apr_size_t size);
+
+/* Write the text to a temporary file in the directory, whose name begins with a dot, and rename
+ * it to `name`. The mode is what it says, whatever the umask. Returns whether that is done; if
+ * not, errno says why and the temporary file is gone. */
+int acme_file_replace(apr_pool_t *pool, const char *directory, const char *name,
+                      const char *text, apr_size_t length, mode_t mode);
+
+#endif

@@ -1,0 +1,19 @@
+/*
+ * Text of clients, files and servers as printable ASCII, for logs, pages and terminals. Other
+ * bytes, and the percent sign, are percent-encoded.
+ */
+#ifndef ACME_TEXT_H
+#define ACME_TEXT_H
+
+#include <apr_pools.h>
+
+/* A phrase may have spaces. */
+const char *acme_text_phrase(apr_pool_t *pool, const char *text);
+
+/* In a word, such as the value of a field, spaces are encoded too. */
+const char *acme_text_word(apr_pool_t *pool, const char *text);
+
+/* As much of the phrase as fits, in `size` bytes with the NUL. */
+void acme_text_copy(char *to, apr_size_t size, const char *text);
+
+#endif

@@ -1,0 +1,68 @@
+#include "acme_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+ssize_t acme_file_read(int fd, char *buffer, apr_size_t size)
+{
+    apr_size_t length = 0;
+    ssize_t got;
+
+    do {
+        got = read(fd, buffer + length, size - length);
+        length += got > 0 ? (apr_size_t)got : 0;
+    } while ((got > 0 && length < size) || (got < 0 && errno == EINTR));
+    return got < 0 ? -1 : (ssize_t)length;
+}
+
+static int file_write(int fd, const char *text, apr_size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(fd, text, length);
+
+        if (written > 0) {
+            text += written;
+            length -= (apr_size_t)written;
+        } else if (written == 0 || errno != EINTR) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int file_fill(int fd, const char *text, apr_size_t length, mode_t mode)
+{
+    int done = file_write(fd, text, length) && fchmod(fd, mode) == 0;
+    int saved = errno;
+
+    if (close(fd) != 0) {
+        return 0;
+    }
+    errno = saved;
+    return done;
+}
+
+int acme_file_replace(apr_pool_t *pool, const char *directory, const char *name,
+                      const char *text, apr_size_t length, mode_t mode)
+{
+    /* Without the name, which may be as long as a file's name can be. */
+    char *temporary = apr_pstrcat(pool, directory, "/.acme-alpn-XXXXXX", NULL);
+    int fd = mkostemp(temporary, O_CLOEXEC), saved;
+
+    if (fd < 0) {
+        return 0;
+    }
+    if (file_fill(fd, text, length, mode) &&
+        rename(temporary, apr_pstrcat(pool, directory, "/", name, NULL)) == 0) {
+        return 1;
+    }
+    saved = errno;
+    unlink(temporary);
+    errno = saved;
+    return 0;
+}
