@@ -3,7 +3,7 @@
  * directory, in the TLS vhosts of mod_ssl.
  *
  * This file only wires: the module record, the directives and the hooks. What a handshake goes
- * through is told in src/mod_acme_alpn_handshake.c and src/mod_acme_alpn_protocol.c.
+ * through is told in src/mod_acme_alpn_cert_callback.c and src/mod_acme_alpn_alpn.c.
  */
 #include "mod_acme_alpn_ssl.h"
 
@@ -17,19 +17,18 @@
 
 #include <apr_optional_hooks.h>
 
+#include "mod_acme_alpn_alpn.h"
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_directives.h"
 #include "mod_acme_alpn_guard.h"
-#include "mod_acme_alpn_handshake.h"
-#include "mod_acme_alpn_hello.h"
+#include "mod_acme_alpn_cert_callback.h"
+#include "mod_acme_alpn_client_hello.h"
 #include "mod_acme_alpn_limits.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_modules.h"
 #include "mod_acme_alpn_placeholder.h"
-#include "mod_acme_alpn_protocol.h"
-#include "mod_acme_alpn_protocols.h"
 #include "mod_acme_alpn_record.h"
 #include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_relay.h"
@@ -86,7 +85,7 @@ static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_C
     if (is_proxy) {
         return DECLINED;
     }
-    acme_alpn_handshake_prepare(context);
+    acme_alpn_cert_callback_set(context);
     acme_alpn_limits_prepare(pool, context);
     APR_ARRAY_PUSH(tls_vhosts, server_rec *) = server;
     if (acme_alpn_server_answers(server)) {
@@ -136,7 +135,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         if (!init_shared(config_pool, server)) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        acme_alpn_protocols_allow(config_pool, server);
+        acme_alpn_alpn_allow(config_pool, server);
         acme_alpn_check_spools(temp_pool, vhosts, ACME_ALPN_AT_START);
     }
     return OK;
@@ -157,7 +156,7 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     if (is_proxy || vhosts->nelts == 0) {
         return DECLINED;
     }
-    acme_alpn_hello_watch(c, ssl);
+    acme_alpn_client_hello_watch(c, ssl);
     return OK;
 }
 
@@ -165,19 +164,19 @@ static int protocol_propose(conn_rec *c, request_rec *r, server_rec *server,
                             const apr_array_header_t *offers, apr_array_header_t *proposals)
 {
     (void)offers;
-    return acme_alpn_protocol_propose(c, r, server, proposals);
+    return acme_alpn_alpn_propose(c, r, server, proposals);
 }
 
 static int protocol_withdraw(conn_rec *c, request_rec *r, server_rec *server,
                              const apr_array_header_t *offers, apr_array_header_t *proposals)
 {
     (void)offers;
-    return acme_alpn_protocol_withdraw(c, r, server, proposals);
+    return acme_alpn_alpn_withdraw(c, r, server, proposals);
 }
 
 static int hide_upgrade(request_rec *r)
 {
-    acme_alpn_protocols_hide(r);
+    acme_alpn_alpn_hide(r);
     return DECLINED;
 }
 
@@ -185,8 +184,8 @@ static void register_protocol_hooks(void)
 {
     /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
     ap_hook_protocol_propose(protocol_propose, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_protocol_switch(acme_alpn_protocol_switch, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_protocol_get(acme_alpn_protocol_get, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_switch(acme_alpn_alpn_switch, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_get(acme_alpn_alpn_get, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_ssl_answer_challenge(acme_alpn_modules_keep_out, NULL, NULL, APR_HOOK_FIRST);
 
     /* Last, when all proposals are there. */
@@ -222,7 +221,7 @@ static void register_hooks(apr_pool_t *pool)
     /* After mod_ssl's hook, in which the handshake takes place, and before all others that take
      * a connection and read from it. Not at APR_HOOK_FIRST, where mod_ssl's would be drawn
      * along and come before mod_reqtimeout's, which limits the time of the handshake. */
-    ap_hook_process_connection(acme_alpn_protocol_close, ssl, NULL, APR_HOOK_MIDDLE - 1);
+    ap_hook_process_connection(acme_alpn_alpn_close, ssl, NULL, APR_HOOK_MIDDLE - 1);
 
     /* Last, so that mod_md gives its own domains what it has for them: mod_ssl asks no further.
      */

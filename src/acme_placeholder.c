@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 #include <openssl/err.h>
 #include <openssl/pem.h>
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,12 +40,6 @@ int acme_store_is_url(const char *text)
 
 /* Each of these returns NULL, or what is allowed. */
 
-static const char *set_path(const char **path, const char *value)
-{
-    *path = value;
-    return *value == '/' ? NULL : "an absolute path";
-}
-
 static const char *set_time(apr_interval_time_t *time, const char *value,
                             apr_interval_time_t least, apr_interval_time_t most,
                             const char *allowed)
@@ -62,26 +57,6 @@ static const char *set_expiry(acme_store_t *store, const char *value)
 {
     return set_time(&store->expiry, value, apr_time_from_sec(1), ACME_INTERVAL_MAX,
                     ACME_INTERVAL_ALLOWED ", of 1s or more");
-}
-
-static const char *set_password_file(acme_store_t *store, const char *value)
-{
-    return set_path(&store->password_file, value);
-}
-
-static const char *set_ca_file(acme_store_t *store, const char *value)
-{
-    return set_path(&store->ca_file, value);
-}
-
-static const char *set_certificate_file(acme_store_t *store, const char *value)
-{
-    return set_path(&store->certificate_file, value);
-}
-
-static const char *set_key_file(acme_store_t *store, const char *value)
-{
-    return set_path(&store->key_file, value);
 }
 
 static const char *set_prefix(acme_store_t *store, const char *value)
@@ -105,24 +80,35 @@ static const char *set_database(acme_store_t *store, const char *value)
                                                                    : "a number from 0 to 65535";
 }
 
+/* `path`, where `set` is NULL: the offset of the absolute path of a file. */
 static const struct {
     const char *name;
     const char *(*set)(acme_store_t *store, const char *value);
+    apr_size_t path;
     int of_tls;
 } known[] = {
-    {"timeout", set_timeout, 0},
-    {"passwordfile", set_password_file, 0},
-    {"prefix", set_prefix, 0},
-    {"database", set_database, 0},
-    {"expiry", set_expiry, 0},
-    {"cafile", set_ca_file, 1},
-    {"certfile", set_certificate_file, 1},
-    {"keyfile", set_key_file, 1},
+    {"timeout", set_timeout, 0, 0},
+    {"passwordfile", NULL, offsetof(acme_store_t, password_file), 0},
+    {"prefix", set_prefix, 0, 0},
+    {"database", set_database, 0, 0},
+    {"expiry", set_expiry, 0, 0},
+    {"cafile", NULL, offsetof(acme_store_t, ca_file), 1},
+    {"certfile", NULL, offsetof(acme_store_t, certificate_file), 1},
+    {"keyfile", NULL, offsetof(acme_store_t, key_file), 1},
 };
 
 #define ALLOWED                                                                                \
     "timeout, passwordfile, prefix, database, expiry, and with rediss:// cafile, certfile "    \
     "and keyfile"
+
+static const char *set_known(acme_store_t *store, apr_size_t i, const char *value)
+{
+    if (known[i].set) {
+        return known[i].set(store, value);
+    }
+    *(const char **)((char *)store + known[i].path) = value;
+    return *value == '/' ? NULL : "an absolute path";
+}
 
 /* `option` is "name=value". */
 static const char *take_option(acme_store_t *store, apr_pool_t *pool, const char *option)
@@ -132,7 +118,7 @@ static const char *take_option(acme_store_t *store, apr_pool_t *pool, const char
 
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strlen(known[i].name) == length && strncmp(option, known[i].name, length) == 0) {
-            const char *allowed = known[i].set(store, equals ? equals + 1 : "");
+            const char *allowed = set_known(store, i, equals ? equals + 1 : "");
 
             if (known[i].of_tls && !store->uses_tls) {
                 return apr_pstrcat(pool, known[i].name, " goes with rediss://", NULL);

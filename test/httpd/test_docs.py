@@ -201,7 +201,7 @@ def options_of_stores(manual: str) -> set[str]:
 
 
 def test_every_option_of_a_store_is_documented_wherever_stores_are() -> None:
-    known = found(r'\n    \{"([a-z]+)", set_\w+, [01]\}', SETTINGS)
+    known = found(r'\n    \{"([a-z]+)", (?:set_\w+|NULL), ', SETTINGS)
     assert options_of_stores(section(FLEET, "The store")) == known
     assert options_of_stores(section(REFERENCE, "AcmeAlpnStore Directive")) == known
     message = SETTINGS.split("#define ALLOWED")[1].split("\n\n")[0]

@@ -1,4 +1,4 @@
-#include "mod_acme_alpn_hello.h"
+#include "mod_acme_alpn_client_hello.h"
 
 #include <string.h>
 
@@ -115,7 +115,7 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
     }
 }
 
-void acme_alpn_hello_watch(conn_rec *c, SSL *ssl)
+void acme_alpn_client_hello_watch(conn_rec *c, SSL *ssl)
 {
     acme_alpn_connection_t *connection;
 

@@ -3,7 +3,7 @@
  * calls three others, in this order:
  *
  * - the extension debug callback of the SSL, with each extension of the ClientHello, before
- *   anything is chosen: it marks the connection (mod_acme_alpn_hello.c);
+ *   anything is chosen: it marks the connection (mod_acme_alpn_client_hello.c);
  * - the security callback of the SSL_CTX, once mod_ssl has chosen the vhost: on a marked
  *   connection it lifts the vhost's limits (mod_acme_alpn_limits.c);
  * - the certificate callback of the SSL_CTX, when the certificate is to be chosen: on a marked
@@ -15,7 +15,7 @@
  *
  * SSL_get_app_data is mod_ssl's conn_rec; its own modules rely on it in the same hooks.
  */
-#include "mod_acme_alpn_handshake.h"
+#include "mod_acme_alpn_cert_callback.h"
 
 #include <string.h>
 
@@ -264,7 +264,7 @@ static int on_certificate(SSL *ssl, void *argument)
     return result;
 }
 
-void acme_alpn_handshake_prepare(SSL_CTX *context)
+void acme_alpn_cert_callback_set(SSL_CTX *context)
 {
     SSL_CTX_set_cert_cb(context, on_certificate, NULL);
     /* Only what libssl knows reaches on_extension. Nothing is ever sent for it. */

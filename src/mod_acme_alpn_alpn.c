@@ -1,0 +1,234 @@
+#include "mod_acme_alpn_alpn.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include <openssl/ssl.h>
+
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_ssl.h>
+
+#include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_connection.h"
+#include "mod_acme_alpn_log.h"
+#include "mod_acme_alpn_lookup.h"
+#include "mod_acme_alpn_outcome.h"
+
+/* The Protocols of each server */
+
+/* What alpn_allow adds: its address tells it from what the administrator wrote. */
+static const char added[] = ACME_ALPN_PROTOCOL;
+
+/*
+ * core announces in the Upgrade header what stands before the protocol of the connection in the
+ * list, or the whole list where that protocol is not in it. So http/1.1 goes before acme-tls/1.
+ * That changes nothing else where the list is empty, which allows http/1.1 alone, or where the
+ * server's order counts; with ProtocolsHonorOrder Off a client that prefers http/1.1 to what
+ * the list has would now get it, so there the header is mended instead.
+ */
+static void alpn_allow(apr_pool_t *pool, server_rec *server)
+{
+    core_server_config *core = ap_get_core_module_config(server->module_config);
+    int has_http1 = ap_array_str_contains(core->protocols, AP_PROTOCOL_HTTP1);
+    int honors_order = core->protocols_honor_order != 0;
+
+    if (ap_array_str_contains(core->protocols, ACME_ALPN_PROTOCOL)) {
+        return;
+    }
+    core->protocols = apr_array_copy(pool, core->protocols);
+    if (!has_http1 && (honors_order || core->protocols->nelts == 0)) {
+        APR_ARRAY_PUSH(core->protocols, const char *) = AP_PROTOCOL_HTTP1;
+    }
+    APR_ARRAY_PUSH(core->protocols, const char *) = added;
+}
+
+static int alpn_is_added(const apr_array_header_t *protocols)
+{
+    return protocols->nelts > 0 &&
+           APR_ARRAY_IDX(protocols, protocols->nelts - 1, const char *) == added;
+}
+
+void acme_alpn_alpn_allow(apr_pool_t *pool, server_rec *servers)
+{
+    server_rec *server;
+
+    for (server = servers; server; server = server->next) {
+        alpn_allow(pool, server);
+    }
+}
+
+static int alpn_is_added_for(const server_rec *server)
+{
+    const core_server_config *core = ap_get_core_module_config(server->module_config);
+
+    return alpn_is_added(core->protocols);
+}
+
+void acme_alpn_alpn_hide(request_rec *r)
+{
+    static const char last[] = "," ACME_ALPN_PROTOCOL;
+    const core_server_config *core = ap_get_core_module_config(r->server->module_config);
+    const char *upgrade;
+    apr_size_t length;
+
+    if (!alpn_is_added(core->protocols) ||
+        ap_array_str_contains(core->protocols, AP_PROTOCOL_HTTP1)) {
+        return;
+    }
+    upgrade = apr_table_get(r->headers_out, "Upgrade");
+    length = upgrade ? strlen(upgrade) : 0;
+    if (length > sizeof(last) - 1 && strcmp(upgrade + length - (sizeof(last) - 1), last) == 0) {
+        apr_table_setn(r->headers_out, "Upgrade",
+                       apr_pstrmemdup(r->pool, upgrade, length - (sizeof(last) - 1)));
+    }
+}
+
+/* Negotiation */
+
+/* mod_ssl turns whatever is not OK, DONE or DECLINED into the alert no_application_protocol. */
+#define REFUSED HTTP_MISDIRECTED_REQUEST
+
+/* NULL where the module has no say: in an HTTP Upgrade, on a connection without TLS, and where
+ * the TLS is that of a vhost with AcmeAlpnEngine Off. */
+static acme_alpn_connection_t *alpn_concerned(const conn_rec *c, const request_rec *r)
+{
+    acme_alpn_connection_t *connection = r ? NULL : acme_alpn_connection_get(c);
+
+    return connection && !connection->over && acme_alpn_connection_answers(connection)
+               ? connection
+               : NULL;
+}
+
+int acme_alpn_alpn_propose(conn_rec *c, request_rec *r, server_rec *server,
+                           apr_array_header_t *proposals)
+{
+    const acme_alpn_connection_t *connection = alpn_concerned(c, r);
+
+    (void)server;
+    if (!connection || !connection->offered) {
+        return DECLINED;
+    }
+    APR_ARRAY_PUSH(proposals, const char *) = ACME_ALPN_PROTOCOL;
+    return OK;
+}
+
+int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
+                            apr_array_header_t *proposals)
+{
+    const acme_alpn_connection_t *connection = alpn_concerned(c, r);
+    int from, to = 0;
+
+    if (connection ? connection->offered : !alpn_is_added_for(server)) {
+        return DECLINED;
+    }
+    for (from = 0; from < proposals->nelts; from++) {
+        const char *proposal = APR_ARRAY_IDX(proposals, from, const char *);
+
+        if (strcmp(proposal, ACME_ALPN_PROTOCOL) != 0) {
+            APR_ARRAY_IDX(proposals, to++, const char *) = proposal;
+        }
+    }
+    proposals->nelts = to;
+    return OK;
+}
+
+static int alpn_refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_error_e reason)
+{
+    connection->refused = 1;
+    acme_alpn_outcome(c, connection, ACME_RECORD_REFUSED, reason);
+    acme_alpn_log_silence(c);
+    return REFUSED;
+}
+
+int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server, const char *protocol)
+{
+    acme_alpn_connection_t *connection = alpn_concerned(c, r);
+    const acme_alpn_challenge_t *challenge;
+
+    (void)server;
+    if (!connection || connection->asking || strcmp(protocol, ACME_ALPN_PROTOCOL) != 0) {
+        return DECLINED;
+    }
+    challenge = acme_alpn_lookup(c, connection);
+    /* A session that is resumed sends no certificate, so it would prove nothing. */
+    if (SSL_session_reused(connection->ssl)) {
+        return alpn_refuse(c, connection, ACME_SESSION_RESUMED);
+    }
+    c->keepalive = AP_CONN_CLOSE;
+    if (connection->offered && challenge->outcome == ACME_OK) {
+        connection->switched = 1;
+        acme_alpn_log_negotiated(c, challenge);
+        return OK;
+    }
+    return alpn_refuse(c, connection, challenge->outcome);
+}
+
+/* Another module may have taken acme-tls/1 when it was asked for a challenge; mod_ssl would
+ * then find it negotiated, and would not ask us. */
+const char *acme_alpn_alpn_get(const conn_rec *c)
+{
+    const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
+
+    if (!connection || !(connection->switched || connection->asked)) {
+        return NULL;
+    }
+    return connection->switched ? ACME_ALPN_PROTOCOL : AP_PROTOCOL_HTTP1;
+}
+
+/* Say what became of a handshake that was not refused. */
+static void alpn_log_end(conn_rec *c, const acme_alpn_connection_t *connection)
+{
+    if (connection->complete && connection->switched) {
+        acme_alpn_outcome(c, connection, ACME_RECORD_ANSWERED, ACME_OK);
+    } else if (!connection->refused) {
+        acme_alpn_outcome(c, connection, ACME_RECORD_INCOMPLETE, ACME_OK);
+    }
+}
+
+/* Whether the client came for a challenge. If so, the vhost's limits may have been lifted, and
+ * nothing else is to come of the connection, whatever a second ClientHello offers. */
+static int alpn_is_about_challenge(const acme_alpn_connection_t *connection)
+{
+    return connection->installed || connection->refused || connection->concerned;
+}
+
+/* Without lingering: the client has its proof or its alert, and sends nothing before it has
+ * read that. To wait for its close_notify would hold a child of prefork for up to two seconds,
+ * and wake two threads of the other MPMs. */
+static void alpn_close_connection(conn_rec *c)
+{
+    c->keepalive = AP_CONN_CLOSE;
+    ap_flush_conn(c); /* sends our close_notify */
+    c->aborted = 1;
+    if (c->cs) {
+        c->cs->state = CONN_STATE_LINGER;
+    }
+}
+
+int acme_alpn_alpn_close(conn_rec *c)
+{
+    acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
+
+    if (!connection) {
+        acme_alpn_connection_forgo(c);
+        return DECLINED;
+    }
+    if (connection->over) {
+        return DECLINED;
+    }
+    /* Only now: mod_ssl may end the SSL under a request's feet. */
+    if (ap_ssl_conn_is_ssl(c)) {
+        connection->unserved = acme_alpn_connection_has_placeholder(connection) ? 1 : 0;
+    }
+    connection->over = 1;
+    if (!alpn_is_about_challenge(connection)) {
+        return DECLINED;
+    }
+    alpn_log_end(c, connection);
+    acme_alpn_log_closed(c, connection->challenge);
+    alpn_close_connection(c);
+    return DONE;
+}
