@@ -1,313 +1,434 @@
 #include "mod_acme_alpn_watch.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/inotify.h>
+#endif
 
 #include <apr_atomic.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
-#include <apr_shm.h>
 #include <apr_strings.h>
 
 #include <http_log.h>
+#include <http_main.h>
 #include <mod_watchdog.h>
 #include <unixd.h>
 
-#include "acme_watch.h"
+#include "acme_spool.h"
+#include "acme_text.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_log.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* An own thread: another module's callback must not hold ours up. */
-#define WATCHDOG_NAME "_acme_alpn_watch_"
-#define INTERVAL      apr_time_from_sec(1)
+/* How many spools, and how many files of scans, a tick looks at; the next tick goes on. */
+#define WATCH_LOOKS 100
+#define WATCH_FILES 2000
 
-/* What outlives a reload. The number changes with acme_watch_memory_t. */
-#define SAVED_MEMORY "mod_acme_alpn:watch:1"
+/* A spool is scanned for old files so often, or every AcmeAlpnMaxAge if that is shorter. */
+#define WATCH_AGEING       apr_time_from_sec(10 * 60)
+#define WATCH_LEFTOVER_AGE apr_time_from_sec(60 * 60)
+#define WATCH_NEVER        APR_INT64_MAX
 
-/* How long a child that ends waits for a tick, which takes less. */
-#define END_MAX  apr_time_from_sec(5)
-#define END_STEP apr_time_from_msec(5)
+typedef struct {
+    acme_spool_t spool;
+    server_rec *server;         /* the first that has this spool */
+    acme_error_e state;         /* as logged last */
+    struct stat directory;      /* as seen last; without an inode until it is (again) usable */
+    apr_time_t told;            /* its mtime up to which files have been logged */
+    int wd;                     /* inotify's number, or -1 */
+    apr_uint32_t looked, heard; /* the ticks of the last look and of the last event */
+    apr_time_t since;           /* the next scan logs the files that have changed after this */
+    apr_time_t scanned;         /* when the last scan began; 0: the next one is the first */
+} watch_spool_t;
 
-/* `turn`: whose turn it is in this process. */
-enum { TURN_NOBODY, TURN_TICK, TURN_END };
+/* Each process knows what it has seen itself; after a reload all begins anew. */
+static watch_spool_t **watch_spools;
+static int watch_count;
+static apr_hash_t *watch_by_wd;
+static int watch_inotify = -1;
+static int watch_is_refused; /* AALPN0218 has been logged */
+static int watch_first;      /* the spool that the tick begins with */
+static apr_time_t watch_now; /* when the tick began */
+static apr_uint32_t watch_tick;
 
+/* The scan that goes on, if there is a stream. */
 static struct {
-    acme_watch_t *watch;
-    acme_watch_spool_t *spools;
-    server_rec **servers; /* for each spool, the first server that it is for */
-    apr_size_t count;
-    volatile apr_uint32_t turn;
-    int has_suppressed; /* lines of files that are not in order, since the last one */
-} the;
+    watch_spool_t *spool;
+    DIR *stream;
+    apr_time_t since, previous; /* the spool's `since` and `scanned` when it began */
+} watch_scan;
 
-/* The log */
+/* What this process is about. */
+enum { WATCH_IDLE, WATCH_JUDGING, WATCH_ENDED };
+static volatile apr_uint32_t watch_turn;
 
-static const char *status_text(apr_pool_t *pool, apr_status_t status)
+/* ACME_NO_ENTRY is a temporary file that is left over. */
+static void watch_log_file(const watch_spool_t *spool, const char *file, acme_error_e reason,
+                           apr_pool_t *pool)
 {
-    char text[128];
+    apr_status_t status = reason == ACME_SYSTEM_ERROR ? errno : 0;
+    const char *directory = spool->spool.directory, *note;
+    acme_alpn_limit_e limit =
+        reason == ACME_OK ? ACME_ALPN_LIMIT_ARRIVED : ACME_ALPN_LIMIT_WATCH;
 
-    return status ? apr_psprintf(pool, " (%s)", apr_strerror(status, text, sizeof(text))) : "";
-}
-
-static void log_arrived(server_rec *server, const char *spool, const char *file,
-                        apr_pool_t *pool)
-{
-    const char *note;
-
-    if (APLOG_IS_LEVEL(server, APLOG_INFO) &&
-        acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_ARRIVED, pool)) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
-                     "AALPN0211: arrived: spool=%s file=%s%s: a challenge would be answered "
-                     "from it",
-                     spool, file, note);
-    }
-}
-
-static void log_refused(server_rec *server, const char *spool, const char *file,
-                        const acme_watch_report_t *report, apr_pool_t *pool)
-{
-    const char *note;
-
-    if (!acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool)) {
-        the.has_suppressed = 1;
+    if ((reason == ACME_OK && !APLOG_IS_LEVEL(spool->server, APLOG_INFO)) ||
+        !acme_alpn_log_lets_through(&note, limit, pool)) {
         return;
     }
-    the.has_suppressed = 0;
-    if (report->news == ACME_WATCH_LEFTOVER) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "AALPN0214: left over: spool=%s file=%s%s: a temporary file that nobody "
-                     "has renamed for an hour; the ACME client may have failed",
-                     spool, file, note);
-    } else if (report->reason == ACME_ENTRY_TOO_OLD) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "AALPN0213: too old: spool=%s file=%s%s: the entry is older than "
-                     "AcmeAlpnMaxAge; its ACME client has not removed it",
-                     spool, file, note);
+    file = acme_text_word(pool, file);
+    if (reason == ACME_OK) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, spool->server,
+                     "AALPN0211: arrived: spool=%s file=%s%s: challenges are answered from it",
+                     directory, file, note);
+    } else if (reason == ACME_NO_ENTRY) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, spool->server,
+                     "AALPN0214: left over: spool=%s file=%s%s: an hour old; remove it",
+                     directory, file, note);
+    } else if (reason == ACME_ENTRY_TOO_OLD) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, spool->server,
+                     "AALPN0213: too old: spool=%s file=%s%s: see AcmeAlpnMaxAge; remove it",
+                     directory, file, note);
     } else {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, report->status, server,
-                     "AALPN0212: unusable: spool=%s file=%s reason=%s%s: no challenge is "
-                     "answered from it: %s",
-                     spool, file, acme_error_slug(report->reason), note,
-                     acme_error_text(report->reason));
+        ap_log_error(APLOG_MARK, APLOG_WARNING, status, spool->server,
+                     "AALPN0212: unusable: spool=%s file=%s reason=%s%s: %s", directory, file,
+                     acme_error_slug(reason), note, acme_error_text(reason));
     }
 }
 
-/* Of the spool itself, once for each change, so there is no limit to it: what is suppressed
- * would never be told. */
-static void log_spool(server_rec *server, const char *spool, const acme_watch_report_t *report,
-                      apr_pool_t *pool)
+static void watch_judge(const watch_spool_t *spool, int directory_fd, const char *file,
+                        int logs_good, apr_pool_t *pool)
 {
-    switch (report->news) {
-    case ACME_WATCH_UNUSABLE:
-        ap_log_error(APLOG_MARK, APLOG_ERR, report->status, server,
-                     "AALPN0215: spool=%s reason=%s: no challenge is answered from it until "
-                     "this is mended: %s",
-                     spool, acme_error_slug(report->reason), acme_error_text(report->reason));
-        break;
-    case ACME_WATCH_USABLE:
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                     "AALPN0216: spool=%s: challenges are answered from it again", spool);
-        break;
-    case ACME_WATCH_NO_EVENTS:
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                     "AALPN0218: spool=%s: the system does not tell of its files%s, so what "
-                     "is written into or set on an entry in place is not noticed",
-                     spool, status_text(pool, report->status));
-        break;
-    default:
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
-                     "AALPN0219: spool=%s: more files came than the system tells of; reading "
-                     "all of them",
-                     spool);
-        break;
+    acme_spool_entry_t entry;
+    struct stat directory;
+
+    if (fstat(directory_fd, &directory) != 0 ||
+        apr_atomic_cas32(&watch_turn, WATCH_JUDGING, WATCH_IDLE) != WATCH_IDLE) {
+        return;
+    }
+    entry =
+        acme_spool_examine(directory_fd, &directory, file, spool->spool.entry_age, watch_now);
+    apr_atomic_cas32(&watch_turn, WATCH_IDLE, WATCH_JUDGING);
+    /* An entry that could not be looked at has been removed; a first scan logs all bad ones. */
+    if (entry.state != ACME_NO_ENTRY && entry.written != 0 &&
+        (entry.state == ACME_OK ? logs_good : spool->scanned != 0)) {
+        watch_log_file(spool, file, entry.state, pool);
     }
 }
 
-/* How many were not told: the next line that could say so may come days later. */
-static void log_suppressed(apr_pool_t *pool)
+/* Events */
+
+/* Returns whether the directory is another one than at the last call: its number changes. */
+static int watch_subscribe(watch_spool_t *spool)
 {
+    apr_pool_t *pool = apr_hash_pool_get(watch_by_wd);
+    int wd = -1, known = spool->wd;
+
+    errno = ENOSYS;
+#ifdef __linux__
+    if (watch_inotify < 0) {
+        watch_inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    }
+    if (watch_inotify >= 0) {
+        /* IN_CREATE is for links, which are never written. */
+        wd = inotify_add_watch(watch_inotify, spool->spool.directory,
+                               IN_CREATE | IN_MOVE | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE);
+    }
+#endif
+    if (wd < 0 && !watch_is_refused) {
+        watch_is_refused = 1;
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, errno, spool->server,
+                     "AALPN0218: spool=%s: the system does not tell of changes within files",
+                     spool->spool.directory);
+    }
+    if (wd != known) {
+        apr_hash_set(watch_by_wd, apr_pmemdup(pool, &wd, sizeof(wd)), sizeof(wd), spool);
+        spool->wd = wd;
+    }
+    return known >= 0 && wd != known;
+}
+
+/* `names` gets the spool of each file, by "WD/NAME". Returns whether events were lost. */
+static int watch_read_events(apr_hash_t *names, apr_pool_t *pool)
+{
+    int has_lost = 0;
+
+#ifdef __linux__
+    struct inotify_event buffer[1024];
+    ssize_t length, offset;
+
+    while ((length = read(watch_inotify, buffer, sizeof(buffer))) > 0) {
+        for (offset = 0; offset < length;) {
+            const struct inotify_event *event = (const void *)((const char *)buffer + offset);
+            watch_spool_t *spool = apr_hash_get(watch_by_wd, &event->wd, sizeof(event->wd));
+
+            offset += (ssize_t)(sizeof(*event) + event->len);
+            has_lost |= (event->mask & IN_Q_OVERFLOW) != 0;
+            if (spool) {
+                spool->heard = watch_tick;
+            }
+            if (spool && event->len > 0 && event->name[0] != '.') {
+                apr_hash_set(names, apr_psprintf(pool, "%d/%s", event->wd, event->name),
+                             APR_HASH_KEY_STRING, spool);
+            }
+        }
+    }
+#endif
+    return has_lost;
+}
+
+static void watch_hear(apr_pool_t *pool)
+{
+    apr_hash_t *names = apr_hash_make(pool);
+    apr_hash_index_t *index;
+    struct stat directory;
+    int fd, i;
+
+    if (watch_read_events(names, pool)) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                     "AALPN0219: more files came than the system tells of; reading all spools");
+        for (i = 0; i < watch_count; i++) {
+            if (watch_spools[i]->told < watch_spools[i]->since) {
+                watch_spools[i]->since = watch_spools[i]->told;
+            }
+        }
+        return;
+    }
+    for (index = apr_hash_first(pool, names); index; index = apr_hash_next(index)) {
+        const watch_spool_t *spool = apr_hash_this_val(index);
+
+        if (acme_spool_open(&fd, &directory, spool->spool.directory) == ACME_OK) {
+            watch_judge(spool, fd, strchr(apr_hash_this_key(index), '/') + 1, 1, pool);
+            close(fd);
+        }
+    }
+}
+
+/* Scans */
+
+static apr_time_t watch_time(const struct timespec *time)
+{
+    return apr_time_from_sec(time->tv_sec) + time->tv_nsec / 1000;
+}
+
+static void watch_scan_file(const char *file, apr_pool_t *pool)
+{
+    const watch_spool_t *spool = watch_scan.spool;
+    int fd = dirfd(watch_scan.stream), is_dot = file[0] == '.', has_changed, is_due;
+    apr_interval_time_t age = is_dot ? WATCH_LEFTOVER_AGE : spool->spool.entry_age;
+    struct stat status;
+
+    if (fstatat(fd, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+    has_changed = watch_time(&status.st_ctim) > watch_scan.since;
+    is_due = acme_spool_is_too_old(status.st_mtime, age, watch_now) &&
+             !acme_spool_is_too_old(status.st_mtime, age, watch_scan.previous);
+    if (!is_dot && (has_changed || is_due || watch_scan.previous == 0)) {
+        watch_judge(spool, fd, file, has_changed, pool);
+    } else if (is_dot && is_due && S_ISREG(status.st_mode)) {
+        watch_log_file(spool, file, ACME_NO_ENTRY, pool);
+    }
+}
+
+static void watch_scan_on(int *files, apr_pool_t *pool)
+{
+    while (watch_scan.stream && (*files)-- > 0) {
+        const struct dirent *file = readdir(watch_scan.stream);
+
+        if (file) {
+            watch_scan_file(file->d_name, pool);
+        } else {
+            closedir(watch_scan.stream);
+            watch_scan.stream = NULL;
+        }
+    }
+}
+
+/* Before the events are read, so that what has changed until now has its event then. */
+static void watch_look(watch_spool_t *spool)
+{
+    const char *path = spool->spool.directory;
+    struct stat known = spool->directory;
+    int fd;
+    acme_error_e state = acme_spool_open(&fd, &spool->directory, path);
+    apr_status_t status = state == ACME_SYSTEM_ERROR ? errno : 0;
+
+    /* Once for each change, so these lines have no limit. */
+    if (state == ACME_OK && spool->state != ACME_OK) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, spool->server,
+                     "AALPN0216: spool=%s: challenges are answered from it again", path);
+    } else if (state != spool->state) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, status, spool->server,
+                     "AALPN0215: spool=%s reason=%s: no challenge is answered from it: %s",
+                     path, acme_error_slug(state), acme_error_text(state));
+    }
+    spool->state = state;
+    if (state != ACME_OK) {
+        spool->directory.st_ino = 0;
+        return;
+    }
+    close(fd);
+    if (!watch_subscribe(spool) && known.st_ino == spool->directory.st_ino &&
+        known.st_dev == spool->directory.st_dev) {
+        return;
+    }
+    if (watch_scan.stream && watch_scan.spool == spool) {
+        closedir(watch_scan.stream);
+        watch_scan.stream = NULL;
+    }
+    spool->told = watch_time(&spool->directory.st_mtim);
+    spool->since = WATCH_NEVER;
+    spool->scanned = 0;
+}
+
+/* After the events have been read. A change without any is another node's write to a shared
+ * file system, whose clock the files' ctime and the directory's mtime have in common. */
+static void watch_settle(watch_spool_t *spool)
+{
+    apr_interval_time_t ageing =
+        spool->spool.entry_age < WATCH_AGEING ? spool->spool.entry_age : WATCH_AGEING;
+    apr_time_t changed = watch_time(&spool->directory.st_mtim);
+
+    if (changed != spool->told && spool->told < spool->since &&
+        (spool->wd < 0 || spool->heard < spool->looked)) {
+        spool->since = spool->told;
+    }
+    spool->told = changed;
+    spool->looked = watch_tick;
+    if (watch_scan.stream ||
+        (spool->since == WATCH_NEVER && watch_now - spool->scanned < ageing)) {
+        return;
+    }
+    watch_scan.stream = opendir(spool->spool.directory);
+    if (watch_scan.stream) {
+        watch_scan.spool = spool;
+        watch_scan.since = spool->since;
+        watch_scan.previous = spool->scanned;
+        spool->since = WATCH_NEVER;
+        spool->scanned = watch_now;
+    }
+}
+
+/* In a thread of mod_watchdog. */
+static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
+{
+    int looks = watch_count < WATCH_LOOKS ? watch_count : WATCH_LOOKS, files = WATCH_FILES;
+    watch_spool_t *spool;
     const char *note;
+    int i;
 
-    if (the.has_suppressed && acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool)) {
-        the.has_suppressed = 0;
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, the.servers[0],
-                     "AALPN0221: not told one by one:%s: so many more files are unusable, too "
-                     "old or left over; `acme-alpn list` shows the entries",
-                     note);
-    }
-}
-
-static void log_report(void *baton, const acme_watch_report_t *report)
-{
-    apr_pool_t *pool = baton;
-    server_rec *server = the.servers[report->spool];
-    const char *spool = the.spools[report->spool].spool.directory;
-    const char *file = report->name ? ap_escape_urlencoded(pool, report->name) : NULL;
-
-    if (!file) {
-        log_spool(server, spool, report, pool);
-    } else if (report->news == ACME_WATCH_ARRIVED) {
-        log_arrived(server, spool, file, pool);
-    } else {
-        log_refused(server, spool, file, report, pool);
-    }
-}
-
-/* Ticks, in a thread of mod_watchdog */
-
-/* STOPPING is of no use: some versions of httpd call it while a tick goes on. */
-static apr_status_t on_watchdog(int state, void *data, apr_pool_t *pool)
-{
     (void)data;
     if (state == AP_WATCHDOG_STATE_STOPPING) {
         return APR_SUCCESS;
     }
-    if (apr_atomic_cas32(&the.turn, TURN_TICK, TURN_NOBODY) != TURN_NOBODY) {
-        return APR_EOF;
+    watch_now = apr_time_now();
+    watch_tick++;
+    /* The next line that could say how many were suppressed may come days later. */
+    if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool) && *note) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                     "AALPN0221: more files are not in order:%s; `acme-alpn list` shows them",
+                     note);
     }
+    for (i = 0; i < looks; i++) {
+        watch_look(watch_spools[(watch_first + i) % watch_count]);
+    }
+    watch_hear(pool);
+    for (i = 0; i < looks; i++) {
+        spool = watch_spools[(watch_first + i) % watch_count];
+        if (spool->state == ACME_OK) {
+            watch_settle(spool);
+        }
+        watch_scan_on(&files, pool);
+    }
+    watch_first = (watch_first + looks) % watch_count;
     if (state == AP_WATCHDOG_STATE_STARTING) {
-        ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, the.servers[0],
+        ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
                      "AALPN0220: this process watches the spools from now on");
     }
-    log_suppressed(pool);
-    acme_watch_tick(the.watch, apr_time_now(), pool);
-    apr_atomic_cas32(&the.turn, TURN_NOBODY, TURN_TICK);
     acme_alpn_guard_resolve();
     return APR_SUCCESS;
 }
 
-/* prefork ends its children in a signal handler, so this waits for no lock. */
-static apr_status_t end(void *data)
+/* A child's exit() cleans libcrypto up, which judging an entry needs, and mod_watchdog's thread
+ * may run on. prefork exits in a signal handler, so this takes no lock, and waits a second. */
+static apr_status_t watch_end(void *data)
 {
-    apr_time_t deadline = apr_time_now() + END_MAX;
+    int tries = 200;
 
     (void)data;
-    while (apr_atomic_cas32(&the.turn, TURN_END, TURN_NOBODY) != TURN_NOBODY) {
-        if (apr_time_now() >= deadline) {
-            return APR_TIMEUP;
-        }
-        apr_sleep(END_STEP);
+    while (apr_atomic_cas32(&watch_turn, WATCH_ENDED, WATCH_IDLE) != WATCH_IDLE &&
+           tries-- > 0) {
+        apr_sleep(apr_time_from_msec(5));
     }
-    acme_watch_close(the.watch);
     return APR_SUCCESS;
 }
 
 void acme_alpn_watch_child_init(apr_pool_t *pool)
 {
-    if (the.watch) {
-        apr_pool_pre_cleanup_register(pool, NULL, end);
-    }
+    apr_pool_pre_cleanup_register(pool, NULL, watch_end);
 }
 
 /* Setting up */
 
-/* An entry is of use as long as one of the servers with this spool takes it. */
-static void add_spool(server_rec *server, const acme_spool_t *spool)
+static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *server)
 {
-    apr_size_t i;
-
-    for (i = 0; i < the.count; i++) {
-        acme_spool_t *known = &the.spools[i].spool;
-
-        if (strcmp(known->directory, spool->directory) == 0) {
-            if (spool->entry_age > known->entry_age) {
-                known->entry_age = spool->entry_age;
-            }
-            return;
-        }
-    }
-    the.spools[the.count].spool = *spool;
-    the.servers[the.count] = server;
-    the.count++;
-}
-
-static void collect_spools(apr_pool_t *pool, const apr_array_header_t *servers)
-{
-    apr_size_t i, most = (apr_size_t)servers->nelts;
+    acme_spool_t spool = acme_alpn_server_spool(server);
+    watch_spool_t *watched = apr_hash_get(known, spool.directory, APR_HASH_KEY_STRING);
     const char *closed;
     uid_t owner;
 
-    the.spools = apr_pcalloc(pool, most * sizeof(*the.spools));
-    the.servers = apr_pcalloc(pool, most * sizeof(*the.servers));
-    the.count = 0;
-    for (i = 0; i < most; i++) {
-        server_rec *server = APR_ARRAY_IDX(servers, i, server_rec *);
-        acme_spool_t spool = acme_alpn_server_spool(server);
-
-        add_spool(server, &spool);
+    if (watched) {
+        /* An entry is of use as long as one of the servers takes it. */
+        if (watched->spool.entry_age < spool.entry_age) {
+            watched->spool.entry_age = spool.entry_age;
+        }
+        return;
     }
-    /* What the start has to say of them is said by mod_acme_alpn_check.c. */
-    for (i = 0; i < the.count; i++) {
-        the.spools[i].known =
-            acme_spool_check(pool, the.spools[i].spool.directory, ap_unixd_config.user_id,
-                             ap_unixd_config.group_id, &owner, &closed);
-    }
+    watched = apr_pcalloc(pool, sizeof(*watched));
+    watched->spool = spool;
+    watched->server = server;
+    /* mod_acme_alpn_check.c logs it. */
+    watched->state = acme_spool_check(pool, spool.directory, ap_unixd_config.user_id,
+                                      ap_unixd_config.group_id, &owner, &closed);
+    apr_hash_set(known, spool.directory, APR_HASH_KEY_STRING, watched);
+    watch_spools[watch_count++] = watched;
 }
 
-/* Where there is no anonymous shared memory each child remembers what it has seen itself. */
-static acme_watch_memory_t *saved_memory(apr_pool_t *process_pool)
-{
-    apr_size_t size = sizeof(acme_watch_memory_t);
-    apr_shm_t *shared;
-    void *memory = NULL;
-
-    apr_pool_userdata_get(&memory, SAVED_MEMORY, process_pool);
-    if (memory) {
-        return memory;
-    }
-    if (apr_shm_create(&shared, size, NULL, process_pool) == APR_SUCCESS) {
-        memory = memset(apr_shm_baseaddr_get(shared), 0, size);
-    } else {
-        memory = apr_pcalloc(process_pool, size);
-    }
-    /* Not _setn, which keeps the pointer to the name: the module may be elsewhere after a
-     * reload. */
-    apr_pool_userdata_set(memory, SAVED_MEMORY, apr_pool_cleanup_null, process_pool);
-    return memory;
-}
-
-/* `turn` stays: in a child that ends it is nobody's any more. */
-static apr_status_t forget(void *data)
-{
-    (void)data;
-    the.watch = NULL;
-    the.count = 0;
-    return APR_SUCCESS;
-}
-
-static apr_status_t engage(apr_pool_t *pool)
+void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *servers)
 {
     APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *get_instance =
         APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
     APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *register_callback =
         APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
     ap_watchdog_t *watchdog;
-    apr_status_t status;
+    apr_hash_t *known;
+    apr_pool_t *pool;
+    int i;
 
-    if (!get_instance || !register_callback) {
-        return APR_ENOTIMPL;
-    }
-    status = get_instance(&watchdog, WATCHDOG_NAME, 0, 1, pool);
-    return status == APR_SUCCESS ? register_callback(watchdog, INTERVAL, &the, on_watchdog)
-                                 : status;
-}
-
-void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *servers)
-{
-    server_rec *first = APR_ARRAY_IDX(servers, 0, server_rec *);
-    apr_status_t status = engage(config_pool);
-
-    if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, status == APR_ENOTIMPL ? 0 : status, first,
+    /* An own thread: another module's callback must not delay a tick. */
+    if (!get_instance || !register_callback ||
+        get_instance(&watchdog, "_acme_alpn_watch_", 0, 1, config_pool) != APR_SUCCESS ||
+        register_callback(watchdog, apr_time_from_sec(1), NULL, watch_run) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                      "AALPN0217: mod_watchdog is not loaded or failed, so nobody looks after "
                      "the spools; load it to have bad entries reported before a CA comes");
         return;
     }
-    collect_spools(config_pool, servers);
-    the.turn = TURN_NOBODY;
-    the.watch = acme_watch_create(config_pool, saved_memory(first->process->pool), the.spools,
-                                  the.count, log_report, apr_time_now());
-    apr_pool_cleanup_register(config_pool, NULL, forget, apr_pool_cleanup_null);
+    /* In a child only the thread of the watch allocates from it. */
+    apr_pool_create(&pool, config_pool);
+    known = apr_hash_make(pool);
+    watch_by_wd = apr_hash_make(pool);
+    watch_spools = apr_palloc(pool, (apr_size_t)servers->nelts * sizeof(*watch_spools));
+    watch_count = 0;
+    watch_turn = WATCH_IDLE;
+    for (i = 0; i < servers->nelts; i++) {
+        watch_add_spool(pool, known, APR_ARRAY_IDX(servers, i, server_rec *));
+    }
 }
