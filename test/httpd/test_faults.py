@@ -106,3 +106,12 @@ def test_without_mod_watchdog_nobody_watches(httpd: Httpd) -> None:
     started(httpd, "apr_dynamic_fn_retrieve")
     assert httpd.log.expect(NO_WATCHDOG)[0].level == "notice"
     assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+
+
+def test_watch_finds_what_the_kernel_does_not_tell(httpd: Httpd) -> None:
+    """Such as another node's write to a shared file system."""
+    httpd.log_level += " acme_alpn:debug"
+    started(httpd, "inotify_add_watch")
+    httpd.log.expect("AALPN0220")
+    httpd.spool.publish(NAME)
+    httpd.log.expect("AALPN0211", f"file={NAME}: ")

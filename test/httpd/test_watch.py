@@ -413,11 +413,11 @@ def test_more_files_than_the_system_tells_of_are_told(httpd: Httpd) -> None:
     try:
         poll.until(lambda: is_stopped(pid), poll.DEADLINE, "the watch is held")
         flood(httpd.spool, kept + 1, GOOD)
+        httpd.spool.write("last-and-bad.test", b"nonsense")
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert noticed(httpd, LOST, "").level == "info"
-    httpd.spool.write("late-and-bad.test", b"nonsense")
-    noticed(httpd, UNUSABLE, "file=late-and-bad.test ")
+    assert noticed(httpd, LOST, "reading all spools").level == "info"
+    noticed(httpd, UNUSABLE, "file=last-and-bad.test ")
 
 
 # Longer than there is from one reading of the whole spool to the next, should there be any.

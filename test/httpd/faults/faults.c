@@ -5,6 +5,7 @@
  */
 #include <dlfcn.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,5 +52,7 @@ FAULT(apr_status_t, apr_thread_mutex_create,
       (apr_thread_mutex_t * *made, unsigned int flags, apr_pool_t *pool), (made, flags, pool),
       APR_ENOMEM)
 FAULT(apr_opt_fn_t *, apr_dynamic_fn_retrieve, (const char *name), (name), NULL)
+/* A number, of which no event ever tells. */
+FAULT(int, inotify_add_watch, (int fd, const char *path, uint32_t mask), (fd, path, mask), 1)
 FAULT(int, EVP_PKEY_keygen, (EVP_PKEY_CTX * context, EVP_PKEY **key), (context, key), 0)
 FAULT(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *method), (method), NULL)
