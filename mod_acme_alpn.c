@@ -118,6 +118,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
                        server_rec *server)
 {
     (void)log_pool;
+    (void)temp_pool;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
@@ -136,7 +137,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         acme_alpn_alpn_allow(config_pool, server);
-        acme_alpn_check_spools(temp_pool, vhosts, ACME_ALPN_AT_START);
+        acme_alpn_check_spools(config_pool, vhosts, ACME_ALPN_AT_START);
     }
     return OK;
 }

@@ -39,16 +39,6 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
 /* Whether others than the owner can write to a file or directory. */
 int acme_spool_others_can_write(const struct stat *status);
 
-/*
- * Whether challenges would be answered from this directory at all, by a process of this user
- * and group and the user's other groups, whoever asks (before there are threads): ACME_OK, or
- * one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set). *owner is set with ACME_OK, and
- * *closed with ACME_SPOOL_UNREADABLE: a directory on the way that the user may not pass, or
- * NULL where it is the spool itself. `directory` is absolute. Allocates from `pool`.
- */
-acme_error_e acme_spool_check(apr_pool_t *pool, const char *directory, uid_t user, gid_t group,
-                              uid_t *owner, const char **closed);
-
 /* A directory on the way to the spool, symbolic links included, that lets others than root and
  * the spool's owner replace what lies under it, as sshd's StrictModes would see it: the last on
  * the way, or NULL where all are safe. `directory` is absolute. Allocated from `pool`. */

@@ -7,11 +7,16 @@
 
 #include <httpd.h>
 
+#include "acme_error.h"
+
 typedef enum { ACME_ALPN_AT_CONFIGTEST, ACME_ALPN_AT_START } acme_alpn_moment_e;
 
 /* Report each spool of these servers (an array of server_rec *) that is missing or unsafe,
- * once. */
+ * once. At the start the pool is the configuration's. */
 void acme_alpn_check_spools(apr_pool_t *pool, const apr_array_header_t *servers,
                             acme_alpn_moment_e moment);
+
+/* What has been reported of a spool at the start, for a child; ACME_OK: nothing. */
+acme_error_e acme_alpn_check_found(const char *directory);
 
 #endif

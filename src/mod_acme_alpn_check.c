@@ -1,87 +1,225 @@
 #include "mod_acme_alpn_check.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <apr_hash.h>
 #include <apr_strings.h>
 
 #include <http_log.h>
-#include <unixd.h>
+#include <mpm_common.h>
 
+#include "acme_file.h"
 #include "mod_acme_alpn_config.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
-static const char *why_not(apr_pool_t *pool, acme_error_e error, const char *closed)
+/* What a child of httpd finds. */
+typedef struct {
+    acme_error_e error;
+    int status;        /* errno */
+    apr_size_t closed; /* the length of the path of a directory that it may not pass, or 0 */
+    uid_t owner, user; /* the spool's, and its own */
+} check_answer_t;
+
+typedef struct {
+    const char *directory;
+    server_rec *server; /* the first that has this spool */
+    check_answer_t answer;
+} check_spool_t;
+
+/* Those of this configuration, by their directory. */
+static apr_hash_t *check_known;
+
+/* As a child */
+
+static apr_size_t check_closed(const char *directory)
 {
-    return closed ? apr_psprintf(pool, "httpd's User may not pass %s on the way to it", closed)
-                  : acme_error_text(error);
+    char path[PATH_MAX];
+    apr_size_t i;
+
+    apr_cpystrn(path, directory, sizeof(path));
+    for (i = 1; path[i]; i++) {
+        if (path[i] == '/') {
+            path[i] = '\0';
+            if (access(path, X_OK) != 0) {
+                return i;
+            }
+            path[i] = '/';
+        }
+    }
+    return 0;
 }
 
-static void report_useless(server_rec *server, const char *spool, const char *reason,
-                           apr_status_t status, acme_alpn_moment_e moment)
+/* The uids are the effective ones as well. */
+static check_answer_t check_look(const char *directory)
 {
+    check_answer_t answer = {ACME_OK, 0, 0, 0, geteuid()};
+    struct stat status;
+    int fd;
+
+    answer.error = acme_spool_open(&fd, &status, directory);
+    answer.status = errno;
+    if (answer.error == ACME_OK) {
+        answer.owner = status.st_uid;
+        close(fd);
+        if (access(directory, X_OK) != 0) {
+            answer.error = ACME_SPOOL_UNREADABLE;
+        }
+    } else if (answer.error == ACME_SPOOL_UNREADABLE) {
+        answer.closed = check_closed(directory);
+    }
+    return answer;
+}
+
+/* Modes do not tell what httpd's children may do: there are ACLs, ChrootDir, servers that were
+ * not started as root, and MPMs that stay root. So one is made, and asked. */
+static void check_answer_and_exit(int fd, apr_pool_t *pool, server_rec *server,
+                                  const apr_array_header_t *spools)
+{
+    int i;
+
+    if (ap_run_drop_privileges(pool, server) == OK) {
+        for (i = 0; i < spools->nelts; i++) {
+            check_answer_t answer =
+                check_look(APR_ARRAY_IDX(spools, i, check_spool_t *)->directory);
+
+            if (write(fd, &answer, sizeof(answer)) != sizeof(answer)) {
+                break;
+            }
+        }
+    }
+    _exit(0);
+}
+
+/* Returns how many of the spools have an answer, the first ones. */
+static int check_ask(apr_pool_t *pool, server_rec *server, const apr_array_header_t *spools)
+{
+    int ends[2], count = 0;
+    pid_t child;
+
+    if (pipe(ends) != 0) {
+        return 0;
+    }
+    child = fork();
+    if (child == 0) {
+        check_answer_and_exit(ends[1], pool, server, spools);
+    }
+    close(ends[1]);
+    while (child > 0 && count < spools->nelts &&
+           acme_file_read(ends[0],
+                          (char *)&APR_ARRAY_IDX(spools, count, check_spool_t *)->answer,
+                          sizeof(check_answer_t)) == sizeof(check_answer_t)) {
+        count++;
+    }
+    close(ends[0]);
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {
+    }
+    return count;
+}
+
+/* The log */
+
+static const char *check_reason(apr_pool_t *pool, const check_spool_t *spool)
+{
+    return spool->answer.closed > 0
+               ? apr_psprintf(pool, "httpd's User may not pass %s on the way to it",
+                              apr_pstrndup(pool, spool->directory, spool->answer.closed))
+               : acme_error_text(spool->answer.error);
+}
+
+static void check_log_unusable(apr_pool_t *pool, const check_spool_t *spool,
+                               acme_alpn_moment_e moment)
+{
+    apr_status_t status =
+        spool->answer.error == ACME_SYSTEM_ERROR ? spool->answer.status : APR_SUCCESS;
+
     if (moment == ACME_ALPN_AT_CONFIGTEST) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, status, server,
+        ap_log_error(APLOG_MARK, APLOG_WARNING, status, spool->server,
                      "AALPN0003: AcmeAlpnSpool %s: no challenge will be answered from it: %s",
-                     spool, reason);
+                     spool->directory, check_reason(pool, spool));
     } else {
-        ap_log_error(APLOG_MARK, APLOG_ERR, status, server,
+        ap_log_error(APLOG_MARK, APLOG_ERR, status, spool->server,
                      "AALPN0002: AcmeAlpnSpool %s: no challenge is answered from it until this "
                      "is mended: %s",
-                     spool, reason);
+                     spool->directory, check_reason(pool, spool));
     }
 }
 
 /* Whoever owns the spool can write it, whatever its mode says. */
-static int is_writable_by_user(uid_t owner)
+static void check_log_owner(const check_spool_t *spool)
 {
-    return owner != 0 && owner == ap_unixd_config.user_id;
+    if (spool->answer.owner != 0 && spool->answer.owner == spool->answer.user) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, spool->server,
+            "AALPN0004: AcmeAlpnSpool %s belongs to httpd's User (uid %lu): whatever "
+            "runs in httpd can get certificates for every name of this server; give it "
+            "to root or to the ACME client's user",
+            spool->directory, (unsigned long)spool->answer.owner);
+    }
 }
 
-static void check(apr_pool_t *pool, server_rec *server, const char *spool,
-                  acme_alpn_moment_e moment)
+static void check_log_parent(apr_pool_t *pool, const check_spool_t *spool)
 {
-    uid_t owner = 0;
-    const char *parent, *closed;
-    acme_error_e error = acme_spool_check(pool, spool, ap_unixd_config.user_id,
-                                          ap_unixd_config.group_id, &owner, &closed);
+    const char *parent = acme_spool_unsafe_parent(pool, spool->directory);
 
-    if (error != ACME_OK) {
-        report_useless(server, spool, why_not(pool, error, closed),
-                       error == ACME_SYSTEM_ERROR ? errno : 0, moment);
-        return;
-    }
-    if (is_writable_by_user(owner)) {
-        ap_log_error(
-            APLOG_MARK, APLOG_WARNING, 0, server,
-            "AALPN0004: AcmeAlpnSpool %s belongs to %s, httpd's User: whatever runs in "
-            "httpd can get certificates for every name of this server; give it to root "
-            "or to the ACME client's user",
-            spool, ap_unixd_config.user_name);
-    }
-    parent = acme_spool_unsafe_parent(pool, spool);
     if (parent) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, spool->server,
                      "AALPN0005: AcmeAlpnSpool %s is not safe: others than root and its owner "
                      "can replace it, since they own or can write %s",
-                     spool, parent);
+                     spool->directory, parent);
     }
+}
+
+static apr_array_header_t *check_collect(apr_pool_t *pool, const apr_array_header_t *servers)
+{
+    apr_array_header_t *spools = apr_array_make(pool, 4, sizeof(check_spool_t *));
+    int i;
+
+    check_known = apr_hash_make(pool);
+    for (i = 0; i < servers->nelts; i++) {
+        server_rec *server = APR_ARRAY_IDX(servers, i, server_rec *);
+        const char *directory = acme_alpn_server_spool(server).directory;
+
+        if (!apr_hash_get(check_known, directory, APR_HASH_KEY_STRING)) {
+            check_spool_t *spool = apr_pcalloc(pool, sizeof(*spool));
+
+            spool->directory = directory;
+            spool->server = server;
+            apr_hash_set(check_known, directory, APR_HASH_KEY_STRING, spool);
+            APR_ARRAY_PUSH(spools, check_spool_t *) = spool;
+        }
+    }
+    return spools;
 }
 
 void acme_alpn_check_spools(apr_pool_t *pool, const apr_array_header_t *servers,
                             acme_alpn_moment_e moment)
 {
-    apr_hash_t *checked = apr_hash_make(pool);
-    int i;
+    apr_array_header_t *spools = check_collect(pool, servers);
+    int i, count = 0;
 
-    for (i = 0; i < servers->nelts; i++) {
-        server_rec *server = APR_ARRAY_IDX(servers, i, server_rec *);
-        const char *spool = acme_alpn_server_spool(server).directory;
+    if (spools->nelts > 0) {
+        count = check_ask(pool, APR_ARRAY_IDX(servers, 0, server_rec *), spools);
+    }
+    for (i = 0; i < count; i++) {
+        const check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
 
-        if (!apr_hash_get(checked, spool, APR_HASH_KEY_STRING)) {
-            apr_hash_set(checked, spool, APR_HASH_KEY_STRING, spool);
-            check(pool, server, spool, moment);
+        if (spool->answer.error != ACME_OK) {
+            check_log_unusable(pool, spool, moment);
+        } else {
+            check_log_owner(spool);
+            check_log_parent(pool, spool);
         }
     }
+}
+
+acme_error_e acme_alpn_check_found(const char *directory)
+{
+    const check_spool_t *spool = apr_hash_get(check_known, directory, APR_HASH_KEY_STRING);
+
+    return spool ? spool->answer.error : ACME_OK;
 }

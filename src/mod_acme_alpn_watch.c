@@ -17,10 +17,10 @@
 #include <http_log.h>
 #include <http_main.h>
 #include <mod_watchdog.h>
-#include <unixd.h>
 
 #include "acme_spool.h"
 #include "acme_text.h"
+#include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_log.h"
@@ -35,6 +35,9 @@ APLOG_USE_MODULE(acme_alpn);
 #define WATCH_AGEING       apr_time_from_sec(10 * 60)
 #define WATCH_LEFTOVER_AGE apr_time_from_sec(60 * 60)
 #define WATCH_NEVER        APR_INT64_MAX
+
+/* The state of a spool that this process has not looked at. */
+#define WATCH_UNSEEN ACME_ERRORS
 
 typedef struct {
     acme_spool_t spool;
@@ -260,6 +263,9 @@ static void watch_look(watch_spool_t *spool)
     acme_error_e state = acme_spool_open(&fd, &spool->directory, path);
     apr_status_t status = state == ACME_SYSTEM_ERROR ? errno : 0;
 
+    if (spool->state == WATCH_UNSEEN) {
+        spool->state = acme_alpn_check_found(path);
+    }
     /* Once for each change, so these lines have no limit. */
     if (state == ACME_OK && spool->state != ACME_OK) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, spool->server,
@@ -381,8 +387,6 @@ static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *ser
 {
     acme_spool_t spool = acme_alpn_server_spool(server);
     watch_spool_t *watched = apr_hash_get(known, spool.directory, APR_HASH_KEY_STRING);
-    const char *closed;
-    uid_t owner;
 
     if (watched) {
         /* An entry is of use as long as one of the servers takes it. */
@@ -394,9 +398,7 @@ static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *ser
     watched = apr_pcalloc(pool, sizeof(*watched));
     watched->spool = spool;
     watched->server = server;
-    /* mod_acme_alpn_check.c logs it. */
-    watched->state = acme_spool_check(pool, spool.directory, ap_unixd_config.user_id,
-                                      ap_unixd_config.group_id, &owner, &closed);
+    watched->state = WATCH_UNSEEN;
     apr_hash_set(known, spool.directory, APR_HASH_KEY_STRING, watched);
     watch_spools[watch_count++] = watched;
 }

@@ -59,8 +59,6 @@ static const parent_row_t rows[] = {
 
 typedef struct {
     const parent_row_t *row;
-    const struct closed_row_t *closed_row;
-    acme_error_e reason;
     char unsafe[PATH_MAX]; /* empty: none */
     int failed;            /* in setting up */
 } result_t;
@@ -105,50 +103,6 @@ static void test_parent(void **state)
     assert_string_equal(result->unsafe, result->row->unsafe ? result->row->unsafe : "");
 }
 
-static const struct closed_row_t {
-    const char *name;
-    const char *changed; /* root's, of group NOGROUP and this mode */
-    mode_t mode;
-    gid_t group; /* of the user that asks, SOMEBODY */
-    int is_closed;
-} closed_rows[] = {
-    {"open to all", "/a/b", 0711, NOGROUP - 1, 0},
-    {"closed to others", "/a/b", 0750, NOGROUP - 1, 1},
-    {"open to the group", "/a/b", 0710, NOGROUP, 0},
-    {"closed to the group", "/a/b", 0741, NOGROUP, 1},
-    {"closed where a link leads", "/m", 0700, NOGROUP - 1, 1},
-    {"the root is closed", "/", 0700, NOGROUP - 1, 1},
-};
-
-static void ask_in_chroot(void)
-{
-    const struct closed_row_t *row = result->closed_row;
-    const char *closed;
-    uid_t owner;
-
-    result->failed = chroot(here.base) != 0 || chdir("/") != 0 ||
-                     chown(row->changed, 0, NOGROUP) != 0 ||
-                     chmod(row->changed, row->mode) != 0;
-    result->reason =
-        acme_spool_check(pool, "/way/chain", SOMEBODY, row->group, &owner, &closed);
-    apr_cpystrn(result->unsafe, closed ? closed : "", sizeof(result->unsafe));
-}
-
-/* To a user who comes to the spool by all of its links. */
-static void test_closed_parent(void **state)
-{
-    const struct closed_row_t *row = *state;
-
-    need_root();
-    make_tree();
-    memset(result, 0, sizeof(*result));
-    result->closed_row = row;
-    in_child(ask_in_chroot);
-    assert_false(result->failed);
-    assert_string_equal(result->unsafe, row->is_closed ? row->changed : "");
-    assert_int_equal(result->reason, row->is_closed ? ACME_SPOOL_UNREADABLE : ACME_OK);
-}
-
 /* The same without root's rights, where what is above the tree is not ours to know. */
 static void test_parent_as_any_user(void **state)
 {
@@ -167,15 +121,12 @@ static void test_parent_as_any_user(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[COUNT(rows) + COUNT(closed_rows) + 1];
+    struct CMUnitTest tests[COUNT(rows) + 1];
     size_t i, count = 0;
     int failed;
 
     for (i = 0; i < COUNT(rows); i++) {
         tests[count++] = unit_case(rows[i].name, test_parent, &rows[i]);
-    }
-    for (i = 0; i < COUNT(closed_rows); i++) {
-        tests[count++] = unit_case(closed_rows[i].name, test_closed_parent, &closed_rows[i]);
     }
     tests[count] = unit_case("found without root's rights", test_parent_as_any_user, NULL);
     for (i = 0; i < COUNT(tests); i++) {
