@@ -161,36 +161,16 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     return OK;
 }
 
-static int protocol_propose(conn_rec *c, request_rec *r, server_rec *server,
-                            const apr_array_header_t *offers, apr_array_header_t *proposals)
-{
-    (void)offers;
-    return acme_alpn_alpn_propose(c, r, server, proposals);
-}
-
-static int protocol_withdraw(conn_rec *c, request_rec *r, server_rec *server,
-                             const apr_array_header_t *offers, apr_array_header_t *proposals)
-{
-    (void)offers;
-    return acme_alpn_alpn_withdraw(c, r, server, proposals);
-}
-
-static int hide_upgrade(request_rec *r)
-{
-    acme_alpn_alpn_hide(r);
-    return DECLINED;
-}
-
 static void register_protocol_hooks(void)
 {
     /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
-    ap_hook_protocol_propose(protocol_propose, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_propose(acme_alpn_alpn_propose, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_switch(acme_alpn_alpn_switch, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_get(acme_alpn_alpn_get, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_ssl_answer_challenge(acme_alpn_modules_keep_out, NULL, NULL, APR_HOOK_FIRST);
 
     /* Last, when all proposals are there. */
-    ap_hook_protocol_propose(protocol_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_protocol_propose(acme_alpn_alpn_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
 }
 
 static void register_hooks(apr_pool_t *pool)
@@ -235,9 +215,9 @@ static void register_hooks(apr_pool_t *pool)
     /* Right after core, which sets the header in these two at APR_HOOK_REALLY_FIRST, and before
      * whatever writes the response. (Its name as a predecessor would not do: that means all of
      * its hooks, and its last handler writes the response.) */
-    ap_hook_map_to_storage(hide_upgrade, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+    ap_hook_map_to_storage(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
     ap_hook_handler(acme_alpn_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_handler(hide_upgrade, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+    ap_hook_handler(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
 }
 
 module AP_MODULE_DECLARE_DATA acme_alpn_module = {

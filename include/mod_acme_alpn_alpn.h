@@ -12,13 +12,13 @@
  * mod_md must have looked at the lists before, since it chooses its challenge type by them. */
 void acme_alpn_alpn_allow(apr_pool_t *pool, server_rec *servers);
 
-/* Before a request's handler: the Upgrade header that core has set must not tell of
- * acme-tls/1. */
-void acme_alpn_alpn_hide(request_rec *r);
+/* In map_to_storage and handler, which it declines: the Upgrade header that core has set must
+ * not tell of acme-tls/1. */
+int acme_alpn_alpn_hide(request_rec *r);
 
 /* The bodies of the hooks of the same names; see http_protocol.h for what they return. */
 int acme_alpn_alpn_propose(conn_rec *c, request_rec *r, server_rec *server,
-                           apr_array_header_t *proposals);
+                           const apr_array_header_t *offers, apr_array_header_t *proposals);
 int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server,
                           const char *protocol);
 const char *acme_alpn_alpn_get(const conn_rec *c);
@@ -27,7 +27,7 @@ const char *acme_alpn_alpn_get(const conn_rec *c);
  * that, and where nobody but us allowed it and AcmeAlpnEngine is Off. The handshake is then an
  * ordinary one. */
 int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
-                            apr_array_header_t *proposals);
+                            const apr_array_header_t *offers, apr_array_header_t *proposals);
 
 /* In process_connection, when mod_ssl's handshake is over: end a connection that was about a
  * challenge. No byte of application data is read or sent (RFC 8737 section 3). */

@@ -67,7 +67,7 @@ static int alpn_is_added_for(const server_rec *server)
     return alpn_is_added(core->protocols);
 }
 
-void acme_alpn_alpn_hide(request_rec *r)
+int acme_alpn_alpn_hide(request_rec *r)
 {
     static const char last[] = "," ACME_ALPN_PROTOCOL;
     const core_server_config *core = ap_get_core_module_config(r->server->module_config);
@@ -76,7 +76,7 @@ void acme_alpn_alpn_hide(request_rec *r)
 
     if (!alpn_is_added(core->protocols) ||
         ap_array_str_contains(core->protocols, AP_PROTOCOL_HTTP1)) {
-        return;
+        return DECLINED;
     }
     upgrade = apr_table_get(r->headers_out, "Upgrade");
     length = upgrade ? strlen(upgrade) : 0;
@@ -84,6 +84,7 @@ void acme_alpn_alpn_hide(request_rec *r)
         apr_table_setn(r->headers_out, "Upgrade",
                        apr_pstrmemdup(r->pool, upgrade, length - (sizeof(last) - 1)));
     }
+    return DECLINED;
 }
 
 /* Negotiation */
@@ -103,11 +104,12 @@ static acme_alpn_connection_t *alpn_concerned(const conn_rec *c, const request_r
 }
 
 int acme_alpn_alpn_propose(conn_rec *c, request_rec *r, server_rec *server,
-                           apr_array_header_t *proposals)
+                           const apr_array_header_t *offers, apr_array_header_t *proposals)
 {
     const acme_alpn_connection_t *connection = alpn_concerned(c, r);
 
     (void)server;
+    (void)offers;
     if (!connection || !connection->offered) {
         return DECLINED;
     }
@@ -116,11 +118,12 @@ int acme_alpn_alpn_propose(conn_rec *c, request_rec *r, server_rec *server,
 }
 
 int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
-                            apr_array_header_t *proposals)
+                            const apr_array_header_t *offers, apr_array_header_t *proposals)
 {
     const acme_alpn_connection_t *connection = alpn_concerned(c, r);
     int from, to = 0;
 
+    (void)offers;
     if (connection ? connection->offered : !alpn_is_added_for(server)) {
         return DECLINED;
     }
