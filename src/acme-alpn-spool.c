@@ -1,8 +1,5 @@
 #include "acme-alpn.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include <apr_strings.h>
 
 /* Nobody's handshake waits here. */
@@ -28,106 +25,90 @@ exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t
     return error == ACME_OK ? EXIT_PASS : acme_alpn_complain_store(call, error);
 }
 
-/* Clients clean up more than once; what is gone is gone. */
-static int is_done(acme_error_e error)
+/* What is to be done with an identifier. */
+typedef struct {
+    enum { SPOOL_PUBLISH, SPOOL_WITHDRAW, SPOOL_FIND } action;
+    const acme_identifier_t *identifier;
+    const char *value;           /* to publish */
+    const acme_digest_t *digest; /* to withdraw, or NULL */
+    acme_digest_t *found;
+} spool_task_t;
+
+static acme_error_e spool_in_store(acme_store_connection_t *connection, acme_store_call_t *call,
+                                   const spool_task_t *task)
 {
-    return error == ACME_OK || error == ACME_NO_ENTRY;
+    switch (task->action) {
+    case SPOOL_PUBLISH:
+        return acme_store_publish(connection, call, task->identifier, task->value);
+    case SPOOL_WITHDRAW:
+        return acme_store_withdraw(connection, call, task->identifier, task->digest);
+    default:
+        return acme_store_find(task->found, connection, call, task->identifier);
+    }
 }
 
-static exit_e publish_to_store(const acme_alpn_options_t *options,
-                               const acme_identifier_t *identifier, const char *value)
+static acme_error_e spool_in_directory(const acme_alpn_options_t *options,
+                                       const spool_task_t *task)
+{
+    acme_spool_t spool = acme_alpn_spool(options);
+
+    switch (task->action) {
+    case SPOOL_PUBLISH:
+        return acme_spool_publish(options->pool, spool.directory, task->identifier,
+                                  task->value);
+    case SPOOL_WITHDRAW:
+        return acme_spool_withdraw(spool.directory, task->identifier, task->digest);
+    default:
+        return acme_spool_find(task->found, &spool, task->identifier, apr_time_now());
+    }
+}
+
+/* Clients clean up more than once; what is gone is gone. */
+static int spool_is_done(acme_error_e error, const spool_task_t *task)
+{
+    return error == ACME_OK || (error == ACME_NO_ENTRY && task->action == SPOOL_WITHDRAW);
+}
+
+static exit_e spool_do(const acme_alpn_options_t *options, const spool_task_t *task)
 {
     acme_store_connection_t *connection;
     acme_store_call_t call;
-    exit_e code = acme_alpn_connect(&connection, &call, options);
+    acme_error_e error;
+    exit_e code;
 
+    if (!options->store) {
+        const char *path =
+            apr_pstrcat(options->pool, options->spool, "/", task->identifier->name, NULL);
+
+        error = spool_in_directory(options, task);
+        if (task->action == SPOOL_PUBLISH && error != ACME_SYSTEM_ERROR) {
+            path = options->spool;
+        }
+        return spool_is_done(error, task) ? EXIT_PASS : acme_alpn_complain_spool(path, error);
+    }
+    code = acme_alpn_connect(&connection, &call, options);
     if (code == EXIT_PASS) {
-        acme_error_e error = acme_store_publish(connection, &call, identifier, value);
-
-        code = error == ACME_OK ? EXIT_PASS : acme_alpn_complain_store(&call, error);
+        error = spool_in_store(connection, &call, task);
+        code = spool_is_done(error, task) ? EXIT_PASS : acme_alpn_complain_store(&call, error);
         acme_store_close(connection);
     }
     return code;
-}
-
-static const char *path_of(const acme_alpn_options_t *options,
-                           const acme_identifier_t *identifier)
-{
-    return apr_pstrcat(options->pool, options->spool, "/", identifier->name, NULL);
 }
 
 exit_e acme_alpn_publish(const acme_alpn_options_t *options,
                          const acme_identifier_t *identifier, const char *value)
 {
-    acme_error_e error;
-
-    if (options->store) {
-        return publish_to_store(options, identifier, value);
-    }
-    error = acme_spool_publish(options->pool, options->spool, identifier, value);
-    if (error == ACME_OK) {
-        return EXIT_PASS;
-    }
-    return acme_alpn_complain_spool(
-        error == ACME_SYSTEM_ERROR ? path_of(options, identifier) : options->spool, error);
-}
-
-static exit_e withdraw_from_store(const acme_alpn_options_t *options,
-                                  const acme_identifier_t *identifier,
-                                  const acme_digest_t *digest)
-{
-    acme_store_connection_t *connection;
-    acme_store_call_t call;
-    exit_e code = acme_alpn_connect(&connection, &call, options);
-
-    if (code == EXIT_PASS) {
-        acme_error_e error = acme_store_withdraw(connection, &call, identifier, digest);
-
-        code = is_done(error) ? EXIT_PASS : acme_alpn_complain_store(&call, error);
-        acme_store_close(connection);
-    }
-    return code;
+    return spool_do(options, &(spool_task_t){SPOOL_PUBLISH, identifier, value, NULL, NULL});
 }
 
 exit_e acme_alpn_withdraw(const acme_alpn_options_t *options,
                           const acme_identifier_t *identifier, const acme_digest_t *digest)
 {
-    acme_error_e error;
-
-    if (options->store) {
-        return withdraw_from_store(options, identifier, digest);
-    }
-    error = acme_spool_withdraw(options->spool, identifier, digest);
-    return is_done(error) ? EXIT_PASS
-                          : acme_alpn_complain_spool(path_of(options, identifier), error);
-}
-
-static exit_e find_in_store(acme_digest_t *digest, const acme_alpn_options_t *options,
-                            const acme_identifier_t *identifier)
-{
-    acme_store_connection_t *connection;
-    acme_store_call_t call;
-    exit_e code = acme_alpn_connect(&connection, &call, options);
-
-    if (code == EXIT_PASS) {
-        acme_error_e error = acme_store_find(digest, connection, &call, identifier);
-
-        code = error == ACME_OK ? EXIT_PASS : acme_alpn_complain_store(&call, error);
-        acme_store_close(connection);
-    }
-    return code;
+    return spool_do(options, &(spool_task_t){SPOOL_WITHDRAW, identifier, NULL, digest, NULL});
 }
 
 exit_e acme_alpn_find(acme_digest_t *digest, const acme_alpn_options_t *options,
                       const acme_identifier_t *identifier)
 {
-    acme_spool_t spool = acme_alpn_spool(options);
-    acme_error_e error;
-
-    if (options->store) {
-        return find_in_store(digest, options, identifier);
-    }
-    error = acme_spool_find(digest, &spool, identifier, apr_time_now());
-    return error == ACME_OK ? EXIT_PASS
-                            : acme_alpn_complain_spool(path_of(options, identifier), error);
+    return spool_do(options, &(spool_task_t){SPOOL_FIND, identifier, NULL, NULL, digest});
 }
