@@ -44,7 +44,7 @@ static apr_array_header_t *vhosts;
 /* All TLS vhosts, for the status page. */
 static apr_array_header_t *tls_vhosts;
 
-static int pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool)
+static int hook_pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool)
 {
     (void)log_pool;
     (void)temp_pool;
@@ -54,7 +54,7 @@ static int pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t 
 }
 
 /* At configtest, when it is not known which of them have TLS. */
-static apr_array_header_t *all_that_answer(apr_pool_t *pool, server_rec *server)
+static apr_array_header_t *hook_all_that_answer(apr_pool_t *pool, server_rec *server)
 {
     apr_array_header_t *found = apr_array_make(pool, 8, sizeof(server_rec *));
 
@@ -66,13 +66,13 @@ static apr_array_header_t *all_that_answer(apr_pool_t *pool, server_rec *server)
     return found;
 }
 
-static int check_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
-                        server_rec *server)
+static int hook_check_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
+                             apr_pool_t *temp_pool, server_rec *server)
 {
     (void)config_pool;
     (void)log_pool;
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
-        acme_alpn_check_spools(temp_pool, all_that_answer(temp_pool, server),
+        acme_alpn_check_spools(temp_pool, hook_all_that_answer(temp_pool, server),
                                ACME_ALPN_AT_CONFIGTEST);
         acme_alpn_placeholder_check(temp_pool, server);
     }
@@ -80,7 +80,8 @@ static int check_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_
 }
 
 /* mod_ssl calls this for each TLS vhost, in its own post_config. */
-static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_CTX *context)
+static int hook_init_server(server_rec *server, apr_pool_t *pool, int is_proxy,
+                            SSL_CTX *context)
 {
     if (is_proxy) {
         return DECLINED;
@@ -94,8 +95,8 @@ static int init_server(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_C
     return OK;
 }
 
-static int start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
-                       server_rec *server)
+static int hook_start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool,
+                            apr_pool_t *temp_pool, server_rec *server)
 {
     (void)log_pool;
     (void)temp_pool;
@@ -107,15 +108,15 @@ static int start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
 }
 
 /* What all processes share. Returns whether httpd can start; if not, the log says why. */
-static int init_shared(apr_pool_t *config_pool, server_rec *server)
+static int hook_init_shared(apr_pool_t *config_pool, server_rec *server)
 {
     return acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
            acme_alpn_store_init(config_pool, server) &&
            acme_alpn_relay_init(config_pool, server, vhosts);
 }
 
-static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool,
-                       server_rec *server)
+static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
+                            apr_pool_t *temp_pool, server_rec *server)
 {
     (void)log_pool;
     (void)temp_pool;
@@ -133,7 +134,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
         return OK;
     }
     if (vhosts->nelts > 0) {
-        if (!init_shared(config_pool, server)) {
+        if (!hook_init_shared(config_pool, server)) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         acme_alpn_alpn_allow(config_pool, server);
@@ -142,7 +143,7 @@ static int post_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t
     return OK;
 }
 
-static void child_init(apr_pool_t *pool, server_rec *server)
+static void hook_child_init(apr_pool_t *pool, server_rec *server)
 {
     if (vhosts->nelts > 0) {
         acme_alpn_certificates_child_init(pool, server);
@@ -152,7 +153,7 @@ static void child_init(apr_pool_t *pool, server_rec *server)
     }
 }
 
-static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
+static int hook_pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
 {
     if (is_proxy || vhosts->nelts == 0) {
         return DECLINED;
@@ -161,7 +162,7 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     return OK;
 }
 
-static void register_protocol_hooks(void)
+static void hook_register_protocol_hooks(void)
 {
     /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
     ap_hook_protocol_propose(acme_alpn_alpn_propose, NULL, NULL, APR_HOOK_FIRST);
@@ -180,24 +181,24 @@ static void register_hooks(apr_pool_t *pool)
     static const char *const after_ssl_and_md[] = {"mod_ssl.c", "mod_md.c", NULL};
 
     (void)pool;
-    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(hook_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(hook_check_config, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Before mod_watchdog's, which starts the thread of the watch. */
-    ap_hook_child_init(child_init, NULL, before_watchdog, APR_HOOK_MIDDLE);
+    ap_hook_child_init(hook_child_init, NULL, before_watchdog, APR_HOOK_MIDDLE);
 
     /* Last, since mod_ssl calls init_server in its own, and since mod_md would change the
      * challenge type of its domains if it saw acme-tls/1 in the Protocols. */
-    ap_hook_post_config(post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_post_config(hook_post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
 
     /* When mod_ssl has told of its vhosts, and before mod_watchdog makes what its callbacks
      * need, at the same place. */
-    ap_hook_post_config(start_watch, NULL, before_watchdog, APR_HOOK_LAST);
+    ap_hook_post_config(hook_start_watch, NULL, before_watchdog, APR_HOOK_LAST);
 
-    APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_MIDDLE);
-    APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ssl, init_server, hook_init_server, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, hook_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
 
-    register_protocol_hooks();
+    hook_register_protocol_hooks();
 
     /* After mod_ssl's hook, in which the handshake takes place, and before all others that take
      * a connection and read from it. Not at APR_HOOK_FIRST, where mod_ssl's would be drawn

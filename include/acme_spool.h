@@ -21,8 +21,8 @@
 #define ACME_SPOOL_FUTURE_MAX apr_time_from_sec(5 * 60)
 
 typedef struct {
-    const char *directory;         /* absolute path; may be a symlink to a directory */
-    apr_interval_time_t entry_age; /* entries older than this are ignored, in microseconds */
+    const char *directory;       /* absolute path; may be a symlink to a directory */
+    apr_interval_time_t max_age; /* entries older than this are ignored, in microseconds */
 } acme_spool_t;
 
 /*
@@ -82,11 +82,11 @@ acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory
  * its state is also ACME_NAME_INVALID, where no look-up comes to this file, ACME_NO_ENTRY, or
  * ACME_SYSTEM_ERROR (with errno set). */
 acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
-                                      const char *name, apr_interval_time_t age_max,
+                                      const char *name, apr_interval_time_t max_age,
                                       apr_time_t now);
 
 /* Whether an entry of this mtime is too old at that time. */
-int acme_spool_is_too_old(time_t written, apr_interval_time_t age_max, apr_time_t now);
+int acme_spool_is_too_old(time_t written, apr_interval_time_t max_age, apr_time_t now);
 
 /*
  * All entries, in the order of their names; files whose names start with a dot are none.

@@ -15,7 +15,7 @@ typedef struct {
     /* As written: NULL or -1 where the server does not say. */
     int engine;
     const char *spool_directory;
-    apr_interval_time_t entry_age;
+    apr_interval_time_t max_age;
     apr_array_header_t *upstreams; /* of acme_alpn_upstream_t * */
     int placeholder;
 

@@ -21,7 +21,7 @@
 
 /* Each directory once, unless vhosts have different ideas of how old an entry may be. */
 typedef struct acme_alpn_report_spool_t {
-    apr_interval_time_t entry_age;
+    apr_interval_time_t max_age;
     acme_error_e state;        /* ACME_OK: it can be answered from */
     const char *unsafe_parent; /* or NULL */
     int is_writable_by_user;   /* it belongs to httpd's User */

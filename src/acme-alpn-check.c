@@ -35,7 +35,7 @@ typedef struct {
     apr_time_t deadline;
 } check_t;
 
-static int parse(address_t *address, apr_pool_t *pool)
+static int check_parse(address_t *address, apr_pool_t *pool)
 {
     if (!acme_net_parse(&address->host, &address->port, address->given, pool)) {
         acme_alpn_complain("--connect: '%s' is not an address; " ACME_NET_ALLOWED,
@@ -46,7 +46,7 @@ static int parse(address_t *address, apr_pool_t *pool)
 }
 
 /* Until when one of so many may take. */
-static apr_time_t share(apr_time_t deadline, int parts)
+static apr_time_t check_share(apr_time_t deadline, int parts)
 {
     apr_time_t now = acme_monotonic();
     apr_interval_time_t part = (deadline - now) / parts;
@@ -54,7 +54,7 @@ static apr_time_t share(apr_time_t deadline, int parts)
     return now + (part > SHORTEST ? part : SHORTEST);
 }
 
-static acme_error_e resolve(address_t *address, apr_time_t latest)
+static acme_error_e check_resolve(address_t *address, apr_time_t latest)
 {
     acme_error_e error;
 
@@ -70,28 +70,29 @@ static acme_error_e resolve(address_t *address, apr_time_t latest)
     return error;
 }
 
-static int did_not_answer(acme_error_e outcome)
+static int check_did_not_answer(acme_error_e outcome)
 {
     return outcome == ACME_PROBE_NOBODY_LISTENS || outcome == ACME_PROBE_UNREACHABLE ||
            outcome == ACME_PROBE_TIMEOUT;
 }
 
 /* One handshake: with the first of the host's addresses that answers. */
-static void attempt(address_t *address, const check_t *check, apr_time_t latest)
+static void check_attempt(address_t *address, const check_t *check, apr_time_t latest)
 {
     acme_probe_t *probe = &address->last;
     acme_addresses_t one = {.count = 1};
     int i;
 
     memset(probe, 0, sizeof(*probe));
-    probe->outcome = resolve(address, latest);
+    probe->outcome = check_resolve(address, latest);
     if (probe->outcome != ACME_OK) {
         return;
     }
-    for (i = 0; i < address->found.count && (i == 0 || did_not_answer(probe->outcome)); i++) {
+    for (i = 0; i < address->found.count && (i == 0 || check_did_not_answer(probe->outcome));
+         i++) {
         one.address[0] = address->found.address[i];
         acme_probe(probe, check->context, &one, check->identifier,
-                   share(latest, address->found.count - i));
+                   check_share(latest, address->found.count - i));
     }
     if (probe->outcome == ACME_OK &&
         memcmp(&probe->digest, check->digest, sizeof(probe->digest)) != 0) {
@@ -99,7 +100,7 @@ static void attempt(address_t *address, const check_t *check, apr_time_t latest)
     }
 }
 
-static int count_failed(const apr_array_header_t *addresses)
+static int check_count_failed(const apr_array_header_t *addresses)
 {
     int i, failed = 0;
 
@@ -112,7 +113,7 @@ static int count_failed(const apr_array_header_t *addresses)
 /* Each address until it passes or the deadline is over; how many have not passed. One that
  * hangs takes no more than its share of the time that is left, so that the others are tried
  * again. */
-static int probe_all(apr_array_header_t *addresses, const check_t *check)
+static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
 {
     int i, failed = addresses->nelts;
 
@@ -121,8 +122,8 @@ static int probe_all(apr_array_header_t *addresses, const check_t *check)
             address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
 
             if (address->last.outcome != ACME_OK) {
-                attempt(address, check, share(check->deadline, failed));
-                failed = count_failed(addresses);
+                check_attempt(address, check, check_share(check->deadline, failed));
+                failed = check_count_failed(addresses);
             }
         }
         if (failed == 0 || acme_monotonic() + INTERVAL >= check->deadline) {
@@ -169,7 +170,8 @@ static const char *check_advice(acme_error_e outcome)
     }
 }
 
-static void print_text(const apr_array_header_t *addresses, const acme_identifier_t *identifier)
+static void check_print_text(const apr_array_header_t *addresses,
+                             const acme_identifier_t *identifier)
 {
     int i;
 
@@ -189,7 +191,7 @@ static void print_text(const apr_array_header_t *addresses, const acme_identifie
 }
 
 /* The caller drops the reference. */
-static json_t *describe(apr_pool_t *pool, const address_t *address)
+static json_t *check_describe(apr_pool_t *pool, const address_t *address)
 {
     const acme_probe_t *last = &address->last;
     int passed = last->outcome == ACME_OK;
@@ -202,14 +204,15 @@ static json_t *describe(apr_pool_t *pool, const address_t *address)
 }
 
 /* Whether all of it was written. */
-static int print_json(apr_pool_t *pool, const apr_array_header_t *addresses,
-                      const acme_identifier_t *identifier, int passed)
+static int check_print_json(apr_pool_t *pool, const apr_array_header_t *addresses,
+                            const acme_identifier_t *identifier, int passed)
 {
     json_t *list = json_array();
     int i;
 
     for (i = 0; i < addresses->nelts; i++) {
-        json_array_append_new(list, describe(pool, &APR_ARRAY_IDX(addresses, i, address_t)));
+        json_array_append_new(list,
+                              check_describe(pool, &APR_ARRAY_IDX(addresses, i, address_t)));
     }
     return acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier", identifier->name,
                                           "pass", passed, "checks", list));
@@ -227,7 +230,7 @@ exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier
 
         address->given = APR_ARRAY_IDX(options->connect, i, const char *);
         address->last.outcome = ACME_PROBE_TIMEOUT;
-        if (!parse(address, options->pool)) {
+        if (!check_parse(address, options->pool)) {
             return EXIT_USAGE;
         }
     }
@@ -236,11 +239,11 @@ exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier
         acme_alpn_complain("OpenSSL cannot be initialized");
         return EXIT_FAIL;
     }
-    failed = probe_all(addresses, &check);
+    failed = check_probe_all(addresses, &check);
     SSL_CTX_free(check.context);
     if (!options->json) {
-        print_text(addresses, identifier);
-    } else if (!print_json(options->pool, addresses, identifier, failed == 0)) {
+        check_print_text(addresses, identifier);
+    } else if (!check_print_json(options->pool, addresses, identifier, failed == 0)) {
         return EXIT_FAIL;
     }
     return failed == 0 ? EXIT_PASS : EXIT_FAIL;

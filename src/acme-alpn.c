@@ -48,13 +48,13 @@ static const char usage[] =
 
 typedef exit_e (*command_f)(acme_alpn_options_t *options, int count, char **arguments);
 
-static exit_e wrong_usage(void)
+static exit_e main_wrong_usage(void)
 {
     fputs("acme-alpn --help shows how it is used\n", stderr);
     return EXIT_USAGE;
 }
 
-static int read_identifier(acme_identifier_t *identifier, const char *text)
+static int main_read_identifier(acme_identifier_t *identifier, const char *text)
 {
     acme_error_e error = acme_identifier_from_text(identifier, text);
 
@@ -65,7 +65,7 @@ static int read_identifier(acme_identifier_t *identifier, const char *text)
 }
 
 /* The whole of standard input, up to what the contract allows and one byte more. */
-static const char *from_standard_input(apr_pool_t *pool)
+static const char *main_from_standard_input(apr_pool_t *pool)
 {
     char text[ACME_VALUE_MAX + 2];
     size_t length = fread(text, 1, sizeof(text) - 1, stdin);
@@ -74,9 +74,10 @@ static const char *from_standard_input(apr_pool_t *pool)
 }
 
 /* The value without its line end, checked; NULL after a complaint. */
-static const char *read_value(acme_digest_t *digest, apr_pool_t *pool, const char *argument)
+static const char *main_read_value(acme_digest_t *digest, apr_pool_t *pool,
+                                   const char *argument)
 {
-    const char *value = strcmp(argument, "-") == 0 ? from_standard_input(pool) : argument;
+    const char *value = strcmp(argument, "-") == 0 ? main_from_standard_input(pool) : argument;
     acme_error_e error = acme_digest_parse(digest, value, strlen(value));
 
     if (error != ACME_OK) {
@@ -86,53 +87,53 @@ static const char *read_value(acme_digest_t *digest, apr_pool_t *pool, const cha
     return apr_pstrmemdup(pool, value, strcspn(value, "\r\n"));
 }
 
-static exit_e command_add(acme_alpn_options_t *options, int count, char **arguments)
+static exit_e main_command_add(acme_alpn_options_t *options, int count, char **arguments)
 {
     acme_identifier_t identifier;
     acme_digest_t digest;
     const char *value;
 
     (void)count;
-    if (!read_identifier(&identifier, arguments[0])) {
+    if (!main_read_identifier(&identifier, arguments[0])) {
         return EXIT_USAGE;
     }
-    value = read_value(&digest, options->pool, arguments[1]);
+    value = main_read_value(&digest, options->pool, arguments[1]);
     if (!value) {
         return EXIT_USAGE;
     }
     return acme_alpn_publish(options, &identifier, value);
 }
 
-static exit_e command_remove(acme_alpn_options_t *options, int count, char **arguments)
+static exit_e main_command_remove(acme_alpn_options_t *options, int count, char **arguments)
 {
     acme_identifier_t identifier;
     acme_digest_t digest;
 
-    if (!read_identifier(&identifier, arguments[0]) ||
-        (count > 1 && !read_value(&digest, options->pool, arguments[1]))) {
+    if (!main_read_identifier(&identifier, arguments[0]) ||
+        (count > 1 && !main_read_value(&digest, options->pool, arguments[1]))) {
         return EXIT_USAGE;
     }
     return acme_alpn_withdraw(options, &identifier, count > 1 ? &digest : NULL);
 }
 
-static exit_e command_list(acme_alpn_options_t *options, int count, char **arguments)
+static exit_e main_command_list(acme_alpn_options_t *options, int count, char **arguments)
 {
     (void)count;
     (void)arguments;
     return acme_alpn_list(options);
 }
 
-static exit_e command_check(acme_alpn_options_t *options, int count, char **arguments)
+static exit_e main_command_check(acme_alpn_options_t *options, int count, char **arguments)
 {
     acme_identifier_t identifier;
     acme_digest_t digest;
     exit_e code;
 
-    if (!read_identifier(&identifier, arguments[0])) {
+    if (!main_read_identifier(&identifier, arguments[0])) {
         return EXIT_USAGE;
     }
     if (count > 1) {
-        if (!read_value(&digest, options->pool, arguments[1])) {
+        if (!main_read_value(&digest, options->pool, arguments[1])) {
             return EXIT_USAGE;
         }
     } else {
@@ -154,15 +155,15 @@ static const struct {
     const char *options; /* the letters of those that it takes besides --spool */
     const char *allowed; /* the same in words */
 } commands[] = {
-    {"add", command_add, 2, 2, "", " and no other option"},
-    {"remove", command_remove, 1, 2, "", " and no other option"},
-    {"list", command_list, 0, 0, "j", " and --json, and no other option"},
-    {"check", command_check, 1, 2, "jcw", ", --connect, --wait and --json"},
+    {"add", main_command_add, 2, 2, "", " and no other option"},
+    {"remove", main_command_remove, 1, 2, "", " and no other option"},
+    {"list", main_command_list, 0, 0, "j", " and --json, and no other option"},
+    {"check", main_command_check, 1, 2, "jcw", ", --connect, --wait and --json"},
 };
 
 /* Where the spool is the URL of a store: its settings, and the files that they name. A URL can
  * be wrong by itself; a file is part of the spool's state. */
-static exit_e load_store(acme_alpn_options_t *options)
+static exit_e main_load_store(acme_alpn_options_t *options)
 {
     exit_e wrong = EXIT_USAGE;
     const char *problem;
@@ -184,7 +185,8 @@ static exit_e load_store(acme_alpn_options_t *options)
     return EXIT_PASS;
 }
 
-static exit_e run(acme_alpn_options_t *options, const char *given, int count, char **arguments)
+static exit_e main_run(acme_alpn_options_t *options, const char *given, int count,
+                       char **arguments)
 {
     apr_size_t i;
     exit_e code;
@@ -197,20 +199,20 @@ static exit_e run(acme_alpn_options_t *options, const char *given, int count, ch
         wanted = count - 1;
         if (wanted < commands[i].arguments_min || wanted > commands[i].arguments_max) {
             acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
-            return wrong_usage();
+            return main_wrong_usage();
         }
         if (strspn(given, commands[i].options) != strlen(given)) {
             acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
-            return wrong_usage();
+            return main_wrong_usage();
         }
-        code = load_store(options);
+        code = main_load_store(options);
         return code == EXIT_PASS ? commands[i].run(options, wanted, arguments + 1) : code;
     }
     acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
-    return wrong_usage();
+    return main_wrong_usage();
 }
 
-static void set_defaults(acme_alpn_options_t *options, apr_pool_t *pool)
+static void main_set_defaults(acme_alpn_options_t *options, apr_pool_t *pool)
 {
     const char *from_environment = getenv(SPOOL_VARIABLE);
 
@@ -224,7 +226,7 @@ static void set_defaults(acme_alpn_options_t *options, apr_pool_t *pool)
 }
 
 /* Takes one option; whether it is right. */
-static int take_option(acme_alpn_options_t *options, int option, const char *value)
+static int main_take_option(acme_alpn_options_t *options, int option, const char *value)
 {
     switch (option) {
     case 's':
@@ -253,7 +255,7 @@ static int take_option(acme_alpn_options_t *options, int option, const char *val
 }
 
 /* A value may start with one hyphen or more, as base64url may; no option looks like one. */
-static int is_value(const char *argument)
+static int main_is_value(const char *argument)
 {
     acme_digest_t digest;
 
@@ -262,9 +264,9 @@ static int is_value(const char *argument)
 }
 
 /* What getopt_long returns for the next argument. An operand is OPERAND, and is in optarg. */
-static int next_argument(int count, char **arguments, const struct option *known)
+static int main_next_argument(int count, char **arguments, const struct option *known)
 {
-    if (optind < count && is_value(arguments[optind])) {
+    if (optind < count && main_is_value(arguments[optind])) {
         optarg = arguments[optind++];
         return OPERAND;
     }
@@ -272,7 +274,7 @@ static int next_argument(int count, char **arguments, const struct option *known
     return getopt_long(count, arguments, "-", known, NULL);
 }
 
-static exit_e parse_and_run(apr_pool_t *pool, int count, char **arguments)
+static exit_e main_parse_and_run(apr_pool_t *pool, int count, char **arguments)
 {
     static const struct option known[] = {
         {"spool", required_argument, NULL, 's'},
@@ -288,8 +290,8 @@ static exit_e parse_and_run(apr_pool_t *pool, int count, char **arguments)
     char given[4] = ""; /* each of j, c and w once */
     int option;
 
-    set_defaults(&options, pool);
-    while ((option = next_argument(count, arguments, known)) != -1) {
+    main_set_defaults(&options, pool);
+    while ((option = main_next_argument(count, arguments, known)) != -1) {
         if (option == OPERAND) {
             APR_ARRAY_PUSH(operands, char *) = optarg;
             continue;
@@ -302,8 +304,8 @@ static exit_e parse_and_run(apr_pool_t *pool, int count, char **arguments)
             puts("acme-alpn " ACME_ALPN_VERSION);
             return EXIT_PASS;
         }
-        if (!take_option(&options, option, optarg)) {
-            return wrong_usage();
+        if (!main_take_option(&options, option, optarg)) {
+            return main_wrong_usage();
         }
         if (option != 's' && !strchr(given, option)) {
             given[strlen(given)] = (char)option;
@@ -316,7 +318,7 @@ static exit_e parse_and_run(apr_pool_t *pool, int count, char **arguments)
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    return run(&options, given, operands->nelts, (char **)operands->elts);
+    return main_run(&options, given, operands->nelts, (char **)operands->elts);
 }
 
 int main(int count, char **arguments)
@@ -330,7 +332,7 @@ int main(int count, char **arguments)
     }
     /* A peer that goes away is an outcome, not the end of the tool. */
     signal(SIGPIPE, SIG_IGN);
-    code = parse_and_run(pool, count, arguments);
+    code = main_parse_and_run(pool, count, arguments);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         acme_alpn_complain("standard output: %s", strerror(errno));
         code = EXIT_FAIL;

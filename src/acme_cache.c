@@ -23,7 +23,7 @@ struct acme_cache_t {
     entry_t **slot; /* an entry is made when the slot is first used, and then used again */
 };
 
-static apr_status_t cleanup(void *data)
+static apr_status_t cache_cleanup(void *data)
 {
     acme_cache_t *cache = data;
     apr_size_t i;
@@ -46,12 +46,12 @@ acme_cache_t *acme_cache_create(apr_pool_t *pool, apr_size_t slots)
     }
     cache->slots = slots;
     cache->slot = apr_pcalloc(pool, slots * sizeof(*cache->slot));
-    apr_pool_cleanup_register(pool, cache, cleanup, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pool, cache, cache_cleanup, apr_pool_cleanup_null);
     return cache;
 }
 
-static entry_t **find(acme_cache_t *cache, const acme_identifier_t *identifier,
-                      acme_key_type_e type)
+static entry_t **cache_find(acme_cache_t *cache, const acme_identifier_t *identifier,
+                            acme_key_type_e type)
 {
     apr_ssize_t length = APR_HASH_KEY_STRING;
     unsigned int hash = apr_hashfunc_default(identifier->name, &length);
@@ -59,8 +59,8 @@ static entry_t **find(acme_cache_t *cache, const acme_identifier_t *identifier,
     return &cache->slot[(hash * ACME_KEY_TYPES + type) % cache->slots];
 }
 
-static int is_for(const entry_t *entry, const acme_identifier_t *identifier,
-                  const acme_digest_t *digest, acme_key_type_e type)
+static int cache_is_for(const entry_t *entry, const acme_identifier_t *identifier,
+                        const acme_digest_t *digest, acme_key_type_e type)
 {
     return entry && entry->type == type &&
            memcmp(&entry->digest, digest, sizeof(*digest)) == 0 &&
@@ -70,11 +70,11 @@ static int is_for(const entry_t *entry, const acme_identifier_t *identifier,
 X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
                      const acme_digest_t *digest, acme_key_type_e type, apr_time_t now)
 {
-    entry_t **slot = find(cache, identifier, type);
+    entry_t **slot = cache_find(cache, identifier, type);
     X509 *certificate = NULL;
 
     apr_thread_mutex_lock(cache->mutex);
-    if (is_for(*slot, identifier, digest, type) && now < (*slot)->until &&
+    if (cache_is_for(*slot, identifier, digest, type) && now < (*slot)->until &&
         X509_up_ref((*slot)->certificate)) {
         certificate = (*slot)->certificate;
     }
@@ -83,9 +83,9 @@ X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
 }
 
 /* Returns the certificate that the entry held, or NULL. */
-static X509 *replace(entry_t *entry, const acme_identifier_t *identifier,
-                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t until,
-                     X509 *certificate)
+static X509 *cache_replace(entry_t *entry, const acme_identifier_t *identifier,
+                           const acme_digest_t *digest, acme_key_type_e type, apr_time_t until,
+                           X509 *certificate)
 {
     X509 *dropped = entry->certificate;
 
@@ -101,7 +101,7 @@ void acme_cache_put(acme_cache_t *cache, const acme_identifier_t *identifier,
                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t now,
                     X509 *certificate)
 {
-    entry_t **slot = find(cache, identifier, type);
+    entry_t **slot = cache_find(cache, identifier, type);
     X509 *dropped = NULL;
 
     apr_thread_mutex_lock(cache->mutex);
@@ -109,8 +109,8 @@ void acme_cache_put(acme_cache_t *cache, const acme_identifier_t *identifier,
         *slot = calloc(1, sizeof(**slot));
     }
     if (*slot && X509_up_ref(certificate)) {
-        dropped =
-            replace(*slot, identifier, digest, type, now + ACME_CACHE_LIFETIME, certificate);
+        dropped = cache_replace(*slot, identifier, digest, type, now + ACME_CACHE_LIFETIME,
+                                certificate);
     }
     apr_thread_mutex_unlock(cache->mutex);
     X509_free(dropped);

@@ -18,7 +18,7 @@
 /* Positive and of 127 bits, so 16 bytes in DER (RFC 5280 section 4.1.2.2 allows 20). */
 #define SERIAL_BITS 127
 
-static int set_serial(X509 *certificate)
+static int certificate_set_serial(X509 *certificate)
 {
     BIGNUM *number = BN_new();
     int done = number && BN_rand(number, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) &&
@@ -28,7 +28,7 @@ static int set_serial(X509 *certificate)
     return done;
 }
 
-static int set_names(X509 *certificate, const char *common_name)
+static int certificate_set_names(X509 *certificate, const char *common_name)
 {
     X509_NAME *name = X509_get_subject_name(certificate);
 
@@ -37,7 +37,8 @@ static int set_names(X509 *certificate, const char *common_name)
            X509_set_issuer_name(certificate, name);
 }
 
-static int set_validity(X509 *certificate, apr_time_t now, apr_interval_time_t lifetime)
+static int certificate_set_validity(X509 *certificate, apr_time_t now,
+                                    apr_interval_time_t lifetime)
 {
     time_t from = (time_t)apr_time_sec(now - ACME_CERTIFICATE_BACKDATE);
     time_t until = (time_t)apr_time_sec(now + lifetime);
@@ -47,16 +48,17 @@ static int set_validity(X509 *certificate, apr_time_t now, apr_interval_time_t l
 }
 
 /* All but the extensions and the signature. */
-static int set_fields(X509 *certificate, const char *common_name, EVP_PKEY *key, apr_time_t now,
-                      apr_interval_time_t lifetime)
+static int certificate_set_fields(X509 *certificate, const char *common_name, EVP_PKEY *key,
+                                  apr_time_t now, apr_interval_time_t lifetime)
 {
-    return X509_set_version(certificate, 2) && set_serial(certificate) &&
-           set_names(certificate, common_name) && set_validity(certificate, now, lifetime) &&
+    return X509_set_version(certificate, 2) && certificate_set_serial(certificate) &&
+           certificate_set_names(certificate, common_name) &&
+           certificate_set_validity(certificate, now, lifetime) &&
            X509_set_pubkey(certificate, key);
 }
 
 /* The caller frees it. */
-static GENERAL_NAME *general_name(const acme_identifier_t *identifier)
+static GENERAL_NAME *certificate_general_name(const acme_identifier_t *identifier)
 {
     int is_ip = identifier->type == ACME_IDENTIFIER_IP;
     const void *bytes = is_ip ? (const void *)identifier->address : identifier->name;
@@ -74,10 +76,10 @@ static GENERAL_NAME *general_name(const acme_identifier_t *identifier)
 }
 
 /* The identifier alone; the caller frees it. */
-static GENERAL_NAMES *alternative_name(const acme_identifier_t *identifier)
+static GENERAL_NAMES *certificate_alternative_name(const acme_identifier_t *identifier)
 {
     GENERAL_NAMES *names = GENERAL_NAMES_new();
-    GENERAL_NAME *name = general_name(identifier);
+    GENERAL_NAME *name = certificate_general_name(identifier);
 
     if (!names || !name || !sk_GENERAL_NAME_push(names, name)) {
         GENERAL_NAME_free(name);
@@ -87,9 +89,10 @@ static GENERAL_NAMES *alternative_name(const acme_identifier_t *identifier)
     return names;
 }
 
-static int add_alternative_name(X509 *certificate, const acme_identifier_t *identifier)
+static int certificate_add_alternative_name(X509 *certificate,
+                                            const acme_identifier_t *identifier)
 {
-    GENERAL_NAMES *names = alternative_name(identifier);
+    GENERAL_NAMES *names = certificate_alternative_name(identifier);
     int done = names && X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, 0,
                                           X509V3_ADD_APPEND) == 1;
 
@@ -98,7 +101,7 @@ static int add_alternative_name(X509 *certificate, const acme_identifier_t *iden
 }
 
 /* The OCTET STRING of an extension holds DER: here that of another OCTET STRING. */
-static ASN1_OCTET_STRING *acme_identifier_value(const acme_digest_t *digest)
+static ASN1_OCTET_STRING *certificate_acme_identifier_value(const acme_digest_t *digest)
 {
     unsigned char der[2 + ACME_DIGEST_SIZE] = {V_ASN1_OCTET_STRING, ACME_DIGEST_SIZE};
     ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
@@ -111,10 +114,10 @@ static ASN1_OCTET_STRING *acme_identifier_value(const acme_digest_t *digest)
     return value;
 }
 
-static int add_acme_identifier(X509 *certificate, const acme_digest_t *digest)
+static int certificate_add_acme_identifier(X509 *certificate, const acme_digest_t *digest)
 {
     ASN1_OBJECT *oid = OBJ_txt2obj(ACME_IDENTIFIER_OID, 1);
-    ASN1_OCTET_STRING *value = acme_identifier_value(digest);
+    ASN1_OCTET_STRING *value = certificate_acme_identifier_value(digest);
     X509_EXTENSION *extension =
         oid && value ? X509_EXTENSION_create_by_OBJ(NULL, oid, 1, value) : NULL;
     int done = extension && X509_add_ext(certificate, extension, -1);
@@ -131,8 +134,11 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
 {
     X509 *made = X509_new();
 
-    if (!made || !set_fields(made, COMMON_NAME, public_key, now, ACME_CERTIFICATE_LIFETIME) ||
-        !add_alternative_name(made, identifier) || !add_acme_identifier(made, digest) ||
+    if (!made ||
+        !certificate_set_fields(made, COMMON_NAME, public_key, now,
+                                ACME_CERTIFICATE_LIFETIME) ||
+        !certificate_add_alternative_name(made, identifier) ||
+        !certificate_add_acme_identifier(made, digest) ||
         X509_sign(made, key, acme_key_digest(type)) <= 0) {
         X509_free(made);
         return ACME_SYSTEM_ERROR;
@@ -142,7 +148,7 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
 }
 
 /* It is no CA's; critical, as RFC 5280 section 4.2.1.9 has it. */
-static int add_basic_constraints(X509 *certificate)
+static int certificate_add_basic_constraints(X509 *certificate)
 {
     BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
     int done = constraints && X509_add1_ext_i2d(certificate, NID_basic_constraints, constraints,
@@ -158,8 +164,10 @@ acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type
     X509 *made = X509_new();
 
     if (!made ||
-        !set_fields(made, PLACEHOLDER_NAME, key, now, ACME_CERTIFICATE_PLACEHOLDER_LIFETIME) ||
-        !add_basic_constraints(made) || X509_sign(made, key, acme_key_digest(type)) <= 0) {
+        !certificate_set_fields(made, PLACEHOLDER_NAME, key, now,
+                                ACME_CERTIFICATE_PLACEHOLDER_LIFETIME) ||
+        !certificate_add_basic_constraints(made) ||
+        X509_sign(made, key, acme_key_digest(type)) <= 0) {
         X509_free(made);
         return ACME_SYSTEM_ERROR;
     }
@@ -169,7 +177,7 @@ acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type
 
 /* The DER, as Boulder does; X509_NAME_cmp takes names for equal that differ in case or in the
  * type of a string. */
-static int is_same_name(X509_NAME *name, X509_NAME *other)
+static int certificate_is_same_name(X509_NAME *name, X509_NAME *other)
 {
     const unsigned char *der, *other_der;
     size_t length, other_length;
@@ -179,15 +187,16 @@ static int is_same_name(X509_NAME *name, X509_NAME *other)
            memcmp(der, other_der, length) == 0;
 }
 
-static int is_self_signed(X509 *certificate)
+static int certificate_is_self_signed(X509 *certificate)
 {
     EVP_PKEY *key = X509_get0_pubkey(certificate);
 
     return key && X509_verify(certificate, key) == 1 &&
-           is_same_name(X509_get_subject_name(certificate), X509_get_issuer_name(certificate));
+           certificate_is_same_name(X509_get_subject_name(certificate),
+                                    X509_get_issuer_name(certificate));
 }
 
-static int has_repeated_extension(X509 *certificate)
+static int certificate_has_repeated_extension(X509 *certificate)
 {
     int i, count = X509_get_ext_count(certificate);
 
@@ -201,7 +210,7 @@ static int has_repeated_extension(X509 *certificate)
     return 0;
 }
 
-static X509_EXTENSION *find_extension(X509 *certificate, const char *oid_text)
+static X509_EXTENSION *certificate_find_extension(X509 *certificate, const char *oid_text)
 {
     ASN1_OBJECT *oid = OBJ_txt2obj(oid_text, 1);
     int position = oid ? X509_get_ext_by_OBJ(certificate, oid, -1) : -1;
@@ -211,11 +220,11 @@ static X509_EXTENSION *find_extension(X509 *certificate, const char *oid_text)
 }
 
 /* The DER, and not what it means, since that is what Boulder compares. */
-static int has_exactly(X509 *certificate, const acme_identifier_t *identifier)
+static int certificate_is_for(X509 *certificate, const acme_identifier_t *identifier)
 {
-    X509_EXTENSION *extension = find_extension(certificate, SUBJECT_ALT_NAME_OID);
+    X509_EXTENSION *extension = certificate_find_extension(certificate, SUBJECT_ALT_NAME_OID);
     const ASN1_OCTET_STRING *found = extension ? X509_EXTENSION_get_data(extension) : NULL;
-    GENERAL_NAMES *names = alternative_name(identifier);
+    GENERAL_NAMES *names = certificate_alternative_name(identifier);
     unsigned char *expected = NULL;
     int length = names ? i2d_GENERAL_NAMES(names, &expected) : -1;
     int same = found && length > 0 && ASN1_STRING_length(found) == length &&
@@ -226,7 +235,8 @@ static int has_exactly(X509 *certificate, const acme_identifier_t *identifier)
     return same;
 }
 
-static acme_error_e read_acme_identifier(acme_digest_t *digest, X509_EXTENSION *extension)
+static acme_error_e certificate_read_acme_identifier(acme_digest_t *digest,
+                                                     X509_EXTENSION *extension)
 {
     const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
     const unsigned char *der = ASN1_STRING_get0_data(value);
@@ -245,19 +255,19 @@ static acme_error_e read_acme_identifier(acme_digest_t *digest, X509_EXTENSION *
 acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
                                       const acme_identifier_t *identifier)
 {
-    X509_EXTENSION *extension = find_extension(certificate, ACME_IDENTIFIER_OID);
+    X509_EXTENSION *extension = certificate_find_extension(certificate, ACME_IDENTIFIER_OID);
 
     if (!extension) {
         return ACME_CERTIFICATE_ORDINARY;
     }
-    if (!is_self_signed(certificate)) {
+    if (!certificate_is_self_signed(certificate)) {
         return ACME_CERTIFICATE_NOT_SELF_SIGNED;
     }
-    if (has_repeated_extension(certificate)) {
+    if (certificate_has_repeated_extension(certificate)) {
         return ACME_CERTIFICATE_REPEATED_EXTENSION;
     }
-    if (!has_exactly(certificate, identifier)) {
+    if (!certificate_is_for(certificate, identifier)) {
         return ACME_CERTIFICATE_WRONG_NAME;
     }
-    return read_acme_identifier(digest, extension);
+    return certificate_read_acme_identifier(digest, extension);
 }

@@ -13,7 +13,7 @@
 #define COLONED_HEX_LENGTH  95
 #define BASE64URL_TAIL_BITS "AEIMQUYcgkosw048"
 
-static int is_base64url(const char *text, apr_size_t length)
+static int digest_is_base64url(const char *text, apr_size_t length)
 {
     apr_size_t i;
 
@@ -28,27 +28,28 @@ static int is_base64url(const char *text, apr_size_t length)
     return 1;
 }
 
-static acme_error_e from_key_authorization(acme_digest_t *digest, const char *text,
-                                           apr_size_t length, apr_size_t token_length)
+static acme_error_e digest_from_key_authorization(acme_digest_t *digest, const char *text,
+                                                  apr_size_t length, apr_size_t token_length)
 {
     const char *thumbprint = text + token_length + 1;
     apr_size_t thumbprint_length = length - token_length - 1;
 
-    if (token_length < TOKEN_MIN || !is_base64url(text, token_length) ||
-        thumbprint_length != BASE64URL_LENGTH || !is_base64url(thumbprint, thumbprint_length)) {
+    if (token_length < TOKEN_MIN || !digest_is_base64url(text, token_length) ||
+        thumbprint_length != BASE64URL_LENGTH ||
+        !digest_is_base64url(thumbprint, thumbprint_length)) {
         return ACME_VALUE_MALFORMED;
     }
     return SHA256((const unsigned char *)text, length, digest->bytes) ? ACME_OK
                                                                       : ACME_SYSTEM_ERROR;
 }
 
-static acme_error_e from_base64url(acme_digest_t *digest, const char *text)
+static acme_error_e digest_from_base64url(acme_digest_t *digest, const char *text)
 {
     apr_size_t size = 0;
 
     /* 43 characters are 258 bits: the two that are left over must be zero, or one digest
      * could be written in four ways. */
-    if (!is_base64url(text, BASE64URL_LENGTH) ||
+    if (!digest_is_base64url(text, BASE64URL_LENGTH) ||
         !strchr(BASE64URL_TAIL_BITS, text[BASE64URL_LENGTH - 1]) ||
         apr_decode_base64_binary(digest->bytes, text, BASE64URL_LENGTH, APR_ENCODE_NONE,
                                  &size) != APR_SUCCESS ||
@@ -59,8 +60,8 @@ static acme_error_e from_base64url(acme_digest_t *digest, const char *text)
 }
 
 /* `stride` is 2 for digits alone, 3 where a colon stands between two pairs of them. */
-static acme_error_e from_hex(acme_digest_t *digest, const char *text, apr_size_t length,
-                             apr_size_t stride)
+static acme_error_e digest_from_hex(acme_digest_t *digest, const char *text, apr_size_t length,
+                                    apr_size_t stride)
 {
     apr_size_t i, size = 0;
 
@@ -80,7 +81,7 @@ static acme_error_e from_hex(acme_digest_t *digest, const char *text, apr_size_t
     return ACME_OK;
 }
 
-static apr_size_t without_line_end(const char *value, apr_size_t length)
+static apr_size_t digest_without_line_end(const char *value, apr_size_t length)
 {
     if (length > 0 && value[length - 1] == '\n') {
         length--;
@@ -91,20 +92,20 @@ static apr_size_t without_line_end(const char *value, apr_size_t length)
     return length;
 }
 
-static acme_error_e from_line(acme_digest_t *digest, const char *line, apr_size_t length)
+static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length)
 {
     const char *dot = memchr(line, '.', length);
 
     if (dot) {
-        return from_key_authorization(digest, line, length, (apr_size_t)(dot - line));
+        return digest_from_key_authorization(digest, line, length, (apr_size_t)(dot - line));
     }
     switch (length) {
     case BASE64URL_LENGTH:
-        return from_base64url(digest, line);
+        return digest_from_base64url(digest, line);
     case HEX_LENGTH:
-        return from_hex(digest, line, length, 2);
+        return digest_from_hex(digest, line, length, 2);
     case COLONED_HEX_LENGTH:
-        return from_hex(digest, line, length, 3);
+        return digest_from_hex(digest, line, length, 3);
     default:
         return ACME_VALUE_MALFORMED;
     }
@@ -118,14 +119,14 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
     if (length > ACME_VALUE_MAX) {
         return ACME_ENTRY_TOO_LARGE;
     }
-    length = without_line_end(value, length);
+    length = digest_without_line_end(value, length);
     if (length == 0) {
         return ACME_VALUE_EMPTY;
     }
     if (memchr(value, '\n', length)) {
         return ACME_VALUE_LINES;
     }
-    error = from_line(&made, value, length);
+    error = digest_from_line(&made, value, length);
     if (error == ACME_OK) {
         *digest = made;
     }

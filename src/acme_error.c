@@ -136,22 +136,22 @@ static const struct {
     /* clang-format on */
 };
 
-static acme_error_e known(acme_error_e error)
+static acme_error_e error_known(acme_error_e error)
 {
     return (unsigned int)error < ACME_ERRORS ? error : ACME_SYSTEM_ERROR;
 }
 
 const char *acme_error_slug(acme_error_e error)
 {
-    return errors[known(error)].slug;
+    return errors[error_known(error)].slug;
 }
 
 const char *acme_error_text(acme_error_e error)
 {
-    return errors[known(error)].text;
+    return errors[error_known(error)].text;
 }
 
 int acme_error_is(acme_error_e error, acme_error_class_e class)
 {
-    return (errors[known(error)].classes & class) != 0;
+    return (errors[error_known(error)].classes & class) != 0;
 }

@@ -16,13 +16,13 @@ static const char ipv6_suffix[] = ".ip6.arpa";
 /* 32 nibbles, each but the last followed by a dot */
 #define IPV6_REVERSE_LENGTH 63
 
-static int is_letter_or_digit(char character)
+static int identifier_is_letter_or_digit(char character)
 {
     return (character >= 'a' && character <= 'z') || (character >= '0' && character <= '9');
 }
 
 /* RFC 5890 section 2.3.1: letters, digits and hyphens, no hyphen at either end. */
-static int is_label(const char *label, apr_size_t length)
+static int identifier_is_label(const char *label, apr_size_t length)
 {
     apr_size_t i;
 
@@ -30,30 +30,30 @@ static int is_label(const char *label, apr_size_t length)
         return 0;
     }
     for (i = 0; i < length; i++) {
-        if (!is_letter_or_digit(label[i]) && label[i] != '-') {
+        if (!identifier_is_letter_or_digit(label[i]) && label[i] != '-') {
             return 0;
         }
     }
     return 1;
 }
 
-static int are_labels(const char *name)
+static int identifier_are_labels(const char *name)
 {
     const char *dot;
 
     while ((dot = strchr(name, '.')) != NULL) {
-        if (!is_label(name, (apr_size_t)(dot - name))) {
+        if (!identifier_is_label(name, (apr_size_t)(dot - name))) {
             return 0;
         }
         name = dot + 1;
     }
-    return is_label(name, strlen(name));
+    return identifier_is_label(name, strlen(name));
 }
 
 /* An address as text is no DNS name, though its characters are those of one: it must not reach
  * the spool entry of the IP identifier. No top-level domain is a number (RFC 3696 section 2).
  */
-static int ends_with_number(const char *name)
+static int identifier_ends_with_number(const char *name)
 {
     const char *dot = strrchr(name, '.');
     const char *last = dot ? dot + 1 : name;
@@ -61,14 +61,14 @@ static int ends_with_number(const char *name)
     return strspn(last, "0123456789") == strlen(last);
 }
 
-static int has_suffix(const char *name, const char *suffix)
+static int identifier_has_suffix(const char *name, const char *suffix)
 {
     apr_size_t length = strlen(name), suffix_length = strlen(suffix);
 
     return length >= suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
 }
 
-static void reverse(unsigned char *bytes, apr_size_t size)
+static void identifier_reverse(unsigned char *bytes, apr_size_t size)
 {
     apr_size_t i;
 
@@ -79,7 +79,7 @@ static void reverse(unsigned char *bytes, apr_size_t size)
     }
 }
 
-static int ipv4_from_reverse(acme_identifier_t *identifier, const char *name)
+static int identifier_ipv4_from_reverse(acme_identifier_t *identifier, const char *name)
 {
     char text[INET_ADDRSTRLEN];
     apr_size_t length = strlen(name) - (sizeof(ipv4_suffix) - 1);
@@ -93,11 +93,11 @@ static int ipv4_from_reverse(acme_identifier_t *identifier, const char *name)
         return 0;
     }
     identifier->address_size = 4;
-    reverse(identifier->address, identifier->address_size);
+    identifier_reverse(identifier->address, identifier->address_size);
     return 1;
 }
 
-static int ipv6_from_reverse(acme_identifier_t *identifier, const char *name)
+static int identifier_ipv6_from_reverse(acme_identifier_t *identifier, const char *name)
 {
     char hex[32];
     apr_size_t i, length = strlen(name) - (sizeof(ipv6_suffix) - 1);
@@ -115,7 +115,7 @@ static int ipv6_from_reverse(acme_identifier_t *identifier, const char *name)
                                     &identifier->address_size) == APR_SUCCESS;
 }
 
-static acme_error_e from_address(acme_identifier_t *identifier)
+static acme_error_e identifier_from_address(acme_identifier_t *identifier)
 {
     int family = identifier->address_size == 4 ? AF_INET : AF_INET6;
 
@@ -126,19 +126,21 @@ static acme_error_e from_address(acme_identifier_t *identifier)
 }
 
 /* `made->name` holds the lower-case server name; the rest of it is zero. */
-static acme_error_e from_name(acme_identifier_t *made)
+static acme_error_e identifier_from_name(acme_identifier_t *made)
 {
-    if (!are_labels(made->name)) {
+    if (!identifier_are_labels(made->name)) {
         return ACME_NAME_INVALID;
     }
-    if (has_suffix(made->name, ipv4_suffix)) {
-        return ipv4_from_reverse(made, made->name) ? from_address(made) : ACME_NAME_INVALID;
+    if (identifier_has_suffix(made->name, ipv4_suffix)) {
+        return identifier_ipv4_from_reverse(made, made->name) ? identifier_from_address(made)
+                                                              : ACME_NAME_INVALID;
     }
-    if (has_suffix(made->name, ipv6_suffix)) {
-        return ipv6_from_reverse(made, made->name) ? from_address(made) : ACME_NAME_INVALID;
+    if (identifier_has_suffix(made->name, ipv6_suffix)) {
+        return identifier_ipv6_from_reverse(made, made->name) ? identifier_from_address(made)
+                                                              : ACME_NAME_INVALID;
     }
     made->type = ACME_IDENTIFIER_DNS;
-    return ends_with_number(made->name) ? ACME_NAME_INVALID : ACME_OK;
+    return identifier_ends_with_number(made->name) ? ACME_NAME_INVALID : ACME_OK;
 }
 
 acme_error_e acme_identifier_from_sni(acme_identifier_t *identifier, const char *sni,
@@ -154,14 +156,14 @@ acme_error_e acme_identifier_from_sni(acme_identifier_t *identifier, const char 
     for (i = 0; i < length; i++) {
         made.name[i] = (char)((sni[i] >= 'A' && sni[i] <= 'Z') ? sni[i] - 'A' + 'a' : sni[i]);
     }
-    error = from_name(&made);
+    error = identifier_from_name(&made);
     if (error == ACME_OK) {
         *identifier = made;
     }
     return error;
 }
 
-static int is_ascii(const char *text)
+static int identifier_is_ascii(const char *text)
 {
     while (*text && (unsigned char)*text < 128) {
         text++;
@@ -169,7 +171,8 @@ static int is_ascii(const char *text)
     return !*text;
 }
 
-static acme_error_e from_address_text(acme_identifier_t *identifier, const char *text)
+static acme_error_e identifier_from_address_text(acme_identifier_t *identifier,
+                                                 const char *text)
 {
     acme_identifier_t made = {ACME_IDENTIFIER_IP, {0}, {0}, 0};
     acme_error_e error;
@@ -181,7 +184,7 @@ static acme_error_e from_address_text(acme_identifier_t *identifier, const char 
     } else {
         return ACME_NAME_INVALID;
     }
-    error = from_address(&made);
+    error = identifier_from_address(&made);
     if (error == ACME_OK) {
         *identifier = made;
     }
@@ -192,13 +195,13 @@ acme_error_e acme_identifier_from_text(acme_identifier_t *identifier, const char
 {
     apr_size_t length = strlen(text);
 
-    if (from_address_text(identifier, text) == ACME_OK) {
+    if (identifier_from_address_text(identifier, text) == ACME_OK) {
         return ACME_OK;
     }
     if (text[0] == '*' && text[1] == '.') {
         return ACME_NAME_WILDCARD;
     }
-    if (!is_ascii(text)) {
+    if (!identifier_is_ascii(text)) {
         return ACME_NAME_NOT_ASCII;
     }
     if (length > 1 && text[length - 1] == '.') {

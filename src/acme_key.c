@@ -35,7 +35,7 @@ const unsigned char *acme_key_scheme(acme_key_type_e type)
     return keys[type].scheme;
 }
 
-static int set_parameters(EVP_PKEY_CTX *context, acme_key_type_e type)
+static int key_set_parameters(EVP_PKEY_CTX *context, acme_key_type_e type)
 {
     if (keys[type].algorithm == EVP_PKEY_RSA) {
         return EVP_PKEY_CTX_set_rsa_keygen_bits(context, keys[type].bits) > 0;
@@ -49,7 +49,7 @@ EVP_PKEY *acme_key_generate(acme_key_type_e type)
     EVP_PKEY *key = NULL;
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(keys[type].algorithm, NULL);
 
-    if (!context || EVP_PKEY_keygen_init(context) <= 0 || !set_parameters(context, type) ||
+    if (!context || EVP_PKEY_keygen_init(context) <= 0 || !key_set_parameters(context, type) ||
         EVP_PKEY_keygen(context, &key) <= 0) {
         key = NULL;
     }
@@ -63,7 +63,7 @@ EVP_PKEY *acme_key_generate(acme_key_type_e type)
 #define EVP_PKEY_eq                      EVP_PKEY_cmp
 #endif
 
-static int copy_public(EVP_PKEY *copy, EVP_PKEY *key, acme_key_type_e type)
+static int key_copy_public(EVP_PKEY *copy, EVP_PKEY *key, acme_key_type_e type)
 {
     unsigned char *point = NULL;
     size_t length = EVP_PKEY_get1_encoded_public_key(key, &point);
@@ -85,7 +85,7 @@ EVP_PKEY *acme_key_public(EVP_PKEY *key, acme_key_type_e type)
     }
     copy = keys[type].algorithm == EVP_PKEY_EC ? EVP_PKEY_new() : NULL;
     ERR_set_mark();
-    if (copy && copy_public(copy, key, type)) {
+    if (copy && key_copy_public(copy, key, type)) {
         ERR_pop_to_mark();
         return copy;
     }

@@ -24,7 +24,7 @@
 
 #define OTHERS (S_IRWXG | S_IRWXO)
 
-static acme_error_e directory_error(int error)
+static acme_error_e placeholder_directory_error(int error)
 {
     switch (error) {
     case ENOENT:
@@ -41,7 +41,7 @@ static acme_error_e directory_error(int error)
 
 /* Whoever can replace the file could have httpd load, as root, what they like. The group of
  * root may, since its members could become root anyway. */
-static int is_safe(const struct stat *directory)
+static int placeholder_is_safe(const struct stat *directory)
 {
     return (directory->st_uid == ROOT_UID || directory->st_uid == geteuid()) &&
            !(directory->st_mode & S_IWOTH) &&
@@ -49,17 +49,17 @@ static int is_safe(const struct stat *directory)
 }
 
 /* The directory may be reached by a symlink. With ACME_OK the caller closes *fd. */
-static acme_error_e open_directory(int *fd, const char *directory)
+static acme_error_e placeholder_open_directory(int *fd, const char *directory)
 {
     acme_error_e error;
     struct stat status;
 
     *fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0) {
-        return directory_error(errno);
+        return placeholder_directory_error(errno);
     }
     error = fstat(*fd, &status) == 0 ? ACME_OK : ACME_SYSTEM_ERROR;
-    if (error == ACME_OK && !is_safe(&status)) {
+    if (error == ACME_OK && !placeholder_is_safe(&status)) {
         error = ACME_RUNTIME_UNSAFE;
     }
     if (error != ACME_OK) {
@@ -70,7 +70,7 @@ static acme_error_e open_directory(int *fd, const char *directory)
 
 /* A file that others could read or write holds no key that is worth the name. Returns the
  * length of what is in `text`, or -1. */
-static int read_file(int directory_fd, char text[FILE_MAX])
+static int placeholder_read_file(int directory_fd, char text[FILE_MAX])
 {
     int fd = openat(directory_fd, ACME_PLACEHOLDER_FILE,
                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -89,7 +89,7 @@ static int read_file(int directory_fd, char text[FILE_MAX])
 }
 
 /* For a key that somebody has encrypted: OpenSSL's own would ask on the terminal. */
-static int no_passphrase(char *buffer, int size, int writing, void *argument)
+static int placeholder_no_passphrase(char *buffer, int size, int writing, void *argument)
 {
     (void)buffer;
     (void)size;
@@ -98,7 +98,7 @@ static int no_passphrase(char *buffer, int size, int writing, void *argument)
     return -1;
 }
 
-static int is_valid_at(const X509 *certificate, apr_time_t now)
+static int placeholder_is_valid_at(const X509 *certificate, apr_time_t now)
 {
     time_t from = (time_t)apr_time_sec(now);
     time_t until = (time_t)apr_time_sec(now + ACME_PLACEHOLDER_REST);
@@ -107,13 +107,15 @@ static int is_valid_at(const X509 *certificate, apr_time_t now)
            X509_cmp_time(X509_get0_notAfter(certificate), &until) > 0;
 }
 
-static int is_usable(const char *text, int length, apr_time_t now)
+static int placeholder_is_usable(const char *text, int length, apr_time_t now)
 {
     BIO *first = BIO_new_mem_buf(text, length), *second = BIO_new_mem_buf(text, length);
-    X509 *certificate = first ? PEM_read_bio_X509(first, NULL, no_passphrase, NULL) : NULL;
-    EVP_PKEY *key = second ? PEM_read_bio_PrivateKey(second, NULL, no_passphrase, NULL) : NULL;
+    X509 *certificate =
+        first ? PEM_read_bio_X509(first, NULL, placeholder_no_passphrase, NULL) : NULL;
+    EVP_PKEY *key =
+        second ? PEM_read_bio_PrivateKey(second, NULL, placeholder_no_passphrase, NULL) : NULL;
     int usable = certificate && key && X509_check_private_key(certificate, key) == 1 &&
-                 is_valid_at(certificate, now);
+                 placeholder_is_valid_at(certificate, now);
 
     EVP_PKEY_free(key);
     X509_free(certificate);
@@ -122,14 +124,14 @@ static int is_usable(const char *text, int length, apr_time_t now)
     return usable;
 }
 
-static int has_usable(int directory_fd, apr_time_t now)
+static int placeholder_has_usable(int directory_fd, apr_time_t now)
 {
     char text[FILE_MAX];
-    int length = read_file(directory_fd, text), usable = 0;
+    int length = placeholder_read_file(directory_fd, text), usable = 0;
 
     if (length > 0) {
         ERR_set_mark();
-        usable = is_usable(text, length, now);
+        usable = placeholder_is_usable(text, length, now);
         ERR_pop_to_mark();
     }
     OPENSSL_cleanse(text, sizeof(text));
@@ -137,7 +139,7 @@ static int has_usable(int directory_fd, apr_time_t now)
 }
 
 /* The certificate and its key as PEM, which the caller frees; NULL where OpenSSL failed. */
-static BIO *make(apr_time_t now)
+static BIO *placeholder_make(apr_time_t now)
 {
     BIO *text = BIO_new(BIO_s_mem());
     EVP_PKEY *key = acme_key_generate(KEY_TYPE);
@@ -156,9 +158,9 @@ static BIO *make(apr_time_t now)
     return text;
 }
 
-static acme_error_e renew(apr_pool_t *pool, const char *directory, apr_time_t now)
+static acme_error_e placeholder_renew(apr_pool_t *pool, const char *directory, apr_time_t now)
 {
-    BIO *text = make(now);
+    BIO *text = placeholder_make(now);
     acme_error_e error = ACME_SYSTEM_ERROR;
     char *content;
     long length;
@@ -169,7 +171,7 @@ static acme_error_e renew(apr_pool_t *pool, const char *directory, apr_time_t no
         error = acme_file_replace(pool, directory, ACME_PLACEHOLDER_FILE, content,
                                   (apr_size_t)length, S_IRUSR | S_IWUSR)
                     ? ACME_OK
-                    : directory_error(errno);
+                    : placeholder_directory_error(errno);
     }
     BIO_free(text);
     return error;
@@ -179,14 +181,14 @@ acme_error_e acme_placeholder_provide(int *is_new, apr_pool_t *pool, const char 
                                       apr_time_t now)
 {
     int fd, saved;
-    acme_error_e error = open_directory(&fd, directory);
+    acme_error_e error = placeholder_open_directory(&fd, directory);
 
     if (error != ACME_OK) {
         return error;
     }
-    *is_new = !has_usable(fd, now);
+    *is_new = !placeholder_has_usable(fd, now);
     if (*is_new) {
-        error = renew(pool, directory, now);
+        error = placeholder_renew(pool, directory, now);
     }
     saved = errno;
     close(fd);
@@ -197,13 +199,13 @@ acme_error_e acme_placeholder_provide(int *is_new, apr_pool_t *pool, const char 
 acme_error_e acme_placeholder_check(const char *directory, apr_time_t now)
 {
     int fd, saved;
-    acme_error_e error = open_directory(&fd, directory);
+    acme_error_e error = placeholder_open_directory(&fd, directory);
 
     if (error != ACME_OK) {
         return error;
     }
-    if (!has_usable(fd, now) && faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0) {
-        error = directory_error(errno);
+    if (!placeholder_has_usable(fd, now) && faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0) {
+        error = placeholder_directory_error(errno);
     }
     saved = errno;
     close(fd);

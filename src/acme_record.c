@@ -25,7 +25,7 @@ struct acme_record_t {
 #define FNV_BASIS APR_UINT64_C(14695981039346656037)
 #define FNV_PRIME APR_UINT64_C(1099511628211)
 
-static apr_uint64_t hash(apr_uint64_t so_far, const void *bytes, apr_size_t length)
+static apr_uint64_t record_hash(apr_uint64_t so_far, const void *bytes, apr_size_t length)
 {
     const unsigned char *byte = bytes, *end = byte + length;
 
@@ -40,15 +40,15 @@ apr_uint32_t acme_record_layout(const char *meanings)
 {
     const apr_size_t numbers[] = {LAYOUT_VERSION, sizeof(acme_record_t), sizeof(slot_t),
                                   ACME_KEY_TYPES, ACME_ERRORS};
-    apr_uint64_t layout = hash(FNV_BASIS, numbers, sizeof(numbers));
+    apr_uint64_t layout = record_hash(FNV_BASIS, numbers, sizeof(numbers));
     int reason;
 
     for (reason = 0; reason < ACME_ERRORS; reason++) {
         const char *slug = acme_error_slug((acme_error_e)reason);
 
-        layout = hash(layout, slug, strlen(slug) + 1);
+        layout = record_hash(layout, slug, strlen(slug) + 1);
     }
-    layout = hash(layout, meanings, strlen(meanings));
+    layout = record_hash(layout, meanings, strlen(meanings));
     return (apr_uint32_t)(layout ^ (layout >> 32));
 }
 
@@ -65,18 +65,18 @@ void acme_record_begin(acme_record_t *record, apr_time_t now)
 }
 
 /* Only what is in use of the texts, which are the most of it. */
-static apr_uint64_t checksum_of(apr_uint32_t ticket, const acme_record_row_t *row)
+static apr_uint64_t record_checksum_of(apr_uint32_t ticket, const acme_record_row_t *row)
 {
-    apr_uint64_t sum = hash(FNV_BASIS, &ticket, sizeof(ticket));
+    apr_uint64_t sum = record_hash(FNV_BASIS, &ticket, sizeof(ticket));
 
-    sum = hash(sum, row, offsetof(acme_record_row_t, name));
-    sum = hash(sum, row->name, strnlen(row->name, sizeof(row->name)));
-    sum = hash(sum, row->peer, strnlen(row->peer, sizeof(row->peer)));
-    sum = hash(sum, row->vhost, strnlen(row->vhost, sizeof(row->vhost)));
-    return hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
+    sum = record_hash(sum, row, offsetof(acme_record_row_t, name));
+    sum = record_hash(sum, row->name, strnlen(row->name, sizeof(row->name)));
+    sum = record_hash(sum, row->peer, strnlen(row->peer, sizeof(row->peer)));
+    sum = record_hash(sum, row->vhost, strnlen(row->vhost, sizeof(row->vhost)));
+    return record_hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
 }
 
-static apr_uint32_t next_ticket(acme_record_t *record)
+static apr_uint32_t record_next_ticket(acme_record_t *record)
 {
     apr_uint32_t ticket = apr_atomic_inc32(&record->tickets) + 1;
 
@@ -84,19 +84,19 @@ static apr_uint32_t next_ticket(acme_record_t *record)
     return ticket ? ticket : apr_atomic_inc32(&record->tickets) + 1;
 }
 
-static void keep(acme_record_t *record, const acme_record_row_t *row)
+static void record_keep(acme_record_t *record, const acme_record_row_t *row)
 {
-    apr_uint32_t ticket = next_ticket(record);
+    apr_uint32_t ticket = record_next_ticket(record);
     slot_t *slot = &record->slots[ticket % ACME_RECORD_ROWS];
 
     /* The exchanges are also barriers, on both sides of the copy. */
     apr_atomic_xchg32(&slot->ticket, 0);
     memcpy(&slot->row, row, sizeof(*row));
-    slot->checksum = checksum_of(ticket, row);
+    slot->checksum = record_checksum_of(ticket, row);
     apr_atomic_xchg32(&slot->ticket, ticket);
 }
 
-static void count_outcome(acme_record_counts_t *counts, const acme_record_row_t *row)
+static void record_count_outcome(acme_record_counts_t *counts, const acme_record_row_t *row)
 {
     switch (row->outcome) {
     case ACME_RECORD_ANSWERED:
@@ -114,8 +114,8 @@ static void count_outcome(acme_record_counts_t *counts, const acme_record_row_t 
 
 void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
 {
-    count_outcome(&record->counts, row);
-    keep(record, row);
+    record_count_outcome(&record->counts, row);
+    record_keep(record, row);
 }
 
 void acme_record_count(acme_record_t *record, acme_record_event_e event)
@@ -125,7 +125,7 @@ void acme_record_count(acme_record_t *record, acme_record_event_e event)
 
 /* Numbers that a later version, or a writer that was killed, cannot have left behind; the
  * checksum says that as well, so this only guards the tables that they are looked up in. */
-static int is_sound(const acme_record_row_t *row)
+static int record_is_sound(const acme_record_row_t *row)
 {
     return (unsigned int)row->outcome < ACME_RECORD_OUTCOMES &&
            (unsigned int)row->reason < ACME_ERRORS &&
@@ -138,7 +138,7 @@ static int is_sound(const acme_record_row_t *row)
 
 /* Whether the slot holds the row with this ticket, whole. The record is const to the caller,
  * and stays as it is; reading with a barrier takes an addition of nought. */
-static int copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
+static int record_copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
 {
     volatile apr_uint32_t *sequence = (volatile apr_uint32_t *)&slot->ticket;
     apr_uint64_t checksum;
@@ -148,8 +148,8 @@ static int copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
     }
     memcpy(row, &slot->row, sizeof(*row));
     checksum = slot->checksum;
-    return apr_atomic_add32(sequence, 0) == ticket && checksum == checksum_of(ticket, row) &&
-           is_sound(row);
+    return apr_atomic_add32(sequence, 0) == ticket &&
+           checksum == record_checksum_of(ticket, row) && record_is_sound(row);
 }
 
 apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
@@ -162,7 +162,8 @@ apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
     for (back = 0; back < ACME_RECORD_ROWS; back++) {
         apr_uint32_t ticket = latest - back;
 
-        if (ticket && copy(&rows[count], &record->slots[ticket % ACME_RECORD_ROWS], ticket)) {
+        if (ticket &&
+            record_copy(&rows[count], &record->slots[ticket % ACME_RECORD_ROWS], ticket)) {
             count++;
         }
     }

@@ -26,7 +26,7 @@ int acme_spool_others_can_write(const struct stat *status)
            ((status->st_mode & S_IWGRP) && status->st_gid != ROOT_GID);
 }
 
-static acme_error_e directory_error(int error)
+static acme_error_e spool_directory_error(int error)
 {
     switch (error) {
     case ENOENT:
@@ -40,7 +40,7 @@ static acme_error_e directory_error(int error)
     }
 }
 
-static acme_error_e check_directory(int fd, struct stat *status)
+static acme_error_e spool_check_directory(int fd, struct stat *status)
 {
     if (fstat(fd, status) != 0) {
         return ACME_SYSTEM_ERROR;
@@ -54,16 +54,16 @@ acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory
 
     *fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0) {
-        return directory_error(errno);
+        return spool_directory_error(errno);
     }
-    error = check_directory(*fd, status);
+    error = spool_check_directory(*fd, status);
     if (error != ACME_OK) {
         close(*fd);
     }
     return error;
 }
 
-static acme_error_e entry_error(int error)
+static acme_error_e spool_entry_error(int error)
 {
     switch (error) {
     case ENOENT:
@@ -81,20 +81,20 @@ static acme_error_e entry_error(int error)
 }
 
 /* In seconds, and without a difference of times, since a file's mtime can be any number. */
-int acme_spool_is_too_old(time_t written, apr_interval_time_t age_max, apr_time_t now)
+int acme_spool_is_too_old(time_t written, apr_interval_time_t max_age, apr_time_t now)
 {
-    return written < apr_time_sec(now - age_max);
+    return written < apr_time_sec(now - max_age);
 }
 
-static acme_error_e check_age(time_t written, apr_interval_time_t age_max, apr_time_t now)
+static acme_error_e spool_check_age(time_t written, apr_interval_time_t max_age, apr_time_t now)
 {
     if (written > apr_time_sec(now + ACME_SPOOL_FUTURE_MAX)) {
         return ACME_ENTRY_FUTURE;
     }
-    return acme_spool_is_too_old(written, age_max, now) ? ACME_ENTRY_TOO_OLD : ACME_OK;
+    return acme_spool_is_too_old(written, max_age, now) ? ACME_ENTRY_TOO_OLD : ACME_OK;
 }
 
-static acme_error_e check_entry(const struct stat *entry, const struct stat *directory)
+static acme_error_e spool_check_entry(const struct stat *entry, const struct stat *directory)
 {
     if (!S_ISREG(entry->st_mode)) {
         return ACME_ENTRY_NOT_REGULAR;
@@ -109,16 +109,16 @@ static acme_error_e check_entry(const struct stat *entry, const struct stat *dir
 }
 
 /* With ACME_OK the caller closes *fd. */
-static acme_error_e open_entry(int *fd, struct stat *status, int directory_fd,
-                               const struct stat *directory, const char *name)
+static acme_error_e spool_open_entry(int *fd, struct stat *status, int directory_fd,
+                                     const struct stat *directory, const char *name)
 {
     acme_error_e error;
 
     *fd = openat(directory_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0) {
-        return entry_error(errno);
+        return spool_entry_error(errno);
     }
-    error = fstat(*fd, status) == 0 ? check_entry(status, directory) : ACME_SYSTEM_ERROR;
+    error = fstat(*fd, status) == 0 ? spool_check_entry(status, directory) : ACME_SYSTEM_ERROR;
     if (error != ACME_OK) {
         close(*fd);
     }
@@ -126,7 +126,7 @@ static acme_error_e open_entry(int *fd, struct stat *status, int directory_fd,
 }
 
 /* Reads one byte more than is allowed, to notice a file that grew after the check. */
-static acme_error_e read_value(acme_digest_t *digest, int fd)
+static acme_error_e spool_read_value(acme_digest_t *digest, int fd)
 {
     char value[ACME_VALUE_MAX + 1];
     ssize_t length = acme_file_read(fd, value, sizeof(value));
@@ -134,20 +134,20 @@ static acme_error_e read_value(acme_digest_t *digest, int fd)
     return length < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, (size_t)length);
 }
 
-static acme_error_e find_in(acme_digest_t *digest, int directory_fd,
-                            const struct stat *directory, const char *name,
-                            apr_interval_time_t age_max, apr_time_t now)
+static acme_error_e spool_find_in(acme_digest_t *digest, int directory_fd,
+                                  const struct stat *directory, const char *name,
+                                  apr_interval_time_t max_age, apr_time_t now)
 {
     struct stat status;
     int fd;
-    acme_error_e error = open_entry(&fd, &status, directory_fd, directory, name);
+    acme_error_e error = spool_open_entry(&fd, &status, directory_fd, directory, name);
 
     if (error != ACME_OK) {
         return error;
     }
-    error = check_age(status.st_mtime, age_max, now);
+    error = spool_check_age(status.st_mtime, max_age, now);
     if (error == ACME_OK) {
-        error = read_value(digest, fd);
+        error = spool_read_value(digest, fd);
     }
     close(fd);
     return error;
@@ -161,14 +161,14 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
     acme_error_e error = acme_spool_open(&fd, &status, spool->directory);
 
     if (error == ACME_OK) {
-        error = find_in(digest, fd, &status, identifier->name, spool->entry_age, now);
+        error = spool_find_in(digest, fd, &status, identifier->name, spool->max_age, now);
         close(fd);
     }
     return error;
 }
 
 /* An entry of anybody else would be refused when it is read. */
-static acme_error_e check_writer(const struct stat *directory)
+static acme_error_e spool_check_writer(const struct stat *directory)
 {
     uid_t user = geteuid();
 
@@ -187,7 +187,7 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
         return error;
     }
     close(fd);
-    error = check_writer(&status);
+    error = spool_check_writer(&status);
     if (error == ACME_OK &&
         !acme_file_replace(pool, directory, identifier->name, line, strlen(line), READABLE)) {
         error = ACME_SYSTEM_ERROR;
@@ -196,18 +196,18 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
 }
 
 /* Whether the entry has this digest, however old it is. */
-static acme_error_e compare(int directory_fd, const struct stat *directory, const char *name,
-                            const acme_digest_t *digest)
+static acme_error_e spool_compare(int directory_fd, const struct stat *directory,
+                                  const char *name, const acme_digest_t *digest)
 {
     acme_digest_t found;
     struct stat status;
     int fd;
-    acme_error_e error = open_entry(&fd, &status, directory_fd, directory, name);
+    acme_error_e error = spool_open_entry(&fd, &status, directory_fd, directory, name);
 
     if (error != ACME_OK) {
         return error;
     }
-    error = read_value(&found, fd);
+    error = spool_read_value(&found, fd);
     close(fd);
     if (error == ACME_SYSTEM_ERROR) {
         return error;
@@ -217,7 +217,7 @@ static acme_error_e compare(int directory_fd, const struct stat *directory, cons
                : ACME_ENTRY_OTHER_VALUE;
 }
 
-static acme_error_e unlink_error(int error)
+static acme_error_e spool_unlink_error(int error)
 {
     switch (error) {
     case ENOENT:
@@ -242,17 +242,17 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
         return error;
     }
     if (digest) {
-        error = compare(fd, &status, identifier->name, digest);
+        error = spool_compare(fd, &status, identifier->name, digest);
     }
     if (error == ACME_OK && unlinkat(fd, identifier->name, 0) != 0) {
-        error = unlink_error(errno);
+        error = spool_unlink_error(errno);
     }
     close(fd);
     return error;
 }
 
 /* An mtime can be beyond what microseconds since 1970 can tell. */
-static apr_time_t time_of(time_t seconds)
+static apr_time_t spool_time_of(time_t seconds)
 {
     const apr_int64_t most = APR_INT64_MAX / APR_USEC_PER_SEC;
 
@@ -263,7 +263,7 @@ static apr_time_t time_of(time_t seconds)
 }
 
 acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
-                                      const char *name, apr_interval_time_t age_max,
+                                      const char *name, apr_interval_time_t max_age,
                                       apr_time_t now)
 {
     acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}}};
@@ -271,31 +271,31 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
     struct stat status;
 
     if (fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-        entry.written = time_of(status.st_mtime);
+        entry.written = spool_time_of(status.st_mtime);
     }
     entry.state = acme_identifier_from_text(&identifier, name);
     if (entry.state == ACME_OK && strcmp(identifier.name, name) != 0) {
         entry.state = ACME_NAME_INVALID;
     }
     if (entry.state == ACME_OK) {
-        entry.state = find_in(&entry.digest, directory_fd, directory, name, age_max, now);
+        entry.state = spool_find_in(&entry.digest, directory_fd, directory, name, max_age, now);
     }
     return entry;
 }
 
-static int by_name(const void *left, const void *right)
+static int spool_compare_names(const void *left, const void *right)
 {
     return strcmp(((const acme_spool_entry_t *)left)->name,
                   ((const acme_spool_entry_t *)right)->name);
 }
 
 /* Whether it is still there: it may have been withdrawn since the directory gave its name. */
-static int take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *stream,
-                      const struct stat *directory, const acme_spool_t *spool, const char *name,
-                      apr_time_t now)
+static int spool_take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *stream,
+                            const struct stat *directory, const acme_spool_t *spool,
+                            const char *name, apr_time_t now)
 {
-    acme_spool_entry_t entry = acme_spool_examine(
-        dirfd(stream), directory, apr_pstrdup(pool, name), spool->entry_age, now);
+    acme_spool_entry_t entry = acme_spool_examine(dirfd(stream), directory,
+                                                  apr_pstrdup(pool, name), spool->max_age, now);
 
     if (entry.state == ACME_NO_ENTRY) {
         return 0;
@@ -305,9 +305,10 @@ static int take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *stream,
 }
 
 /* Reads on to the end of the directory, or to ACME_SPOOL_COUNT_MAX. */
-static acme_error_e read_entries(apr_pool_t *pool, apr_array_header_t *found, apr_size_t *total,
-                                 DIR *stream, const struct stat *directory,
-                                 const acme_spool_t *spool, apr_size_t most, apr_time_t now)
+static acme_error_e spool_read_entries(apr_pool_t *pool, apr_array_header_t *found,
+                                       apr_size_t *total, DIR *stream,
+                                       const struct stat *directory, const acme_spool_t *spool,
+                                       apr_size_t most, apr_time_t now)
 {
     apr_size_t seen = 0;
     struct dirent *file;
@@ -317,8 +318,8 @@ static acme_error_e read_entries(apr_pool_t *pool, apr_array_header_t *found, ap
             continue;
         }
         if (seen < most) {
-            seen += (apr_size_t)take_entry(pool, found, stream, directory, spool, file->d_name,
-                                           now);
+            seen += (apr_size_t)spool_take_entry(pool, found, stream, directory, spool,
+                                                 file->d_name, now);
         } else if (++seen >= ACME_SPOOL_COUNT_MAX && most < ACME_SPOOL_COUNT_MAX) {
             break;
         }
@@ -345,12 +346,12 @@ acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
         close(fd);
         return ACME_SYSTEM_ERROR;
     }
-    error = read_entries(pool, found, total, stream, &status, spool, most, now);
+    error = spool_read_entries(pool, found, total, stream, &status, spool, most, now);
     closedir(stream);
     if (error != ACME_OK) {
         return error;
     }
-    qsort(found->elts, (size_t)found->nelts, sizeof(acme_spool_entry_t), by_name);
+    qsort(found->elts, (size_t)found->nelts, sizeof(acme_spool_entry_t), spool_compare_names);
     *entries = found;
     return ACME_OK;
 }

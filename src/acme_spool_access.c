@@ -17,7 +17,7 @@
 #define MAX_LINKS 40
 
 /* Where the symbolic link leads to, NULL if it is none. Freed with the pool. */
-static const char *link_target(apr_pool_t *pool, const char *path)
+static const char *access_link_target(apr_pool_t *pool, const char *path)
 {
     char target[PATH_MAX];
     ssize_t length = readlink(path, target, sizeof(target));
@@ -26,7 +26,7 @@ static const char *link_target(apr_pool_t *pool, const char *path)
 }
 
 /* The path of `name` in the directory `from`, of which "" is the root. */
-static const char *step(apr_pool_t *pool, const char *from, const char *name)
+static const char *access_step(apr_pool_t *pool, const char *from, const char *name)
 {
     const char *slash = strrchr(from, '/');
 
@@ -40,7 +40,7 @@ static const char *step(apr_pool_t *pool, const char *from, const char *name)
 }
 
 /* Whether others than root and the spool's owner can replace what is in the directory. */
-static int is_unsafe(const char *path, uid_t owner)
+static int access_is_unsafe(const char *path, uid_t owner)
 {
     struct stat status;
 
@@ -61,10 +61,10 @@ const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
     }
     while (*(path += strspn(path, "/")) && links <= MAX_LINKS) {
         apr_size_t length = strcspn(path, "/");
-        const char *next = step(pool, at, apr_pstrmemdup(pool, path, length));
-        const char *target = link_target(pool, next);
+        const char *next = access_step(pool, at, apr_pstrmemdup(pool, path, length));
+        const char *target = access_link_target(pool, next);
 
-        if (is_unsafe(*at ? at : "/", spool.st_uid)) {
+        if (access_is_unsafe(*at ? at : "/", spool.st_uid)) {
             found = *at ? at : "/";
         }
         path += length;

@@ -53,8 +53,8 @@ typedef struct {
 #define COMMAND(...)                                                                           \
     ((command_t){{__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)})
 
-static acme_error_e send_command(acme_store_connection_t *connection, acme_store_call_t *call,
-                                 const command_t *command)
+static acme_error_e store_send_command(acme_store_connection_t *connection,
+                                       acme_store_call_t *call, const command_t *command)
 {
     char *bytes = NULL;
     const char *arguments[6];
@@ -74,8 +74,8 @@ static acme_error_e send_command(acme_store_connection_t *connection, acme_store
 }
 
 /* More is sent than anybody asked for, or something that is none of Redis's answers. */
-static acme_error_e feed(acme_store_connection_t *connection, const char *bytes,
-                         apr_size_t length)
+static acme_error_e store_feed(acme_store_connection_t *connection, const char *bytes,
+                               apr_size_t length)
 {
     if (length > connection->left) {
         return ACME_ENTRY_TOO_LARGE;
@@ -90,8 +90,8 @@ static acme_error_e feed(acme_store_connection_t *connection, const char *bytes,
 }
 
 /* With ACME_OK the caller frees *reply with freeReplyObject. */
-static acme_error_e receive(redisReply **reply, acme_store_connection_t *connection,
-                            acme_store_call_t *call)
+static acme_error_e store_receive(redisReply **reply, acme_store_connection_t *connection,
+                                  acme_store_call_t *call)
 {
     acme_error_e error = ACME_OK;
     char buffer[REPLY_MAX];
@@ -108,7 +108,7 @@ static acme_error_e receive(redisReply **reply, acme_store_connection_t *connect
             error = acme_store_stream_receive(&connection->stream, call, buffer, sizeof(buffer),
                                               &length);
             if (error == ACME_OK) {
-                error = feed(connection, buffer, length);
+                error = store_feed(connection, buffer, length);
             }
         }
     }
@@ -116,30 +116,31 @@ static acme_error_e receive(redisReply **reply, acme_store_connection_t *connect
     return error;
 }
 
-static int begins_with(const char *text, const char *word)
+static int store_begins_with(const char *text, const char *word)
 {
     return strncmp(text, word, strlen(word)) == 0;
 }
 
-static acme_error_e error_of(acme_store_call_t *call, const redisReply *reply)
+static acme_error_e store_error_of(acme_store_call_t *call, const redisReply *reply)
 {
     acme_text_copy(call->detail, sizeof(call->detail), reply->str);
-    if (begins_with(reply->str, "NOAUTH") || begins_with(reply->str, "WRONGPASS") ||
-        begins_with(reply->str, "NOPERM")) {
+    if (store_begins_with(reply->str, "NOAUTH") || store_begins_with(reply->str, "WRONGPASS") ||
+        store_begins_with(reply->str, "NOPERM")) {
         return ACME_STORE_DENIED;
     }
-    return begins_with(reply->str, "WRONGTYPE") ? ACME_VALUE_MALFORMED : ACME_STORE_FAILED;
+    return store_begins_with(reply->str, "WRONGTYPE") ? ACME_VALUE_MALFORMED
+                                                      : ACME_STORE_FAILED;
 }
 
 /* One command and its reply, which is of `type` or nil. With ACME_OK the caller frees *reply.
  */
-static acme_error_e converse(redisReply **reply, acme_store_connection_t *connection,
-                             acme_store_call_t *call, const command_t *command, int type)
+static acme_error_e store_converse(redisReply **reply, acme_store_connection_t *connection,
+                                   acme_store_call_t *call, const command_t *command, int type)
 {
-    acme_error_e error = send_command(connection, call, command);
+    acme_error_e error = store_send_command(connection, call, command);
 
     if (error == ACME_OK) {
-        error = receive(reply, connection, call);
+        error = store_receive(reply, connection, call);
     }
     if (error != ACME_OK) {
         return error;
@@ -149,7 +150,7 @@ static acme_error_e converse(redisReply **reply, acme_store_connection_t *connec
         connection->is_broken = 1;
     }
     if ((*reply)->type == REDIS_REPLY_ERROR) {
-        error = error_of(call, *reply);
+        error = store_error_of(call, *reply);
     } else if ((*reply)->type != type && (*reply)->type != REDIS_REPLY_NIL) {
         connection->is_broken = 1;
         error = ACME_STORE_PROTOCOL;
@@ -161,21 +162,21 @@ static acme_error_e converse(redisReply **reply, acme_store_connection_t *connec
     return error;
 }
 
-static void expect(acme_store_connection_t *connection, apr_size_t most, int takes_arrays)
+static void store_expect(acme_store_connection_t *connection, apr_size_t most, int takes_arrays)
 {
     connection->left = most;
     connection->takes_arrays = takes_arrays;
 }
 
 /* A command whose answer is a status such as OK. */
-static acme_error_e command(acme_store_connection_t *connection, acme_store_call_t *call,
-                            const command_t *what)
+static acme_error_e store_command(acme_store_connection_t *connection, acme_store_call_t *call,
+                                  const command_t *what)
 {
     redisReply *reply;
     acme_error_e error;
 
-    expect(connection, REPLY_MAX, 0);
-    error = converse(&reply, connection, call, what, REDIS_REPLY_STATUS);
+    store_expect(connection, REPLY_MAX, 0);
+    error = store_converse(&reply, connection, call, what, REDIS_REPLY_STATUS);
     if (error == ACME_OK) {
         freeReplyObject(reply);
     }
@@ -183,12 +184,13 @@ static acme_error_e command(acme_store_connection_t *connection, acme_store_call
 }
 
 /* Redis says what the arguments of a command were that it does not know: the password. */
-static acme_error_e authenticate(acme_store_connection_t *connection, acme_store_call_t *call)
+static acme_error_e store_authenticate(acme_store_connection_t *connection,
+                                       acme_store_call_t *call)
 {
     const acme_store_t *store = call->store;
     const command_t with_user = COMMAND("AUTH", store->user, store->password);
     const command_t without = COMMAND("AUTH", store->password);
-    acme_error_e error = command(connection, call, store->user ? &with_user : &without);
+    acme_error_e error = store_command(connection, call, store->user ? &with_user : &without);
 
     if (error == ACME_STORE_FAILED || error == ACME_STORE_DENIED) {
         call->detail[strcspn(call->detail, " ")] = '\0';
@@ -197,16 +199,16 @@ static acme_error_e authenticate(acme_store_connection_t *connection, acme_store
     return error;
 }
 
-static acme_error_e greet(acme_store_connection_t *connection, acme_store_call_t *call)
+static acme_error_e store_greet(acme_store_connection_t *connection, acme_store_call_t *call)
 {
-    acme_error_e error = call->store->password ? authenticate(connection, call) : ACME_OK;
+    acme_error_e error = call->store->password ? store_authenticate(connection, call) : ACME_OK;
     char number[16];
 
     if (error == ACME_OK && call->store->database) {
         const command_t select = COMMAND("SELECT", number);
 
         apr_snprintf(number, sizeof(number), "%d", call->store->database);
-        error = command(connection, call, &select);
+        error = store_command(connection, call, &select);
     }
     return error;
 }
@@ -223,7 +225,7 @@ acme_error_e acme_store_open(acme_store_connection_t **connection, acme_store_ca
     made->stream.fd = -1;
     error = made->reader ? acme_store_stream_open(&made->stream, call) : ACME_SYSTEM_ERROR;
     if (error == ACME_OK) {
-        error = greet(made, call);
+        error = store_greet(made, call);
     }
     if (error == ACME_OK) {
         *connection = made;
@@ -255,14 +257,14 @@ int acme_store_is_usable(acme_store_connection_t *connection)
 /* `key` has room for KEY_SIZE bytes. */
 #define KEY_SIZE (ACME_STORE_PREFIX_MAX + ACME_IDENTIFIER_MAX + 1)
 
-static const char *key_of(char *key, const acme_store_t *store,
-                          const acme_identifier_t *identifier)
+static const char *store_key_of(char *key, const acme_store_t *store,
+                                const acme_identifier_t *identifier)
 {
     apr_snprintf(key, KEY_SIZE, "%s%s", store->prefix, identifier->name);
     return key;
 }
 
-static acme_error_e read_value(acme_digest_t *digest, const redisReply *reply)
+static acme_error_e store_read_value(acme_digest_t *digest, const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_NIL
                ? ACME_NO_ENTRY
@@ -270,27 +272,28 @@ static acme_error_e read_value(acme_digest_t *digest, const redisReply *reply)
 }
 
 /* What a store says of the key that it was asked for: it may answer for others. */
-static int is_of_key(acme_error_e error, const acme_store_call_t *call)
+static int store_is_of_key(acme_error_e error, const acme_store_call_t *call)
 {
     return (error == ACME_STORE_DENIED || error == ACME_STORE_FAILED) &&
-           (begins_with(call->detail, "NOPERM ") || begins_with(call->detail, "MOVED ") ||
-            begins_with(call->detail, "ASK "));
+           (store_begins_with(call->detail, "NOPERM ") ||
+            store_begins_with(call->detail, "MOVED ") ||
+            store_begins_with(call->detail, "ASK "));
 }
 
 acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
                              acme_store_call_t *call, const acme_identifier_t *identifier)
 {
     char key[KEY_SIZE];
-    const command_t get = COMMAND("GET", key_of(key, call->store, identifier));
+    const command_t get = COMMAND("GET", store_key_of(key, call->store, identifier));
     redisReply *reply;
     acme_error_e error;
 
-    expect(connection, VALUE_ROOM, 0);
-    error = converse(&reply, connection, call, &get, REDIS_REPLY_STRING);
+    store_expect(connection, VALUE_ROOM, 0);
+    error = store_converse(&reply, connection, call, &get, REDIS_REPLY_STRING);
     if (error == ACME_OK) {
-        error = read_value(digest, reply);
+        error = store_read_value(digest, reply);
         freeReplyObject(reply);
-    } else if (is_of_key(error, call)) {
+    } else if (store_is_of_key(error, call)) {
         error = ACME_STORE_KEY_REFUSED;
     }
     return error;
@@ -301,17 +304,18 @@ acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_
 {
     char key[KEY_SIZE], seconds[32];
     const command_t set =
-        COMMAND("SET", key_of(key, call->store, identifier), value, "EX", seconds);
+        COMMAND("SET", store_key_of(key, call->store, identifier), value, "EX", seconds);
 
     apr_snprintf(seconds, sizeof(seconds), "%" APR_INT64_T_FMT,
                  apr_time_sec(call->store->expiry));
-    return command(connection, call, &set);
+    return store_command(connection, call, &set);
 }
 
 /* Whether the key still has this digest. Other than for a look-up, a value that nobody could
  * have published is simply another. */
-static acme_error_e compare(acme_store_connection_t *connection, acme_store_call_t *call,
-                            const acme_identifier_t *identifier, const acme_digest_t *digest)
+static acme_error_e store_compare(acme_store_connection_t *connection, acme_store_call_t *call,
+                                  const acme_identifier_t *identifier,
+                                  const acme_digest_t *digest)
 {
     acme_digest_t found;
     acme_error_e error = acme_store_find(&found, connection, call, identifier);
@@ -322,15 +326,15 @@ static acme_error_e compare(acme_store_connection_t *connection, acme_store_call
     return acme_error_is(error, ACME_CLASS_VALUE) ? ACME_ENTRY_OTHER_VALUE : error;
 }
 
-static acme_error_e delete_key(acme_store_connection_t *connection, acme_store_call_t *call,
-                               const char *key)
+static acme_error_e store_delete_key(acme_store_connection_t *connection,
+                                     acme_store_call_t *call, const char *key)
 {
     const command_t del = COMMAND("DEL", key);
     redisReply *reply;
     acme_error_e error;
 
-    expect(connection, REPLY_MAX, 0);
-    error = converse(&reply, connection, call, &del, REDIS_REPLY_INTEGER);
+    store_expect(connection, REPLY_MAX, 0);
+    error = store_converse(&reply, connection, call, &del, REDIS_REPLY_INTEGER);
     if (error == ACME_OK) {
         error = reply->integer > 0 ? ACME_OK : ACME_NO_ENTRY;
         freeReplyObject(reply);
@@ -339,20 +343,20 @@ static acme_error_e delete_key(acme_store_connection_t *connection, acme_store_c
 }
 
 /* Between WATCH and EXEC nobody may have written the key, or EXEC does nothing and says nil. */
-static acme_error_e delete_watched(acme_store_connection_t *connection, acme_store_call_t *call,
-                                   const char *key)
+static acme_error_e store_delete_watched(acme_store_connection_t *connection,
+                                         acme_store_call_t *call, const char *key)
 {
     const command_t multi = COMMAND("MULTI"), del = COMMAND("DEL", key);
     const command_t exec = COMMAND("EXEC");
     redisReply *reply;
-    acme_error_e error = command(connection, call, &multi);
+    acme_error_e error = store_command(connection, call, &multi);
 
     if (error == ACME_OK) {
-        error = command(connection, call, &del);
+        error = store_command(connection, call, &del);
     }
     if (error == ACME_OK) {
-        expect(connection, REPLY_MAX, 1);
-        error = converse(&reply, connection, call, &exec, REDIS_REPLY_ARRAY);
+        store_expect(connection, REPLY_MAX, 1);
+        error = store_converse(&reply, connection, call, &exec, REDIS_REPLY_ARRAY);
     }
     if (error == ACME_OK) {
         if (reply->type == REDIS_REPLY_NIL) {
@@ -372,17 +376,17 @@ acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store
                                  const acme_digest_t *digest)
 {
     char key[KEY_SIZE];
-    const command_t watch = COMMAND("WATCH", key_of(key, call->store, identifier));
+    const command_t watch = COMMAND("WATCH", store_key_of(key, call->store, identifier));
     acme_error_e error;
 
     if (!digest) {
-        return delete_key(connection, call, key);
+        return store_delete_key(connection, call, key);
     }
-    error = command(connection, call, &watch);
+    error = store_command(connection, call, &watch);
     if (error == ACME_OK) {
-        error = compare(connection, call, identifier, digest);
+        error = store_compare(connection, call, identifier, digest);
         if (error == ACME_OK) {
-            return delete_watched(connection, call, key);
+            return store_delete_watched(connection, call, key);
         }
         /* It still watches the key. */
         connection->is_broken = 1;
@@ -391,7 +395,7 @@ acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store
 }
 
 /* In a pattern these have a meaning; so has the backslash itself. */
-static const char *pattern_of(apr_pool_t *pool, const char *prefix)
+static const char *store_pattern_of(apr_pool_t *pool, const char *prefix)
 {
     char *pattern = apr_palloc(pool, 2 * strlen(prefix) + 2), *end = pattern;
 
@@ -406,8 +410,8 @@ static const char *pattern_of(apr_pool_t *pool, const char *prefix)
     return pattern;
 }
 
-static acme_error_e examine(acme_store_entry_t *entry, acme_store_connection_t *connection,
-                            acme_store_call_t *call)
+static acme_error_e store_examine(acme_store_entry_t *entry,
+                                  acme_store_connection_t *connection, acme_store_call_t *call)
 {
     acme_identifier_t identifier;
     acme_digest_t digest;
@@ -426,15 +430,16 @@ static acme_error_e examine(acme_store_entry_t *entry, acme_store_connection_t *
                                                                                 : ACME_OK;
 }
 
-static acme_error_e expiry_of(acme_store_entry_t *entry, acme_store_connection_t *connection,
-                              acme_store_call_t *call, const char *key)
+static acme_error_e store_expiry_of(acme_store_entry_t *entry,
+                                    acme_store_connection_t *connection,
+                                    acme_store_call_t *call, const char *key)
 {
     const command_t pttl = COMMAND("PTTL", key);
     redisReply *reply;
     acme_error_e error;
 
-    expect(connection, REPLY_MAX, 0);
-    error = converse(&reply, connection, call, &pttl, REDIS_REPLY_INTEGER);
+    store_expect(connection, REPLY_MAX, 0);
+    error = store_converse(&reply, connection, call, &pttl, REDIS_REPLY_INTEGER);
     if (error == ACME_OK) {
         entry->left = reply->integer < 0 ? -1 : apr_time_from_msec(reply->integer);
         freeReplyObject(reply);
@@ -442,25 +447,25 @@ static acme_error_e expiry_of(acme_store_entry_t *entry, acme_store_connection_t
     return error;
 }
 
-static int has_nul(const redisReply *key)
+static int store_has_nul(const redisReply *key)
 {
     return !key->str || strlen(key->str) != (apr_size_t)key->len;
 }
 
-static acme_error_e take_key(apr_pool_t *pool, apr_array_header_t *found,
-                             acme_store_connection_t *connection, acme_store_call_t *call,
-                             const redisReply *key)
+static acme_error_e store_take_key(apr_pool_t *pool, apr_array_header_t *found,
+                                   acme_store_connection_t *connection, acme_store_call_t *call,
+                                   const redisReply *key)
 {
     acme_store_entry_t entry = {NULL, -1, ACME_OK};
     acme_error_e error;
 
-    if (has_nul(key) || !begins_with(key->str, call->store->prefix)) {
+    if (store_has_nul(key) || !store_begins_with(key->str, call->store->prefix)) {
         return ACME_OK;
     }
     entry.name = apr_pstrdup(pool, key->str + strlen(call->store->prefix));
-    error = expiry_of(&entry, connection, call, key->str);
+    error = store_expiry_of(&entry, connection, call, key->str);
     if (error == ACME_OK) {
-        error = examine(&entry, connection, call);
+        error = store_examine(&entry, connection, call);
     }
     /* What has gone in the meantime is no entry. */
     if (error == ACME_OK && entry.state != ACME_NO_ENTRY) {
@@ -470,18 +475,18 @@ static acme_error_e take_key(apr_pool_t *pool, apr_array_header_t *found,
 }
 
 /* One batch of keys; *cursor is where the next begins. */
-static acme_error_e scan(apr_pool_t *pool, apr_array_header_t *found, const char **cursor,
-                         acme_store_connection_t *connection, acme_store_call_t *call)
+static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, const char **cursor,
+                               acme_store_connection_t *connection, acme_store_call_t *call)
 {
-    const command_t batch = COMMAND("SCAN", *cursor, "MATCH",
-                                    pattern_of(pool, call->store->prefix), "COUNT", "100");
+    const command_t batch = COMMAND(
+        "SCAN", *cursor, "MATCH", store_pattern_of(pool, call->store->prefix), "COUNT", "100");
     apr_interval_time_t each = call->deadline - acme_monotonic();
     redisReply *reply;
     acme_error_e error;
     size_t i;
 
-    expect(connection, BATCH_MAX, 1);
-    error = converse(&reply, connection, call, &batch, REDIS_REPLY_ARRAY);
+    store_expect(connection, BATCH_MAX, 1);
+    error = store_converse(&reply, connection, call, &batch, REDIS_REPLY_ARRAY);
     if (error != ACME_OK) {
         return error;
     }
@@ -491,7 +496,7 @@ static acme_error_e scan(apr_pool_t *pool, apr_array_header_t *found, const char
     }
     for (i = 0; error == ACME_OK && i < reply->element[1]->elements; i++) {
         call->deadline = acme_monotonic() + each;
-        error = take_key(pool, found, connection, call, reply->element[1]->element[i]);
+        error = store_take_key(pool, found, connection, call, reply->element[1]->element[i]);
     }
     if (error == ACME_OK) {
         *cursor = apr_pstrdup(pool, reply->element[0]->str);
@@ -501,19 +506,19 @@ static acme_error_e scan(apr_pool_t *pool, apr_array_header_t *found, const char
     return error;
 }
 
-static int by_name(const void *left, const void *right)
+static int store_compare_names(const void *left, const void *right)
 {
     return strcmp(((const acme_store_entry_t *)left)->name,
                   ((const acme_store_entry_t *)right)->name);
 }
 
 /* SCAN may name a key twice. */
-static void sort_once(apr_array_header_t *found)
+static void store_sort_once(apr_array_header_t *found)
 {
     acme_store_entry_t *entry = (acme_store_entry_t *)found->elts;
     int from, to = 0;
 
-    qsort(entry, (size_t)found->nelts, sizeof(*entry), by_name);
+    qsort(entry, (size_t)found->nelts, sizeof(*entry), store_compare_names);
     for (from = 0; from < found->nelts; from++) {
         if (to == 0 || strcmp(entry[to - 1].name, entry[from].name) != 0) {
             entry[to++] = entry[from];
@@ -530,10 +535,10 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
     acme_error_e error;
 
     do {
-        error = scan(pool, found, &cursor, connection, call);
+        error = store_scan(pool, found, &cursor, connection, call);
     } while (error == ACME_OK && strcmp(cursor, "0") != 0);
     if (error == ACME_OK) {
-        sort_once(found);
+        store_sort_once(found);
         *entries = found;
     }
     return error;

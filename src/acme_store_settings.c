@@ -40,26 +40,26 @@ int acme_store_is_url(const char *text)
 
 /* Each of these returns NULL, or what is allowed. */
 
-static const char *set_time(apr_interval_time_t *time, const char *value,
-                            apr_interval_time_t least, apr_interval_time_t most,
-                            const char *allowed)
+static const char *settings_set_time(apr_interval_time_t *time, const char *value,
+                                     apr_interval_time_t least, apr_interval_time_t most,
+                                     const char *allowed)
 {
     return acme_interval_parse(time, value) && *time >= least && *time <= most ? NULL : allowed;
 }
 
-static const char *set_timeout(acme_store_t *store, const char *value)
+static const char *settings_set_timeout(acme_store_t *store, const char *value)
 {
-    return set_time(&store->timeout, value, apr_time_from_msec(1), TIMEOUT_MAX,
-                    ACME_INTERVAL_ALLOWED ", from 1ms to 60s");
+    return settings_set_time(&store->timeout, value, apr_time_from_msec(1), TIMEOUT_MAX,
+                             ACME_INTERVAL_ALLOWED ", from 1ms to 60s");
 }
 
-static const char *set_expiry(acme_store_t *store, const char *value)
+static const char *settings_set_expiry(acme_store_t *store, const char *value)
 {
-    return set_time(&store->expiry, value, apr_time_from_sec(1), ACME_INTERVAL_MAX,
-                    ACME_INTERVAL_ALLOWED ", of 1s or more");
+    return settings_set_time(&store->expiry, value, apr_time_from_sec(1), ACME_INTERVAL_MAX,
+                             ACME_INTERVAL_ALLOWED ", of 1s or more");
 }
 
-static const char *set_prefix(acme_store_t *store, const char *value)
+static const char *settings_set_prefix(acme_store_t *store, const char *value)
 {
     apr_size_t length = strlen(value), i;
 
@@ -71,7 +71,7 @@ static const char *set_prefix(acme_store_t *store, const char *value)
                : "1 to 128 characters of ASCII without spaces";
 }
 
-static const char *set_database(acme_store_t *store, const char *value)
+static const char *settings_set_database(acme_store_t *store, const char *value)
 {
     apr_size_t digits = strspn(value, "0123456789");
 
@@ -87,11 +87,11 @@ static const struct {
     apr_size_t path;
     int of_tls;
 } known[] = {
-    {"timeout", set_timeout, 0, 0},
+    {"timeout", settings_set_timeout, 0, 0},
     {"passwordfile", NULL, offsetof(acme_store_t, password_file), 0},
-    {"prefix", set_prefix, 0, 0},
-    {"database", set_database, 0, 0},
-    {"expiry", set_expiry, 0, 0},
+    {"prefix", settings_set_prefix, 0, 0},
+    {"database", settings_set_database, 0, 0},
+    {"expiry", settings_set_expiry, 0, 0},
     {"cafile", NULL, offsetof(acme_store_t, ca_file), 1},
     {"certfile", NULL, offsetof(acme_store_t, certificate_file), 1},
     {"keyfile", NULL, offsetof(acme_store_t, key_file), 1},
@@ -101,7 +101,7 @@ static const struct {
     "timeout, passwordfile, prefix, database, expiry, and with rediss:// cafile, certfile "    \
     "and keyfile"
 
-static const char *set_known(acme_store_t *store, apr_size_t i, const char *value)
+static const char *settings_set_known(acme_store_t *store, apr_size_t i, const char *value)
 {
     if (known[i].set) {
         return known[i].set(store, value);
@@ -111,14 +111,15 @@ static const char *set_known(acme_store_t *store, apr_size_t i, const char *valu
 }
 
 /* `option` is "name=value". */
-static const char *take_option(acme_store_t *store, apr_pool_t *pool, const char *option)
+static const char *settings_take_option(acme_store_t *store, apr_pool_t *pool,
+                                        const char *option)
 {
     const char *equals = strchr(option, '=');
     apr_size_t length = equals ? (apr_size_t)(equals - option) : strlen(option), i;
 
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strlen(known[i].name) == length && strncmp(option, known[i].name, length) == 0) {
-            const char *allowed = set_known(store, i, equals ? equals + 1 : "");
+            const char *allowed = settings_set_known(store, i, equals ? equals + 1 : "");
 
             if (known[i].of_tls && !store->uses_tls) {
                 return apr_pstrcat(pool, known[i].name, " goes with rediss://", NULL);
@@ -130,45 +131,46 @@ static const char *take_option(acme_store_t *store, apr_pool_t *pool, const char
                         apr_pstrndup(pool, option, length));
 }
 
-static const char *take_options(acme_store_t *store, apr_pool_t *pool,
-                                const apr_array_header_t *options)
+static const char *settings_take_options(acme_store_t *store, apr_pool_t *pool,
+                                         const apr_array_header_t *options)
 {
     const char *problem = NULL;
     int i;
 
     for (i = 0; options && i < options->nelts && !problem; i++) {
-        problem = take_option(store, pool, APR_ARRAY_IDX(options, i, const char *));
+        problem = settings_take_option(store, pool, APR_ARRAY_IDX(options, i, const char *));
     }
     return problem;
 }
 
 /* NULL where it is no percent-encoding. */
-static const char *decode(apr_pool_t *pool, const char *text)
+static const char *settings_decode(apr_pool_t *pool, const char *text)
 {
     return text && *text ? apr_punescape_url(pool, text, NULL, NULL, 0) : text;
 }
 
-static const char *take_query(acme_store_t *store, apr_pool_t *pool, const char *query)
+static const char *settings_take_query(acme_store_t *store, apr_pool_t *pool, const char *query)
 {
     apr_array_header_t *options = apr_array_make(pool, 4, sizeof(const char *));
     char *rest = apr_pstrdup(pool, query), *item, *state;
 
     for (item = apr_strtok(rest, "&", &state); item; item = apr_strtok(NULL, "&", &state)) {
-        const char *option = decode(pool, item);
+        const char *option = settings_decode(pool, item);
 
         if (!option) {
             return "the percent-encoding of the query is wrong";
         }
         APR_ARRAY_PUSH(options, const char *) = option;
     }
-    return take_options(store, pool, options);
+    return settings_take_options(store, pool, options);
 }
 
-static const char *take_socket(acme_store_t *store, apr_pool_t *pool, const apr_uri_t *uri)
+static const char *settings_take_socket(acme_store_t *store, apr_pool_t *pool,
+                                        const apr_uri_t *uri)
 {
     const struct sockaddr_un *limit = NULL;
 
-    store->socket = decode(pool, uri->path);
+    store->socket = settings_decode(pool, uri->path);
     if ((uri->hostname && *uri->hostname) || !store->socket || strlen(store->socket) < 2) {
         return "unix:// takes the absolute path of a socket: unix:///run/redis/redis.sock";
     }
@@ -179,7 +181,8 @@ static const char *take_socket(acme_store_t *store, apr_pool_t *pool, const apr_
     return NULL;
 }
 
-static const char *take_host(acme_store_t *store, apr_pool_t *pool, const apr_uri_t *uri)
+static const char *settings_take_host(acme_store_t *store, apr_pool_t *pool,
+                                      const apr_uri_t *uri)
 {
     const char *problem = NULL;
 
@@ -194,7 +197,7 @@ static const char *take_host(acme_store_t *store, apr_pool_t *pool, const apr_ur
     store->host = uri->hostname;
     store->port = uri->port_str && *uri->port_str ? uri->port_str : PORT;
     if (uri->path && uri->path[0] && uri->path[1]) {
-        problem = set_database(store, uri->path + 1);
+        problem = settings_set_database(store, uri->path + 1);
     }
     store->name = apr_psprintf(pool, strchr(store->host, ':') ? "%s://[%s]:%s" : "%s://%s:%s",
                                uri->scheme, store->host, store->port);
@@ -202,7 +205,7 @@ static const char *take_host(acme_store_t *store, apr_pool_t *pool, const apr_ur
                    : NULL;
 }
 
-static const char *take_url(acme_store_t *store, apr_pool_t *pool, const char *url)
+static const char *settings_take_url(acme_store_t *store, apr_pool_t *pool, const char *url)
 {
     const char *problem;
     apr_uri_t uri;
@@ -218,13 +221,13 @@ static const char *take_url(acme_store_t *store, apr_pool_t *pool, const char *u
         return "the URL has a fragment (#); percent-encode it as %23";
     }
     store->uses_tls = strcmp(uri.scheme, "rediss") == 0;
-    store->user = decode(pool, uri.user);
+    store->user = settings_decode(pool, uri.user);
     if (uri.user && (!store->user || !*store->user)) {
         return "the user in the URL is empty, or its percent-encoding is wrong";
     }
-    problem = strcmp(uri.scheme, "unix") == 0 ? take_socket(store, pool, &uri)
-                                              : take_host(store, pool, &uri);
-    return problem || !uri.query ? problem : take_query(store, pool, uri.query);
+    problem = strcmp(uri.scheme, "unix") == 0 ? settings_take_socket(store, pool, &uri)
+                                              : settings_take_host(store, pool, &uri);
+    return problem || !uri.query ? problem : settings_take_query(store, pool, uri.query);
 }
 
 const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char *url,
@@ -235,9 +238,9 @@ const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char 
 
     made->prefix = ACME_STORE_PREFIX;
     made->expiry = ACME_STORE_EXPIRY;
-    problem = take_url(made, pool, url);
+    problem = settings_take_url(made, pool, url);
     if (!problem) {
-        problem = take_options(made, pool, options);
+        problem = settings_take_options(made, pool, options);
     }
     if (!problem && made->user && !made->password_file) {
         problem = "a user needs a password: name its file with passwordfile=";
@@ -256,7 +259,7 @@ const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char 
 
 /* Whoever can read it can write the store, and whoever can write it can have httpd send what it
  * says there. */
-static const char *check_secret(int fd)
+static const char *settings_check_secret(int fd)
 {
     struct stat status;
 
@@ -278,7 +281,7 @@ static const char *check_secret(int fd)
 }
 
 /* `text` has room for PASSWORD_MAX + 1 bytes. */
-static const char *read_line(char *text, int fd)
+static const char *settings_read_line(char *text, int fd)
 {
     ssize_t length = acme_file_read(fd, text, PASSWORD_MAX);
     char *end;
@@ -298,14 +301,14 @@ static const char *read_line(char *text, int fd)
     return NULL;
 }
 
-static const char *load_password(acme_store_t *store, apr_pool_t *pool)
+static const char *settings_load_password(acme_store_t *store, apr_pool_t *pool)
 {
     char text[PASSWORD_MAX + 1];
     int fd = open(store->password_file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    const char *problem = fd < 0 ? strerror(errno) : check_secret(fd);
+    const char *problem = fd < 0 ? strerror(errno) : settings_check_secret(fd);
 
     if (!problem) {
-        problem = read_line(text, fd);
+        problem = settings_read_line(text, fd);
     }
     if (fd >= 0) {
         close(fd);
@@ -318,7 +321,7 @@ static const char *load_password(acme_store_t *store, apr_pool_t *pool)
     return NULL;
 }
 
-static apr_status_t free_context(void *data)
+static apr_status_t settings_free_context(void *data)
 {
     acme_store_t *store = data;
 
@@ -328,7 +331,7 @@ static apr_status_t free_context(void *data)
 }
 
 /* Returns what could not be read. */
-static const char *fill_context(const acme_store_t *store)
+static const char *settings_fill_context(const acme_store_t *store)
 {
     if (!SSL_CTX_set_min_proto_version(store->tls, TLS1_2_VERSION)) {
         return "TLS 1.2";
@@ -350,15 +353,15 @@ static const char *fill_context(const acme_store_t *store)
                : store->key_file;
 }
 
-static const char *load_tls(acme_store_t *store, apr_pool_t *pool)
+static const char *settings_load_tls(acme_store_t *store, apr_pool_t *pool)
 {
     const char *failed = "TLS", *problem = NULL;
 
     ERR_clear_error();
     store->tls = SSL_CTX_new(TLS_client_method());
     if (store->tls) {
-        apr_pool_cleanup_register(pool, store, free_context, apr_pool_cleanup_null);
-        failed = fill_context(store);
+        apr_pool_cleanup_register(pool, store, settings_free_context, apr_pool_cleanup_null);
+        failed = settings_fill_context(store);
     }
     if (failed) {
         const char *reason = ERR_reason_error_string(ERR_peek_error());
@@ -372,7 +375,7 @@ static const char *load_tls(acme_store_t *store, apr_pool_t *pool)
 
 const char *acme_store_load(acme_store_t *store, apr_pool_t *pool)
 {
-    const char *problem = store->password_file ? load_password(store, pool) : NULL;
+    const char *problem = store->password_file ? settings_load_password(store, pool) : NULL;
 
-    return !problem && store->uses_tls ? load_tls(store, pool) : problem;
+    return !problem && store->uses_tls ? settings_load_tls(store, pool) : problem;
 }

@@ -14,7 +14,7 @@ void acme_store_say_errno(acme_store_call_t *call, int error)
     apr_strerror(APR_FROM_OS_ERROR(error), call->detail, sizeof(call->detail));
 }
 
-static acme_error_e system_failed(acme_store_call_t *call, int error)
+static acme_error_e stream_system_failed(acme_store_call_t *call, int error)
 {
     acme_store_say_errno(call, error);
     errno = error;
@@ -59,13 +59,14 @@ static acme_error_e stream_connect(int *fd, acme_store_call_t *call)
     case ACME_PROBE_TIMEOUT:
         return ACME_STORE_TIMEOUT;
     case ACME_SYSTEM_ERROR:
-        return system_failed(call, errno);
+        return stream_system_failed(call, errno);
     default:
         return ACME_STORE_UNREACHABLE;
     }
 }
 
-static acme_error_e tls_failed(const acme_store_stream_t *stream, acme_store_call_t *call)
+static acme_error_e stream_tls_failed(const acme_store_stream_t *stream,
+                                      acme_store_call_t *call)
 {
     long verified = SSL_get_verify_result(stream->ssl);
     const char *reason = verified == X509_V_OK ? ERR_reason_error_string(ERR_peek_error())
@@ -76,8 +77,8 @@ static acme_error_e tls_failed(const acme_store_stream_t *stream, acme_store_cal
 }
 
 /* What to make of a call of OpenSSL that returned `result`: ACME_OK: call it again. */
-static acme_error_e after_tls(const acme_store_stream_t *stream, acme_store_call_t *call,
-                              int result)
+static acme_error_e stream_after_tls(const acme_store_stream_t *stream, acme_store_call_t *call,
+                                     int result)
 {
     switch (SSL_get_error(stream->ssl, result)) {
     case SSL_ERROR_WANT_READ:
@@ -91,14 +92,14 @@ static acme_error_e after_tls(const acme_store_stream_t *stream, acme_store_call
             return ACME_STORE_CLOSED;
         }
 #endif
-        return tls_failed(stream, call);
+        return stream_tls_failed(stream, call);
     default:
         return ACME_STORE_CLOSED;
     }
 }
 
 /* The certificate has to be for the host as configured, be it a name or an address. */
-static int expect_host(SSL *ssl, const char *host)
+static int stream_expect_host(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
 
@@ -110,7 +111,7 @@ static int expect_host(SSL *ssl, const char *host)
            SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-static acme_error_e start_tls(acme_store_stream_t *stream, acme_store_call_t *call)
+static acme_error_e stream_start_tls(acme_store_stream_t *stream, acme_store_call_t *call)
 {
     acme_error_e error = ACME_OK;
     int result;
@@ -118,12 +119,12 @@ static acme_error_e start_tls(acme_store_stream_t *stream, acme_store_call_t *ca
     ERR_clear_error();
     stream->ssl = SSL_new(call->store->tls);
     if (!stream->ssl || !SSL_set_fd(stream->ssl, stream->fd) ||
-        !expect_host(stream->ssl, call->store->host)) {
-        return system_failed(call, ENOMEM);
+        !stream_expect_host(stream->ssl, call->store->host)) {
+        return stream_system_failed(call, ENOMEM);
     }
     ERR_clear_error();
     while (error == ACME_OK && (result = SSL_connect(stream->ssl)) != 1) {
-        error = after_tls(stream, call, result);
+        error = stream_after_tls(stream, call, result);
         if (error == ACME_OK) {
             ERR_clear_error();
         }
@@ -139,7 +140,7 @@ acme_error_e acme_store_stream_open(acme_store_stream_t *stream, acme_store_call
     stream->fd = -1;
     error = stream_connect(&stream->fd, call);
     if (error == ACME_OK && call->store->tls) {
-        error = start_tls(stream, call);
+        error = stream_start_tls(stream, call);
     }
     if (error != ACME_OK) {
         int saved = errno;
@@ -170,8 +171,8 @@ int acme_store_stream_is_quiet(const acme_store_stream_t *stream)
 
 /* One attempt; *moved is how far it came. ACME_OK with 0: it has waited, and is worth another.
  */
-static acme_error_e attempt(acme_store_stream_t *stream, acme_store_call_t *call, char *buffer,
-                            apr_size_t size, int sends, apr_size_t *moved)
+static acme_error_e stream_attempt(acme_store_stream_t *stream, acme_store_call_t *call,
+                                   char *buffer, apr_size_t size, int sends, apr_size_t *moved)
 {
     ssize_t result;
 
@@ -181,7 +182,7 @@ static acme_error_e attempt(acme_store_stream_t *stream, acme_store_call_t *call
         result = sends ? SSL_write(stream->ssl, buffer, (int)size)
                        : SSL_read(stream->ssl, buffer, (int)size);
         if (result <= 0) {
-            return after_tls(stream, call, (int)result);
+            return stream_after_tls(stream, call, (int)result);
         }
     } else {
         result = sends ? send(stream->fd, buffer, size, MSG_NOSIGNAL)
@@ -207,7 +208,7 @@ acme_error_e acme_store_stream_send(acme_store_stream_t *stream, acme_store_call
     while (length > 0 && error == ACME_OK) {
         apr_size_t sent;
 
-        error = attempt(stream, call, (char *)(apr_uintptr_t)bytes, length, 1, &sent);
+        error = stream_attempt(stream, call, (char *)(apr_uintptr_t)bytes, length, 1, &sent);
         bytes += sent;
         length -= sent;
     }
@@ -223,7 +224,7 @@ acme_error_e acme_store_stream_receive(acme_store_stream_t *stream, acme_store_c
     /* Whoever sends a byte now and then does not get more time. */
     do {
         error = acme_monotonic() < call->deadline
-                    ? attempt(stream, call, buffer, size, 0, length)
+                    ? stream_attempt(stream, call, buffer, size, 0, length)
                     : ACME_STORE_TIMEOUT;
     } while (error == ACME_OK && *length == 0);
     ERR_clear_error();

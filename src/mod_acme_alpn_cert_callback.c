@@ -35,7 +35,7 @@
 
 /* In TLS 1.3 the scheme (RFC 8446 section 4.2.3) names the curve of an EC key and the digest.
  */
-static int has_scheme(SSL *ssl, acme_key_type_e type)
+static int cert_callback_has_scheme(SSL *ssl, acme_key_type_e type)
 {
     unsigned char scheme[2];
     int i;
@@ -52,13 +52,13 @@ static int has_scheme(SSL *ssl, acme_key_type_e type)
 /* Whether the client takes the key; installing alone does not see its signature algorithms.
  * What the certificate is signed with does not matter (RFC 8446 section 4.4.2.2): it is
  * self-signed. SSL_check_chain costs more, and does not look at the curve in TLS 1.3. */
-static int takes(SSL *ssl, acme_key_type_e type, X509 *certificate, EVP_PKEY *key,
-                 STACK_OF(X509) * chain)
+static int cert_callback_client_accepts(SSL *ssl, acme_key_type_e type, X509 *certificate,
+                                        EVP_PKEY *key, STACK_OF(X509) * chain)
 {
     const int right = CERT_PKEY_EE_PARAM | CERT_PKEY_SIGN;
 
     if (SSL_version(ssl) == TLS1_3_VERSION && type != ACME_KEY_RSA2048) {
-        return has_scheme(ssl, type);
+        return cert_callback_has_scheme(ssl, type);
     }
     return (SSL_check_chain(ssl, certificate, key, chain) & right) == right;
 }
@@ -66,14 +66,16 @@ static int takes(SSL *ssl, acme_key_type_e type, X509 *certificate, EVP_PKEY *ke
 /* Takes the certificate over. ACME_NO_KEY_TYPE: the client does not take it, or the security
  * level does not allow it, which is seen when it is installed. ACME_SYSTEM_ERROR: it is NULL.
  */
-static acme_error_e install_certificate(SSL *ssl, acme_key_type_e type, X509 *certificate)
+static acme_error_e cert_callback_install_certificate(SSL *ssl, acme_key_type_e type,
+                                                      X509 *certificate)
 {
     EVP_PKEY *key = acme_alpn_certificates_key(type);
     /* Without a chain of its own the vhost's would be sent along. */
     STACK_OF(X509) *chain = sk_X509_new_null();
     acme_error_e error = certificate ? ACME_NO_KEY_TYPE : ACME_SYSTEM_ERROR;
 
-    if (certificate && chain && takes(ssl, type, certificate, key, chain) &&
+    if (certificate && chain &&
+        cert_callback_client_accepts(ssl, type, certificate, key, chain) &&
         SSL_use_cert_and_key(ssl, certificate, key, chain, 1) == 1) {
         error = ACME_OK;
     }
@@ -84,7 +86,7 @@ static acme_error_e install_certificate(SSL *ssl, acme_key_type_e type, X509 *ce
 
 /* The ciphers of TLS 1.2, unlike those of 1.3, say which type of key signs; SSL_check_chain
  * does not look at the client's. */
-static int has_cipher(SSL *ssl, acme_key_type_e type)
+static int cert_callback_has_cipher(SSL *ssl, acme_key_type_e type)
 {
     const int signer = type == ACME_KEY_RSA2048 ? NID_auth_rsa : NID_auth_ecdsa;
     STACK_OF(SSL_CIPHER) *ours = SSL_get_ciphers(ssl);
@@ -107,15 +109,16 @@ static int has_cipher(SSL *ssl, acme_key_type_e type)
 }
 
 /* Whether a certificate with this type of key is worth a try. */
-static int may_take(SSL *ssl, const acme_alpn_connection_t *connection, acme_key_type_e type)
+static int cert_callback_may_be_accepted(SSL *ssl, const acme_alpn_connection_t *connection,
+                                         acme_key_type_e type)
 {
     return !(connection->excluded & 1U << type) &&
-           (SSL_version(ssl) == TLS1_3_VERSION || has_cipher(ssl, type));
+           (SSL_version(ssl) == TLS1_3_VERSION || cert_callback_has_cipher(ssl, type));
 }
 
 /* ACME_NO_KEY_TYPE: the client takes none; ACME_SYSTEM_ERROR: libcrypto made none that it would
  * take. */
-static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
+static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t *connection)
 {
     acme_alpn_challenge_t *challenge = connection->challenge;
     acme_error_e result = ACME_NO_KEY_TYPE;
@@ -126,11 +129,11 @@ static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
         const char *origin = "-";
         acme_error_e error = ACME_NO_KEY_TYPE;
 
-        if (may_take(ssl, connection, type)) {
+        if (cert_callback_may_be_accepted(ssl, connection, type)) {
             X509 *certificate = acme_alpn_certificates_get(&challenge->identifier,
                                                            &challenge->digest, type, &origin);
 
-            error = install_certificate(ssl, type, certificate);
+            error = cert_callback_install_certificate(ssl, type, certificate);
         }
 
         acme_alpn_log_key(SSL_get_app_data(ssl), challenge, type, error, origin);
@@ -148,20 +151,21 @@ static acme_error_e install(SSL *ssl, const acme_alpn_connection_t *connection)
 /* In TLS 1.2 OpenSSL chooses the cipher, by the types of key that there are, before the ALPN
  * callback refuses. A client that takes none of the vhost's would get alert 40, which does not
  * say what the matter is; so each gets one of ours that it takes. It is never sent. */
-static void install_for_refusal(SSL *ssl, const acme_alpn_connection_t *connection)
+static void cert_callback_install_for_refusal(SSL *ssl,
+                                              const acme_alpn_connection_t *connection)
 {
     int i, installed = 0;
 
     for (i = 0; i < ACME_KEY_TYPES && !installed; i++) {
         const acme_key_type_e type = (acme_key_type_e)i;
 
-        installed =
-            may_take(ssl, connection, type) &&
-            install_certificate(ssl, type, acme_alpn_certificates_unsent(type)) == ACME_OK;
+        installed = cert_callback_may_be_accepted(ssl, connection, type) &&
+                    cert_callback_install_certificate(
+                        ssl, type, acme_alpn_certificates_unsent(type)) == ACME_OK;
     }
 }
 
-static int never_resumable(SSL *ssl, int is_forward_secure)
+static int cert_callback_never_resumable(SSL *ssl, int is_forward_secure)
 {
     (void)ssl;
     (void)is_forward_secure;
@@ -170,7 +174,7 @@ static int never_resumable(SSL *ssl, int is_forward_secure)
 
 /* Takes the place of mod_ssl's, which guards against renegotiation; this connection has none.
  */
-static void on_progress(const SSL *ssl, int where, int result)
+static void cert_callback_on_progress(const SSL *ssl, int where, int result)
 {
     const conn_rec *c = SSL_get_app_data(ssl);
 
@@ -183,16 +187,16 @@ static void on_progress(const SSL *ssl, int where, int result)
 
 /* The handshake proves something to the CA and serves nothing else: no client certificate, and
  * nothing left to resume it with. */
-static void seal(SSL *ssl)
+static void cert_callback_forbid_resumption(SSL *ssl)
 {
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
     SSL_set_num_tickets(ssl, 0);
-    SSL_set_not_resumable_session_callback(ssl, never_resumable);
-    SSL_set_info_callback(ssl, on_progress);
+    SSL_set_not_resumable_session_callback(ssl, cert_callback_never_resumable);
+    SSL_set_info_callback(ssl, cert_callback_on_progress);
 }
 
-static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
+static int cert_callback_answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
 {
     acme_alpn_challenge_t *challenge = acme_alpn_lookup(c, connection);
     acme_error_e error;
@@ -201,11 +205,11 @@ static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
         SSL_set_cipher_list(ssl, ACME_ALPN_TLS_1_2_CIPHERS);
     }
     if (challenge->outcome != ACME_OK) {
-        install_for_refusal(ssl, connection);
+        cert_callback_install_for_refusal(ssl, connection);
         return GO_ON;
     }
     SSL_certs_clear(ssl);
-    error = install(ssl, connection);
+    error = cert_callback_install(ssl, connection);
     if (error != ACME_OK) {
         if (error == ACME_SYSTEM_ERROR) {
             challenge->detail = ERR_reason_error_string(ERR_peek_last_error());
@@ -215,11 +219,11 @@ static int answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *connection)
         return FAIL_HANDSHAKE;
     }
     connection->installed = 1;
-    seal(ssl);
+    cert_callback_forbid_resumption(ssl);
     return GO_ON;
 }
 
-static int is_negotiated(const SSL *ssl)
+static int cert_callback_is_negotiated(const SSL *ssl)
 {
     const unsigned char *selected;
     unsigned int length;
@@ -230,13 +234,16 @@ static int is_negotiated(const SSL *ssl)
 }
 
 /* TLS 1.3 has negotiated the protocol by now; TLS 1.2 will. The offer alone would not do: a
- * second ClientHello without ALPN reaches neither on_extension nor the ALPN callback. */
-static int is_for_challenge(const SSL *ssl, const acme_alpn_connection_t *connection)
+ * second ClientHello without ALPN reaches neither client_hello_on_extension nor the ALPN
+ * callback. */
+static int cert_callback_is_for_challenge(const SSL *ssl,
+                                          const acme_alpn_connection_t *connection)
 {
-    return connection->offered && (SSL_version(ssl) < TLS1_3_VERSION || is_negotiated(ssl));
+    return connection->offered &&
+           (SSL_version(ssl) < TLS1_3_VERSION || cert_callback_is_negotiated(ssl));
 }
 
-static int on_certificate(SSL *ssl, void *argument)
+static int cert_callback_run(SSL *ssl, void *argument)
 {
     conn_rec *c = SSL_get_app_data(ssl);
     acme_alpn_connection_t *connection = c ? acme_alpn_connection_get(c) : NULL;
@@ -249,16 +256,16 @@ static int on_certificate(SSL *ssl, void *argument)
     if (connection->installed) {
         /* The second ClientHello after a HelloRetryRequest has to offer what the first did
          * (RFC 8446 section 4.1.2). */
-        return is_for_challenge(ssl, connection) ? GO_ON : FAIL_HANDSHAKE;
+        return cert_callback_is_for_challenge(ssl, connection) ? GO_ON : FAIL_HANDSHAKE;
     }
     if (!acme_alpn_connection_answers(connection)) {
         /* AcmeAlpnEngine Off: as if the offer had not been seen. */
         connection->offered = 0;
     }
-    if (is_for_challenge(ssl, connection)) {
+    if (cert_callback_is_for_challenge(ssl, connection)) {
         /* An error that is left in the queue would make mod_ssl fail a later call. */
         ERR_set_mark();
-        result = answer(ssl, c, connection);
+        result = cert_callback_answer(ssl, c, connection);
         ERR_pop_to_mark();
     }
     return result;
@@ -266,8 +273,8 @@ static int on_certificate(SSL *ssl, void *argument)
 
 void acme_alpn_cert_callback_set(SSL_CTX *context)
 {
-    SSL_CTX_set_cert_cb(context, on_certificate, NULL);
-    /* Only what libssl knows reaches on_extension. Nothing is ever sent for it. */
+    SSL_CTX_set_cert_cb(context, cert_callback_run, NULL);
+    /* Only what libssl knows reaches client_hello_on_extension. Nothing is ever sent for it. */
     SSL_CTX_add_custom_ext(context, ACME_PROBE_RELAYED, SSL_EXT_CLIENT_HELLO, NULL, NULL, NULL,
                            NULL, NULL);
 }

@@ -21,7 +21,7 @@ static X509 *unsent[ACME_KEY_TYPES];
 
 static acme_cache_t *cache;
 
-static void generate(acme_key_type_e type)
+static void certificates_generate(acme_key_type_e type)
 {
     char text[256];
 
@@ -37,19 +37,19 @@ static void generate(acme_key_type_e type)
     }
 }
 
-static void generate_p256(void)
+static void certificates_generate_p256(void)
 {
-    generate(ACME_KEY_P256);
+    certificates_generate(ACME_KEY_P256);
 }
 
-static void generate_rsa2048(void)
+static void certificates_generate_rsa2048(void)
 {
-    generate(ACME_KEY_RSA2048);
+    certificates_generate(ACME_KEY_RSA2048);
 }
 
-static void generate_p384(void)
+static void certificates_generate_p384(void)
 {
-    generate(ACME_KEY_P384);
+    certificates_generate(ACME_KEY_P384);
 }
 
 void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
@@ -70,9 +70,9 @@ EVP_PKEY *acme_alpn_certificates_key(acme_key_type_e type)
         CRYPTO_ONCE once;
         void (*generate)(void);
     } makers[ACME_KEY_TYPES] = {
-        [ACME_KEY_P256] = {CRYPTO_ONCE_STATIC_INIT, generate_p256},
-        [ACME_KEY_RSA2048] = {CRYPTO_ONCE_STATIC_INIT, generate_rsa2048},
-        [ACME_KEY_P384] = {CRYPTO_ONCE_STATIC_INIT, generate_p384},
+        [ACME_KEY_P256] = {CRYPTO_ONCE_STATIC_INIT, certificates_generate_p256},
+        [ACME_KEY_RSA2048] = {CRYPTO_ONCE_STATIC_INIT, certificates_generate_rsa2048},
+        [ACME_KEY_P384] = {CRYPTO_ONCE_STATIC_INIT, certificates_generate_p384},
     };
 
     CRYPTO_THREAD_run_once(&makers[type].once, makers[type].generate);
@@ -89,8 +89,8 @@ X509 *acme_alpn_certificates_unsent(acme_key_type_e type)
     return certificate;
 }
 
-static X509 *mint(const acme_identifier_t *identifier, const acme_digest_t *digest,
-                  acme_key_type_e type, apr_time_t now)
+static X509 *certificates_mint(const acme_identifier_t *identifier, const acme_digest_t *digest,
+                               acme_key_type_e type, apr_time_t now)
 {
     EVP_PKEY *key = acme_alpn_certificates_key(type);
     X509 *certificate = NULL;
@@ -117,7 +117,7 @@ X509 *acme_alpn_certificates_get(const acme_identifier_t *identifier,
         *origin = "cached";
         return certificate;
     }
-    certificate = mint(identifier, digest, type, now);
+    certificate = certificates_mint(identifier, digest, type, now);
     if (certificate) {
         *origin = "minted";
     }

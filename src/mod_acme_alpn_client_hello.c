@@ -14,7 +14,7 @@
 #define SNI_HOST_NAME 0
 
 /* RFC 8737 section 3: the list MUST contain the single value "acme-tls/1". */
-static int offers_acme_alone(const unsigned char *extension, int length)
+static int client_hello_offers_acme_alone(const unsigned char *extension, int length)
 {
     static const unsigned char offer[] = "\x00\x0b\x0a" ACME_ALPN_PROTOCOL;
 
@@ -22,7 +22,8 @@ static int offers_acme_alone(const unsigned char *extension, int length)
 }
 
 /* OpenSSL has not looked at it yet, and refuses what is not of this form. */
-static const char *server_name(const conn_rec *c, const unsigned char *extension, int length)
+static const char *client_hello_server_name(const conn_rec *c, const unsigned char *extension,
+                                            int length)
 {
     return length > SNI_HEADER && extension[2] == SNI_HOST_NAME
                ? apr_pstrmemdup(c->pool, (const char *)extension + SNI_HEADER,
@@ -31,8 +32,8 @@ static const char *server_name(const conn_rec *c, const unsigned char *extension
 }
 
 /* Keeps the alert that ends the handshake, whoever sends it. */
-static void on_message(int is_sent, int version, int type, const void *message, size_t length,
-                       SSL *ssl, void *argument)
+static void client_hello_on_message(int is_sent, int version, int type, const void *message,
+                                    size_t length, SSL *ssl, void *argument)
 {
     acme_alpn_connection_t *connection = argument;
     const unsigned char *alert = message;
@@ -47,17 +48,18 @@ static void on_message(int is_sent, int version, int type, const void *message, 
     }
 }
 
-static void note_offer(SSL *ssl, acme_alpn_connection_t *connection)
+static void client_hello_note_offer(SSL *ssl, acme_alpn_connection_t *connection)
 {
     const conn_rec *c = SSL_get_app_data(ssl);
 
     acme_alpn_outcome_begin(c, connection);
-    SSL_set_msg_callback(ssl, on_message);
+    SSL_set_msg_callback(ssl, client_hello_on_message);
     SSL_set_msg_callback_arg(ssl, connection);
 }
 
 /* In a SignatureSchemeList (RFC 8446 section 4.2.3): two bytes of length, and two for each. */
-static int is_listed(const unsigned char *scheme, const unsigned char *data, int length)
+static int client_hello_is_listed(const unsigned char *scheme, const unsigned char *data,
+                                  int length)
 {
     int i;
 
@@ -71,12 +73,12 @@ static int is_listed(const unsigned char *scheme, const unsigned char *data, int
 
 /* OpenSSL ends the handshake if what we sign certificates with is not there, though nobody
  * validates a self-signed one by its signature; with TLS 1.2 SSL_check_chain does not tell. */
-static unsigned int excluded_types(const unsigned char *data, int length)
+static unsigned int client_hello_excluded_types(const unsigned char *data, int length)
 {
     unsigned int type, excluded = 0;
 
     for (type = 0; type < ACME_KEY_TYPES; type++) {
-        if (!is_listed(acme_key_scheme((acme_key_type_e)type), data, length)) {
+        if (!client_hello_is_listed(acme_key_scheme((acme_key_type_e)type), data, length)) {
             excluded |= 1U << type;
         }
     }
@@ -84,8 +86,8 @@ static unsigned int excluded_types(const unsigned char *data, int length)
 }
 
 /* For each extension of each ClientHello, in the order in which the client has them. */
-static void on_extension(SSL *ssl, int from_server, int type, const unsigned char *data,
-                         int length, void *argument)
+static void client_hello_on_extension(SSL *ssl, int from_server, int type,
+                                      const unsigned char *data, int length, void *argument)
 {
     acme_alpn_connection_t *connection = argument;
 
@@ -99,15 +101,15 @@ static void on_extension(SSL *ssl, int from_server, int type, const unsigned cha
         connection->relayed = 1;
         break;
     case TLSEXT_TYPE_signature_algorithms_cert:
-        connection->excluded = excluded_types(data, length);
+        connection->excluded = client_hello_excluded_types(data, length);
         break;
     case TLSEXT_TYPE_server_name:
-        connection->sni = server_name(SSL_get_app_data(ssl), data, length);
+        connection->sni = client_hello_server_name(SSL_get_app_data(ssl), data, length);
         break;
     case TLSEXT_TYPE_application_layer_protocol_negotiation:
-        connection->offered = offers_acme_alone(data, length) ? 1 : 0;
+        connection->offered = client_hello_offers_acme_alone(data, length) ? 1 : 0;
         if (connection->offered) {
-            note_offer(ssl, connection);
+            client_hello_note_offer(ssl, connection);
         }
         break;
     default:
@@ -123,6 +125,6 @@ void acme_alpn_client_hello_watch(conn_rec *c, SSL *ssl)
         return;
     }
     connection = acme_alpn_connection_create(c, ssl);
-    SSL_set_tlsext_debug_callback(ssl, on_extension);
+    SSL_set_tlsext_debug_callback(ssl, client_hello_on_extension);
     SSL_set_tlsext_debug_arg(ssl, connection);
 }

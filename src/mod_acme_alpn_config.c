@@ -13,7 +13,7 @@ void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server)
 
     (void)server;
     made->engine = UNSET;
-    made->entry_age = UNSET;
+    made->max_age = UNSET;
     made->placeholder = UNSET;
     return made;
 }
@@ -24,7 +24,7 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
     acme_alpn_server_t *made = apr_pcalloc(pool, sizeof(*made));
 
     made->engine = over->engine != UNSET ? over->engine : from->engine;
-    made->entry_age = over->entry_age != UNSET ? over->entry_age : from->entry_age;
+    made->max_age = over->max_age != UNSET ? over->max_age : from->max_age;
     made->spool_directory =
         over->spool_directory ? over->spool_directory : from->spool_directory;
     made->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
@@ -53,7 +53,7 @@ acme_spool_t acme_alpn_server_spool(const server_rec *server)
     const acme_alpn_server_t *config = acme_alpn_server_get(server);
     acme_spool_t spool = {
         config->spool_directory ? config->spool_directory : ACME_ALPN_SPOOLDIR,
-        config->entry_age != UNSET ? config->entry_age : MAX_AGE_DEFAULT,
+        config->max_age != UNSET ? config->max_age : MAX_AGE_DEFAULT,
     };
 
     return spool;

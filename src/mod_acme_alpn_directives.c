@@ -47,7 +47,7 @@ static const char *directives_set_max_age(cmd_parms *command, void *directory, c
                             ", from 1s to 3650d",
                             command->cmd->name, text);
     }
-    acme_alpn_server_get(command->server)->entry_age = age;
+    acme_alpn_server_get(command->server)->max_age = age;
     return NULL;
 }
 

@@ -17,7 +17,7 @@
 typedef int (*callback_t)(const SSL *ssl, const SSL_CTX *context, int operation, int bits,
                           int nid, void *other, void *extra);
 
-/* The callback that the context had before. on_security still calls it. */
+/* The callback that the context had before. limits_on_security still calls it. */
 typedef struct {
     callback_t callback;
     void *extra;
@@ -38,7 +38,7 @@ typedef struct {
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"              \
     "TLS_AES_128_CCM_SHA256"
 
-static void set_groups(SSL *ssl)
+static void limits_set_groups(SSL *ssl)
 {
     static int groups[] = {
         NID_X25519,
@@ -65,7 +65,7 @@ static void set_groups(SSL *ssl)
 
 /* All that OpenSSL may sign with: where there is none in common it ends the handshake before
  * the ALPN callback can say why. */
-static void set_signature_algorithms(SSL *ssl)
+static void limits_set_signature_algorithms(SSL *ssl)
 {
     static const int pairs[] = {
         NID_sha256, EVP_PKEY_EC,      NID_sha256, EVP_PKEY_RSA_PSS, NID_sha256, EVP_PKEY_RSA,
@@ -79,11 +79,11 @@ static void set_signature_algorithms(SSL *ssl)
 
 /* The cheapest comes first, and the client's order does not count. The ciphers of TLS 1.2 go
  * with the certificate. */
-static void lift(SSL *ssl)
+static void limits_lift(SSL *ssl)
 {
     ERR_set_mark();
-    set_groups(ssl);
-    set_signature_algorithms(ssl);
+    limits_set_groups(ssl);
+    limits_set_signature_algorithms(ssl);
     SSL_set_ciphersuites(ssl, TLS_1_3_CIPHERS);
     SSL_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
     if (SSL_get_security_level(ssl) > SECURITY_LEVEL) {
@@ -92,26 +92,27 @@ static void lift(SSL *ssl)
     ERR_pop_to_mark();
 }
 
-static void on_vhost(acme_alpn_connection_t *connection)
+static void limits_on_vhost(acme_alpn_connection_t *connection)
 {
     connection->concerned = acme_alpn_connection_answers(connection) ? 1 : 0;
     if (connection->concerned) {
-        lift(connection->ssl);
+        limits_lift(connection->ssl);
     }
 }
 
-static int on_security(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid,
-                       void *other, void *extra)
+static int limits_on_security(const SSL *ssl, const SSL_CTX *context, int operation, int bits,
+                              int nid, void *other, void *extra)
 {
     const security_t *before = extra;
     conn_rec *c = ssl && operation == SSL_SECOP_VERSION ? SSL_get_app_data(ssl) : NULL;
     acme_alpn_connection_t *connection = c ? acme_alpn_connection_get(c) : NULL;
 
-    if (connection && connection->has_hello && SSL_get_security_callback(ssl) == on_security) {
+    if (connection && connection->has_hello &&
+        SSL_get_security_callback(ssl) == limits_on_security) {
         SSL_set_security_callback(connection->ssl, before->callback);
         SSL_set0_security_ex_data(connection->ssl, before->extra);
         if (connection->offered && !connection->over) {
-            on_vhost(connection);
+            limits_on_vhost(connection);
         }
     }
     return before->callback(ssl, context, operation, bits, nid, other, before->extra);
@@ -123,6 +124,6 @@ void acme_alpn_limits_prepare(apr_pool_t *pool, SSL_CTX *context)
 
     before->callback = SSL_CTX_get_security_callback(context);
     before->extra = SSL_CTX_get0_security_ex_data(context);
-    SSL_CTX_set_security_callback(context, on_security);
+    SSL_CTX_set_security_callback(context, limits_on_security);
     SSL_CTX_set0_security_ex_data(context, before);
 }

@@ -34,7 +34,7 @@ int acme_alpn_log_init(server_rec *server)
 /* Second and count change together, so no child can begin a second that another has begun. The
  * clock is read after `window`: a child that was held up in between does not go back in time.
  */
-static int limiter_has_room(limiter_t *limiter)
+static int log_limiter_has_room(limiter_t *limiter)
 {
     apr_uint64_t window, second, lines;
 
@@ -55,7 +55,7 @@ int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_p
     limiter_t *limiter = &limiters[limit];
     apr_uint32_t suppressed;
 
-    if (!limiter_has_room(limiter)) {
+    if (!log_limiter_has_room(limiter)) {
         apr_atomic_inc32(&limiter->suppressed);
         return 0;
     }

@@ -11,8 +11,8 @@
 
 /* mod_md looks for a challenge only on a connection that it has switched to acme-tls/1, and
  * switches any. */
-static int has_certificate(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                           const char **certificate)
+static int modules_has_certificate(conn_rec *c, const acme_alpn_challenge_t *challenge,
+                                   const char **certificate)
 {
     const char *key;
     int result = ap_run_protocol_switch(c, NULL, challenge->server, ACME_ALPN_PROTOCOL);
@@ -21,7 +21,7 @@ static int has_certificate(conn_rec *c, const acme_alpn_challenge_t *challenge,
            ap_ssl_answer_challenge(c, challenge->sni, certificate, &key);
 }
 
-static X509 *read_pem(const char *text)
+static X509 *modules_read_pem(const char *text)
 {
     BIO *bio = text ? BIO_new_mem_buf(text, -1) : NULL;
     X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
@@ -30,13 +30,13 @@ static X509 *read_pem(const char *text)
     return certificate;
 }
 
-static acme_error_e read_digest(acme_alpn_challenge_t *challenge, const char *text)
+static acme_error_e modules_read_digest(acme_alpn_challenge_t *challenge, const char *text)
 {
     X509 *certificate;
     acme_error_e error = ACME_MODULE_UNREADABLE;
 
     ERR_set_mark();
-    certificate = read_pem(text);
+    certificate = modules_read_pem(text);
     if (certificate) {
         error =
             acme_certificate_inspect(&challenge->digest, certificate, &challenge->identifier);
@@ -55,10 +55,10 @@ acme_error_e acme_alpn_modules_ask(conn_rec *c, acme_alpn_challenge_t *challenge
     challenge->source = ACME_ALPN_SOURCE_MODULE;
     challenge->file = NULL;
     connection->asking = 1;
-    found = has_certificate(c, challenge, &certificate);
+    found = modules_has_certificate(c, challenge, &certificate);
     connection->asking = 0;
     connection->asked = 1;
-    return found ? read_digest(challenge, certificate) : ACME_NO_ENTRY;
+    return found ? modules_read_digest(challenge, certificate) : ACME_NO_ENTRY;
 }
 
 int acme_alpn_modules_keep_out(conn_rec *c, const char *server_name, const char **certificate,

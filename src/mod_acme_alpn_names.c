@@ -13,7 +13,7 @@ struct acme_alpn_names_t {
 };
 
 /* httpd keeps the brackets of an IPv6 address. What is no identifier cannot be asked for. */
-static void add(acme_alpn_names_t *names, apr_pool_t *pool, const char *name)
+static void names_add(acme_alpn_names_t *names, apr_pool_t *pool, const char *name)
 {
     apr_size_t length = strlen(name);
     acme_identifier_t identifier;
@@ -26,16 +26,17 @@ static void add(acme_alpn_names_t *names, apr_pool_t *pool, const char *name)
     }
 }
 
-static void add_server(acme_alpn_names_t *names, apr_pool_t *pool, const server_rec *server)
+static void names_add_server(acme_alpn_names_t *names, apr_pool_t *pool,
+                             const server_rec *server)
 {
     int i;
 
     if (server->server_hostname) {
-        add(names, pool, server->server_hostname);
+        names_add(names, pool, server->server_hostname);
     }
     for (i = 0; server->names && i < server->names->nelts; i++) {
         if (APR_ARRAY_IDX(server->names, i, const char *)) {
-            add(names, pool, APR_ARRAY_IDX(server->names, i, const char *));
+            names_add(names, pool, APR_ARRAY_IDX(server->names, i, const char *));
         }
     }
     for (i = 0; server->wild_names && i < server->wild_names->nelts; i++) {
@@ -53,7 +54,7 @@ acme_alpn_names_t *acme_alpn_names_make(apr_pool_t *pool, const server_rec *serv
     names->exact = apr_hash_make(pool);
     names->wild = apr_array_make(pool, 4, sizeof(const char *));
     for (; servers; servers = servers->next) {
-        add_server(names, pool, servers);
+        names_add_server(names, pool, servers);
     }
     return names;
 }

@@ -36,7 +36,7 @@ static const char explanation[] =
     "</html>\n";
 
 /* Without a slash at its end. */
-static const char *runtime_directory(apr_pool_t *pool)
+static const char *placeholder_runtime_directory(apr_pool_t *pool)
 {
     char *directory = ap_runtime_dir_relative(pool, "");
     size_t length = directory ? strlen(directory) : 0;
@@ -48,7 +48,8 @@ static const char *runtime_directory(apr_pool_t *pool)
 }
 
 /* OpenSSL's own words, where it was OpenSSL that failed. */
-static const char *openssl_text(acme_error_e error, apr_status_t status, apr_pool_t *pool)
+static const char *placeholder_openssl_text(acme_error_e error, apr_status_t status,
+                                            apr_pool_t *pool)
 {
     char text[256];
 
@@ -62,7 +63,7 @@ static const char *openssl_text(acme_error_e error, apr_status_t status, apr_poo
 
 void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
 {
-    const char *directory = runtime_directory(pool);
+    const char *directory = placeholder_runtime_directory(pool);
     const server_rec *server = servers;
     acme_error_e error;
 
@@ -82,7 +83,7 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     }
 }
 
-static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
+static int placeholder_provide(server_rec *server, apr_pool_t *pool, const char *directory)
 {
     int is_new = 0;
     acme_error_e error = acme_placeholder_provide(&is_new, pool, directory, apr_time_now());
@@ -93,7 +94,7 @@ static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
                      "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
                      "certificate and a placeholder cannot be kept in %s: reason=%s: %s%s",
                      server->server_hostname, directory, acme_error_slug(error),
-                     acme_error_text(error), openssl_text(error, status, pool));
+                     acme_error_text(error), placeholder_openssl_text(error, status, pool));
         return 0;
     }
     if (is_new) {
@@ -108,7 +109,7 @@ static int provide(server_rec *server, apr_pool_t *pool, const char *directory)
 
 /* In a copy: httpd has one configuration of the module for all servers that have no line of its
  * own. */
-static void mark(server_rec *server, apr_pool_t *pool)
+static void placeholder_mark(server_rec *server, apr_pool_t *pool)
 {
     acme_alpn_server_t *own =
         apr_pmemdup(pool, acme_alpn_server_get(server), sizeof(acme_alpn_server_t));
@@ -126,19 +127,19 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
     if (!acme_alpn_server_wants_placeholder(server) || certificate_files->nelts > 0) {
         return DECLINED;
     }
-    directory = runtime_directory(pool);
-    if (!provide(server, pool, directory)) {
+    directory = placeholder_runtime_directory(pool);
+    if (!placeholder_provide(server, pool, directory)) {
         return DECLINED;
     }
     file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
     APR_ARRAY_PUSH(certificate_files, const char *) = file;
     APR_ARRAY_PUSH(key_files, const char *) = file;
-    mark(server, pool);
+    placeholder_mark(server, pool);
     return DONE;
 }
 
 /* Whether the administrator has said what 503 looks like. */
-static int has_own_page(const request_rec *r)
+static int placeholder_has_own_page(const request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
     int status = ap_index_of_response(HTTP_SERVICE_UNAVAILABLE);
@@ -155,7 +156,7 @@ int acme_alpn_placeholder_refuse(request_rec *r)
     if (!connection || !connection->unserved) {
         return DECLINED;
     }
-    if (!has_own_page(r)) {
+    if (!placeholder_has_own_page(r)) {
         ap_custom_response(r, HTTP_SERVICE_UNAVAILABLE, explanation);
     }
     apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);

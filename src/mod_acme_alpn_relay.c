@@ -149,7 +149,7 @@ int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
     return 1;
 }
 
-static apr_status_t free_context(void *data)
+static apr_status_t relay_free_context(void *data)
 {
     (void)data;
     SSL_CTX_free(context);
@@ -163,9 +163,9 @@ void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server)
         return;
     }
     context = acme_probe_context();
-    apr_pool_cleanup_register(pool, NULL, free_context, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pool, NULL, relay_free_context, apr_pool_cleanup_null);
     if (!context || !acme_probe_mark_relayed(context)) {
-        free_context(NULL);
+        relay_free_context(NULL);
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, server,
             "AALPN0031: libssl has no client for AcmeAlpnUpstream, so it is not asked");

@@ -68,7 +68,7 @@ static acme_alpn_report_spool_t *describe_spool(apr_pool_t *pool, apr_pool_t *sc
     acme_alpn_report_spool_t *made = apr_pcalloc(pool, sizeof(*made));
     uid_t owner = 0;
 
-    made->entry_age = spool->entry_age;
+    made->max_age = spool->max_age;
     made->state = look_at(spool->directory, &owner);
     if (made->state == ACME_OK) {
         const char *parent = acme_spool_unsafe_parent(scratch, spool->directory);
@@ -100,7 +100,7 @@ const acme_alpn_report_spool_t *acme_alpn_report_spool(acme_alpn_report_t *repor
     acme_alpn_report_spool_t *made = first;
     apr_pool_t *pool = report->spools->pool;
 
-    while (made && made->entry_age != spool.entry_age) {
+    while (made && made->max_age != spool.max_age) {
         made = made->next;
     }
     if (!made) {

@@ -41,12 +41,12 @@ static json_t *describe_spool(const acme_alpn_report_t *report,
             entries,
             describe_entry(report, &APR_ARRAY_IDX(spool->entries, i, acme_spool_entry_t)));
     }
-    return json_pack(
-        "{s:s, s:I, s:b, s:s?, s:s?, s:I, s:b, s:o}", "directory", spool->directory,
-        "max_age_seconds", NUMBER(apr_time_sec(spool->entry_age)), "usable", usable, "reason",
-        usable ? NULL : acme_error_slug(spool->state), "text",
-        usable ? NULL : acme_error_text(spool->state), "total", NUMBER(spool->total),
-        "total_is_exact", spool->total < ACME_SPOOL_COUNT_MAX, "entries", entries);
+    return json_pack("{s:s, s:I, s:b, s:s?, s:s?, s:I, s:b, s:o}", "directory",
+                     spool->directory, "max_age_seconds", NUMBER(apr_time_sec(spool->max_age)),
+                     "usable", usable, "reason", usable ? NULL : acme_error_slug(spool->state),
+                     "text", usable ? NULL : acme_error_text(spool->state), "total",
+                     NUMBER(spool->total), "total_is_exact",
+                     spool->total < ACME_SPOOL_COUNT_MAX, "entries", entries);
 }
 
 static json_t *describe_spools(const acme_alpn_report_t *report)

@@ -117,8 +117,7 @@ static void spools(apr_bucket_brigade *out, const acme_alpn_report_t *report, co
         apr_brigade_printf(out, NULL, NULL,
                            PREFIX "%s{spool=\"%s\",max_age_seconds=\"%" APR_INT64_T_FMT
                                   "\"} %" APR_SIZE_T_FMT "\n",
-                           name, escape(out->p, spool->directory),
-                           apr_time_sec(spool->entry_age),
+                           name, escape(out->p, spool->directory), apr_time_sec(spool->max_age),
                            is_total ? spool->total : (apr_size_t)(spool->state == ACME_OK));
     }
 }

@@ -124,7 +124,7 @@ static void describe_settings(apr_array_header_t *settings, const server_rec *se
     add_item(settings, "AcmeAlpnSpool", spool.directory);
     add_item(settings, "AcmeAlpnMaxAge",
              apr_psprintf(settings->pool, "%" APR_INT64_T_FMT "s",
-                          (apr_int64_t)apr_time_sec(spool.entry_age)));
+                          (apr_int64_t)apr_time_sec(spool.max_age)));
     describe_stores(settings, server);
     describe_upstreams(settings, server);
     add_item(settings, "AcmeAlpnPlaceholder",

@@ -30,7 +30,7 @@ static const char *const content_types[] = {
 
 /* The quality that one element of an Accept header, as ap_get_list_item returns it, gives the
  * type (RFC 9110 section 12.4.2), or -1 where it is about another. */
-static double quality(const char *element, const char *type)
+static double status_quality(const char *element, const char *type)
 {
     apr_size_t length = strlen(type);
     const char *parameter;
@@ -43,15 +43,15 @@ static double quality(const char *element, const char *type)
 }
 
 /* Only who names JSON, and likes HTML no more, gets it. */
-static int prefers_json(request_rec *r)
+static int status_prefers_json(request_rec *r)
 {
     const char *accept = apr_table_get(r->headers_in, "Accept");
     double json = 0, html = 0;
     const char *element;
 
     while (accept && (element = ap_get_list_item(r->pool, &accept)) != NULL) {
-        double its_json = quality(element, "application/json");
-        double its_html = quality(element, "text/html");
+        double its_json = status_quality(element, "application/json");
+        double its_html = status_quality(element, "text/html");
 
         json = its_json >= 0 ? its_json : json;
         html = its_html >= 0 ? its_html : html;
@@ -59,16 +59,16 @@ static int prefers_json(request_rec *r)
     return json > 0 && json >= html;
 }
 
-static form_e choose_form(request_rec *r)
+static form_e status_choose_form(request_rec *r)
 {
     if (r->args && strcmp(r->args, "prometheus") == 0) {
         return FORM_PROMETHEUS;
     }
-    return prefers_json(r) ? FORM_JSON : FORM_HTML;
+    return status_prefers_json(r) ? FORM_JSON : FORM_HTML;
 }
 
 /* Nothing may be loaded, run or sent, and of styles only the page's own counts. */
-static const char *policy(apr_pool_t *pool)
+static const char *status_policy(apr_pool_t *pool)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned char text[2 * EVP_MAX_MD_SIZE];
@@ -81,11 +81,11 @@ static const char *policy(apr_pool_t *pool)
                        "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", NULL);
 }
 
-static void set_headers(request_rec *r, form_e form)
+static void status_set_headers(request_rec *r, form_e form)
 {
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
-    apr_table_setn(r->headers_out, "Content-Security-Policy", policy(r->pool));
+    apr_table_setn(r->headers_out, "Content-Security-Policy", status_policy(r->pool));
     apr_table_setn(r->headers_out, "Referrer-Policy", "no-referrer");
     if (form != FORM_PROMETHEUS) {
         apr_table_mergen(r->headers_out, "Vary", "Accept");
@@ -93,7 +93,7 @@ static void set_headers(request_rec *r, form_e form)
     ap_set_content_type(r, content_types[form]);
 }
 
-static int render(apr_bucket_brigade *out, form_e form, const acme_alpn_report_t *report)
+static int status_render(apr_bucket_brigade *out, form_e form, const acme_alpn_report_t *report)
 {
     switch (form) {
     case FORM_JSON:
@@ -107,17 +107,17 @@ static int render(apr_bucket_brigade *out, form_e form, const acme_alpn_report_t
     }
 }
 
-static int respond(request_rec *r, form_e form)
+static int status_respond(request_rec *r, form_e form)
 {
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     acme_alpn_report_t *report = acme_alpn_report_gather(r->pool, form != FORM_PROMETHEUS);
     apr_off_t length = 0;
 
     acme_alpn_report_vhosts(report);
-    if (!render(out, form, report)) {
+    if (!status_render(out, form, report)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    set_headers(r, form);
+    status_set_headers(r, form);
     apr_brigade_length(out, 1, &length);
     ap_set_content_length(r, length);
     APR_BRIGADE_INSERT_TAIL(out, apr_bucket_eos_create(r->connection->bucket_alloc));
@@ -139,5 +139,5 @@ int acme_alpn_status_handler(request_rec *r)
     if (r->method_number != M_GET) {
         return HTTP_METHOD_NOT_ALLOWED;
     }
-    return respond(r, choose_form(r));
+    return status_respond(r, status_choose_form(r));
 }

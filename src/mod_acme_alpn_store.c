@@ -27,7 +27,7 @@ struct acme_alpn_store_t {
     acme_store_pool_t *pool; /* of this one */
 };
 
-static apr_array_header_t *stores_of(apr_pool_t *config_pool)
+static apr_array_header_t *store_stores_of(apr_pool_t *config_pool)
 {
     void *data = NULL;
 
@@ -39,7 +39,7 @@ static apr_array_header_t *stores_of(apr_pool_t *config_pool)
     return data;
 }
 
-static acme_alpn_store_t *find_line(const apr_array_header_t *stores, const char *line)
+static acme_alpn_store_t *store_find_line(const apr_array_header_t *stores, const char *line)
 {
     int i;
 
@@ -53,8 +53,8 @@ static acme_alpn_store_t *find_line(const apr_array_header_t *stores, const char
     return NULL;
 }
 
-static const char *make(acme_alpn_store_t **store, apr_pool_t *pool, const char *line,
-                        int count, char *const arguments[])
+static const char *store_make(acme_alpn_store_t **store, apr_pool_t *pool, const char *line,
+                              int count, char *const arguments[])
 {
     apr_array_header_t *options = apr_array_make(pool, count, sizeof(const char *));
     acme_store_t *settings;
@@ -82,7 +82,7 @@ static const char *make(acme_alpn_store_t **store, apr_pool_t *pool, const char 
 const char *acme_alpn_store_configure(cmd_parms *command, apr_array_header_t *stores, int count,
                                       char *const arguments[])
 {
-    apr_array_header_t *all = stores_of(command->pool);
+    apr_array_header_t *all = store_stores_of(command->pool);
     const char *line = "", *problem = NULL;
     acme_alpn_store_t *store;
     int i;
@@ -90,9 +90,9 @@ const char *acme_alpn_store_configure(cmd_parms *command, apr_array_header_t *st
     for (i = 0; i < count; i++) {
         line = apr_pstrcat(command->pool, line, "\n", arguments[i], NULL);
     }
-    store = find_line(all, line);
+    store = store_find_line(all, line);
     if (!store && count > 0) {
-        problem = make(&store, command->pool, line, count, arguments);
+        problem = store_make(&store, command->pool, line, count, arguments);
         if (!problem) {
             APR_ARRAY_PUSH(all, acme_alpn_store_t *) = store;
         }
@@ -107,7 +107,7 @@ const char *acme_alpn_store_configure(cmd_parms *command, apr_array_header_t *st
 
 int acme_alpn_store_init(apr_pool_t *config_pool, server_rec *server)
 {
-    const apr_array_header_t *stores = stores_of(config_pool);
+    const apr_array_header_t *stores = store_stores_of(config_pool);
     int i;
 
     for (i = 0; i < stores->nelts; i++) {
@@ -123,7 +123,7 @@ int acme_alpn_store_init(apr_pool_t *config_pool, server_rec *server)
     return 1;
 }
 
-static void create_pools(apr_pool_t *pool, const server_rec *server)
+static void store_create_pools(apr_pool_t *pool, const server_rec *server)
 {
     const apr_array_header_t *stores = acme_alpn_server_get(server)->stores;
     int i;
@@ -140,19 +140,19 @@ static void create_pools(apr_pool_t *pool, const server_rec *server)
 void acme_alpn_store_child_init(apr_pool_t *pool, server_rec *server)
 {
     for (; server; server = server->next) {
-        create_pools(pool, server);
+        store_create_pools(pool, server);
     }
 }
 
 /* What says nothing of the store, since it never came to that. */
-static int is_our_own(acme_error_e error)
+static int store_is_our_own(acme_error_e error)
 {
     return error == ACME_STORE_BUSY || error == ACME_SYSTEM_ERROR;
 }
 
 /* Once a minute for all children. */
-static void report_failure(const server_rec *server, acme_alpn_store_t *store,
-                           acme_error_e error, const acme_store_call_t *call)
+static void store_report_failure(const server_rec *server, acme_alpn_store_t *store,
+                                 acme_error_e error, const acme_store_call_t *call)
 {
     acme_guard_row_t *row = store->row;
     apr_uint32_t now = acme_guard_clock(), last = apr_atomic_read32(&row->reported);
@@ -171,7 +171,7 @@ static void report_failure(const server_rec *server, acme_alpn_store_t *store,
 }
 
 /* Said only where the failure was. */
-static void report_success(const server_rec *server, acme_alpn_store_t *store)
+static void store_report_success(const server_rec *server, acme_alpn_store_t *store)
 {
     acme_guard_row_t *row = store->row;
 
@@ -199,9 +199,9 @@ static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store
         error = ACME_STORE_BUSY;
     }
     if (acme_error_is(error, ACME_CLASS_STORE)) {
-        report_failure(challenge->server, store, error, &call);
-    } else if (!is_our_own(error)) {
-        report_success(challenge->server, store);
+        store_report_failure(challenge->server, store, error, &call);
+    } else if (!store_is_our_own(error)) {
+        store_report_success(challenge->server, store);
     }
     return error;
 }
@@ -223,7 +223,7 @@ static acme_error_e store_wait(acme_alpn_challenge_t *challenge, acme_alpn_store
     }
     error = store_find(challenge, store, &pass, deadline);
     acme_guard_leave(&pass, error == ACME_STORE_TIMEOUT ? ACME_GUARD_TIMED_OUT
-                            : is_our_own(error)         ? ACME_GUARD_NOT_ASKED
+                            : store_is_our_own(error)   ? ACME_GUARD_NOT_ASKED
                                                         : ACME_GUARD_ANSWERED);
     return error;
 }

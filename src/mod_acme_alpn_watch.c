@@ -115,8 +115,7 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
         apr_atomic_cas32(&watch_turn, WATCH_JUDGING, WATCH_IDLE) != WATCH_IDLE) {
         return;
     }
-    entry =
-        acme_spool_examine(directory_fd, &directory, file, spool->spool.entry_age, watch_now);
+    entry = acme_spool_examine(directory_fd, &directory, file, spool->spool.max_age, watch_now);
     apr_atomic_cas32(&watch_turn, WATCH_IDLE, WATCH_JUDGING);
     /* An entry that could not be looked at has been removed; a first scan logs all bad ones. */
     if (entry.state != ACME_NO_ENTRY && entry.written != 0 &&
@@ -224,7 +223,7 @@ static void watch_scan_file(const char *file, apr_pool_t *pool)
 {
     const watch_spool_t *spool = watch_scan.spool;
     int fd = dirfd(watch_scan.stream), is_dot = file[0] == '.', has_changed, is_due;
-    apr_interval_time_t age = is_dot ? WATCH_LEFTOVER_AGE : spool->spool.entry_age;
+    apr_interval_time_t age = is_dot ? WATCH_LEFTOVER_AGE : spool->spool.max_age;
     struct stat status;
 
     if (fstatat(fd, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -299,7 +298,7 @@ static void watch_look(watch_spool_t *spool)
 static void watch_settle(watch_spool_t *spool)
 {
     apr_interval_time_t ageing =
-        spool->spool.entry_age < WATCH_AGEING ? spool->spool.entry_age : WATCH_AGEING;
+        spool->spool.max_age < WATCH_AGEING ? spool->spool.max_age : WATCH_AGEING;
     apr_time_t changed = watch_time(&spool->directory.st_mtim);
 
     if (changed != spool->told && spool->told < spool->since &&
@@ -390,8 +389,8 @@ static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *ser
 
     if (watched) {
         /* An entry is of use as long as one of the servers takes it. */
-        if (watched->spool.entry_age < spool.entry_age) {
-            watched->spool.entry_age = spool.entry_age;
+        if (watched->spool.max_age < spool.max_age) {
+            watched->spool.max_age = spool.max_age;
         }
         return;
     }
