@@ -13,22 +13,14 @@
 /* The file in the directory; PEM, mode 0600. */
 #define ACME_PLACEHOLDER_FILE "acme-alpn-placeholder.pem"
 
-/* How long the certificate has to be valid yet, or a new one is made. */
-#define ACME_PLACEHOLDER_REST apr_time_from_sec(24 * 60 * 60)
-
-/*
- * Make sure that the directory has a placeholder: the one that is there where it is whole,
- * valid, this user's alone and no symlink, or else a new one in its place, in one step.
- * *is_new says which.
+/* Write a new placeholder to the directory, in place of any that there is.
  *
  * Returns ACME_OK, or one of ACME_RUNTIME_* or ACME_SYSTEM_ERROR (with errno set, or 0 where
- * OpenSSL failed: see its error queue); then what was there is still there.
- */
-acme_error_e acme_placeholder_provide(int *is_new, apr_pool_t *pool, const char *directory,
-                                      apr_time_t now);
+ * OpenSSL failed: see its error queue); then what was there is still there. */
+acme_error_e acme_placeholder_write(apr_pool_t *pool, const char *directory, apr_time_t now);
 
-/* Whether acme_placeholder_provide would succeed now, as far as can be said without writing
- * anything. Returns what that would. */
-acme_error_e acme_placeholder_check(const char *directory, apr_time_t now);
+/* Whether that would succeed now, as far as can be said without writing anything. Returns what
+ * that would. */
+acme_error_e acme_placeholder_check(const char *directory);
 
 #endif

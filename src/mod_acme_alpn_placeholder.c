@@ -20,6 +20,9 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
+/* That of this configuration, in its pool. */
+#define PLACEHOLDER "mod_acme_alpn:placeholder"
+
 /* In seconds. An issuance takes some, and then the administrator's reload. */
 #define RETRY_AFTER "60"
 
@@ -73,7 +76,7 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     if (!server) {
         return;
     }
-    error = acme_placeholder_check(directory, apr_time_now());
+    error = acme_placeholder_check(directory);
     if (error != ACME_OK) {
         ap_log_error(
             APLOG_MARK, APLOG_ERR, error == ACME_SYSTEM_ERROR ? errno : 0, server,
@@ -83,28 +86,35 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     }
 }
 
-static int placeholder_provide(server_rec *server, apr_pool_t *pool, const char *directory)
+/* Once in each configuration. Returns its file, or NULL after a line of the log. */
+static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
 {
-    int is_new = 0;
-    acme_error_e error = acme_placeholder_provide(&is_new, pool, directory, apr_time_now());
-    apr_status_t status = error == ACME_SYSTEM_ERROR ? errno : 0;
+    const char *directory = placeholder_runtime_directory(pool);
+    apr_status_t status;
+    acme_error_e error;
+    void *file = NULL;
 
-    if (error != ACME_OK) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, status, server,
-                     "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
-                     "certificate and a placeholder cannot be kept in %s: reason=%s: %s%s",
-                     server->server_hostname, directory, acme_error_slug(error),
-                     acme_error_text(error), placeholder_openssl_text(error, status, pool));
-        return 0;
+    apr_pool_userdata_get(&file, PLACEHOLDER, pool);
+    if (file) {
+        return file;
     }
-    if (is_new) {
-        ap_log_error(
-            APLOG_MARK, APLOG_INFO, 0, server,
-            "AALPN0022: a placeholder for certificates that are not there yet is now in "
-            "%s/" ACME_PLACEHOLDER_FILE,
-            directory);
+    error = acme_placeholder_write(pool, directory, apr_time_now());
+    if (error == ACME_OK) {
+        file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
+        apr_pool_userdata_set(file, PLACEHOLDER, apr_pool_cleanup_null, pool);
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
+                     "AALPN0022: a placeholder for certificates that are not there yet is now "
+                     "in %s",
+                     (const char *)file);
+        return file;
     }
-    return 1;
+    status = error == ACME_SYSTEM_ERROR ? errno : 0;
+    ap_log_error(APLOG_MARK, APLOG_EMERG, status, server,
+                 "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
+                 "certificate and a placeholder cannot be kept in %s: reason=%s: %s%s",
+                 server->server_hostname, directory, acme_error_slug(error),
+                 acme_error_text(error), placeholder_openssl_text(error, status, pool));
+    return NULL;
 }
 
 /* In a copy: httpd has one configuration of the module for all servers that have no line of its
@@ -122,16 +132,15 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
                               apr_array_header_t *certificate_files,
                               apr_array_header_t *key_files)
 {
-    const char *directory, *file;
+    const char *file;
 
     if (!acme_alpn_server_wants_placeholder(server) || certificate_files->nelts > 0) {
         return DECLINED;
     }
-    directory = placeholder_runtime_directory(pool);
-    if (!placeholder_provide(server, pool, directory)) {
+    file = placeholder_provide(server, pool);
+    if (!file) {
         return DECLINED;
     }
-    file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
     APR_ARRAY_PUSH(certificate_files, const char *) = file;
     APR_ARRAY_PUSH(key_files, const char *) = file;
     placeholder_mark(server, pool);
