@@ -9,7 +9,7 @@
 
 typedef struct {
     int fd;   /* -1: closed */
-    SSL *ssl; /* NULL: plain */
+    BIO *bio; /* of that socket, and of TLS on it */
 } acme_store_stream_t;
 
 /* Returns ACME_OK, and then the caller closes it, or ACME_STORE_* or ACME_SYSTEM_ERROR. */

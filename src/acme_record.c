@@ -123,19 +123,6 @@ void acme_record_count(acme_record_t *record, acme_record_event_e event)
     apr_atomic_inc64(&record->counts.events[event]);
 }
 
-/* Numbers that a later version, or a writer that was killed, cannot have left behind; the
- * checksum says that as well, so this only guards the tables that they are looked up in. */
-static int record_is_sound(const acme_record_row_t *row)
-{
-    return (unsigned int)row->outcome < ACME_RECORD_OUTCOMES &&
-           (unsigned int)row->reason < ACME_ERRORS &&
-           (unsigned int)row->key_type < ACME_KEY_TYPES && row->source < ACME_RECORD_SOURCES &&
-           memchr(row->name, '\0', sizeof(row->name)) &&
-           memchr(row->peer, '\0', sizeof(row->peer)) &&
-           memchr(row->vhost, '\0', sizeof(row->vhost)) &&
-           memchr(row->tls, '\0', sizeof(row->tls));
-}
-
 /* Whether the slot holds the row with this ticket, whole. The record is const to the caller,
  * and stays as it is; reading with a barrier takes an addition of nought. */
 static int record_copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
@@ -149,7 +136,7 @@ static int record_copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t 
     memcpy(row, &slot->row, sizeof(*row));
     checksum = slot->checksum;
     return apr_atomic_add32(sequence, 0) == ticket &&
-           checksum == record_checksum_of(ticket, row) && record_is_sound(row);
+           checksum == record_checksum_of(ticket, row);
 }
 
 apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],

@@ -65,37 +65,42 @@ static acme_error_e stream_connect(int *fd, acme_store_call_t *call)
     }
 }
 
+/* Why TLS ended: the first error is the cause. */
 static acme_error_e stream_tls_failed(const acme_store_stream_t *stream,
                                       acme_store_call_t *call)
 {
-    long verified = SSL_get_verify_result(stream->ssl);
-    const char *reason = verified == X509_V_OK ? ERR_reason_error_string(ERR_peek_error())
-                                               : X509_verify_cert_error_string(verified);
+    unsigned long error = ERR_peek_error();
+    const char *reason = ERR_reason_error_string(error);
+    long verified = X509_V_OK;
+    SSL *ssl;
 
+    if (BIO_get_ssl(stream->bio, &ssl) > 0) {
+        verified = SSL_get_verify_result(ssl);
+    }
+#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
+    if (ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        return ACME_STORE_CLOSED;
+    }
+#endif
+    if (verified != X509_V_OK) {
+        reason = X509_verify_cert_error_string(verified);
+    }
     apr_cpystrn(call->detail, reason ? reason : "", sizeof(call->detail));
     return ACME_STORE_TLS_FAILED;
 }
 
-/* What to make of a call of OpenSSL that returned `result`: ACME_OK: call it again. */
-static acme_error_e stream_after_tls(const acme_store_stream_t *stream, acme_store_call_t *call,
-                                     int result)
+/* What to make of a call of the BIO that came to nothing: ACME_OK: call it again. */
+static acme_error_e stream_after(const acme_store_stream_t *stream, acme_store_call_t *call)
 {
-    switch (SSL_get_error(stream->ssl, result)) {
-    case SSL_ERROR_WANT_READ:
-        return acme_net_wait(stream->fd, POLLIN, call->deadline) ? ACME_OK : ACME_STORE_TIMEOUT;
-    case SSL_ERROR_WANT_WRITE:
-        return acme_net_wait(stream->fd, POLLOUT, call->deadline) ? ACME_OK
-                                                                  : ACME_STORE_TIMEOUT;
-    case SSL_ERROR_SSL:
-#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
-        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-            return ACME_STORE_CLOSED;
-        }
-#endif
-        return stream_tls_failed(stream, call);
-    default:
-        return ACME_STORE_CLOSED;
+    if (BIO_should_retry(stream->bio)) {
+        return acme_net_wait(stream->fd, BIO_should_write(stream->bio) ? POLLOUT : POLLIN,
+                             call->deadline)
+                   ? ACME_OK
+                   : ACME_STORE_TIMEOUT;
     }
+    return call->store->tls && ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL
+               ? stream_tls_failed(stream, call)
+               : ACME_STORE_CLOSED;
 }
 
 /* The certificate has to be for the host as configured, be it a name or an address. */
@@ -113,22 +118,22 @@ static int stream_expect_host(SSL *ssl, const char *host)
 
 static acme_error_e stream_start_tls(acme_store_stream_t *stream, acme_store_call_t *call)
 {
+    BIO *tls = BIO_new_ssl(call->store->tls, 1);
     acme_error_e error = ACME_OK;
-    int result;
+    SSL *ssl;
 
-    ERR_clear_error();
-    stream->ssl = SSL_new(call->store->tls);
-    if (!stream->ssl || !SSL_set_fd(stream->ssl, stream->fd) ||
-        !stream_expect_host(stream->ssl, call->store->host)) {
+    if (!tls || BIO_get_ssl(tls, &ssl) <= 0 || !stream_expect_host(ssl, call->store->host)) {
+        BIO_free(tls);
         return stream_system_failed(call, ENOMEM);
     }
-    ERR_clear_error();
-    while (error == ACME_OK && (result = SSL_connect(stream->ssl)) != 1) {
-        error = stream_after_tls(stream, call, result);
-        if (error == ACME_OK) {
-            ERR_clear_error();
+    stream->bio = BIO_push(tls, stream->bio);
+    do {
+        ERR_clear_error();
+        if (BIO_do_handshake(stream->bio) == 1) {
+            return ACME_OK;
         }
-    }
+        error = stream_after(stream, call);
+    } while (error == ACME_OK);
     return error;
 }
 
@@ -136,9 +141,13 @@ acme_error_e acme_store_stream_open(acme_store_stream_t *stream, acme_store_call
 {
     acme_error_e error;
 
-    stream->ssl = NULL;
+    stream->bio = NULL;
     stream->fd = -1;
     error = stream_connect(&stream->fd, call);
+    if (error == ACME_OK) {
+        stream->bio = BIO_new_socket(stream->fd, BIO_NOCLOSE);
+        error = stream->bio ? ACME_OK : stream_system_failed(call, ENOMEM);
+    }
     if (error == ACME_OK && call->store->tls) {
         error = stream_start_tls(stream, call);
     }
@@ -154,8 +163,8 @@ acme_error_e acme_store_stream_open(acme_store_stream_t *stream, acme_store_call
 
 void acme_store_stream_close(acme_store_stream_t *stream)
 {
-    SSL_free(stream->ssl);
-    stream->ssl = NULL;
+    BIO_free_all(stream->bio);
+    stream->bio = NULL;
     if (stream->fd >= 0) {
         close(stream->fd);
     }
@@ -169,48 +178,22 @@ int acme_store_stream_is_quiet(const acme_store_stream_t *stream)
     return stream->fd >= 0 && poll(&waiting, 1, 0) == 0;
 }
 
-/* One attempt; *moved is how far it came. ACME_OK with 0: it has waited, and is worth another.
- */
-static acme_error_e stream_attempt(acme_store_stream_t *stream, acme_store_call_t *call,
-                                   char *buffer, apr_size_t size, int sends, apr_size_t *moved)
-{
-    ssize_t result;
-
-    *moved = 0;
-    if (stream->ssl) {
-        ERR_clear_error();
-        result = sends ? SSL_write(stream->ssl, buffer, (int)size)
-                       : SSL_read(stream->ssl, buffer, (int)size);
-        if (result <= 0) {
-            return stream_after_tls(stream, call, (int)result);
-        }
-    } else {
-        result = sends ? send(stream->fd, buffer, size, MSG_NOSIGNAL)
-                       : recv(stream->fd, buffer, size, 0);
-        if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            return acme_net_wait(stream->fd, sends ? POLLOUT : POLLIN, call->deadline)
-                       ? ACME_OK
-                       : ACME_STORE_TIMEOUT;
-        }
-        if (result <= 0) {
-            return result < 0 && errno == EINTR ? ACME_OK : ACME_STORE_CLOSED;
-        }
-    }
-    *moved = (apr_size_t)result;
-    return ACME_OK;
-}
-
 acme_error_e acme_store_stream_send(acme_store_stream_t *stream, acme_store_call_t *call,
                                     const char *bytes, apr_size_t length)
 {
     acme_error_e error = ACME_OK;
 
     while (length > 0 && error == ACME_OK) {
-        apr_size_t sent;
+        int sent;
 
-        error = stream_attempt(stream, call, (char *)(apr_uintptr_t)bytes, length, 1, &sent);
-        bytes += sent;
-        length -= sent;
+        ERR_clear_error();
+        sent = BIO_write(stream->bio, bytes, (int)length);
+        if (sent > 0) {
+            bytes += sent;
+            length -= (apr_size_t)sent;
+        } else {
+            error = stream_after(stream, call);
+        }
     }
     ERR_clear_error();
     return error;
@@ -219,14 +202,19 @@ acme_error_e acme_store_stream_send(acme_store_stream_t *stream, acme_store_call
 acme_error_e acme_store_stream_receive(acme_store_stream_t *stream, acme_store_call_t *call,
                                        char *buffer, apr_size_t size, apr_size_t *length)
 {
-    acme_error_e error;
+    acme_error_e error = ACME_OK;
+    int received = 0;
 
     /* Whoever sends a byte now and then does not get more time. */
-    do {
-        error = acme_monotonic() < call->deadline
-                    ? stream_attempt(stream, call, buffer, size, 0, length)
-                    : ACME_STORE_TIMEOUT;
-    } while (error == ACME_OK && *length == 0);
+    while (error == ACME_OK && received <= 0) {
+        if (acme_monotonic() >= call->deadline) {
+            return ACME_STORE_TIMEOUT;
+        }
+        ERR_clear_error();
+        received = BIO_read(stream->bio, buffer, (int)size);
+        error = received > 0 ? ACME_OK : stream_after(stream, call);
+    }
+    *length = received > 0 ? (apr_size_t)received : 0;
     ERR_clear_error();
     return error;
 }
