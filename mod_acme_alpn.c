@@ -17,6 +17,7 @@
 
 #include <apr_optional_hooks.h>
 
+#include "acme_version.h"
 #include "mod_acme_alpn_alpn.h"
 #include "mod_acme_alpn_certificates.h"
 #include "mod_acme_alpn_check.h"
@@ -123,6 +124,8 @@ static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
+                 "AALPN0009: mod_acme_alpn/" ACME_VERSION ", built with " OPENSSL_VERSION_TEXT);
     if (!acme_alpn_record_init(config_pool, server)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -14,13 +14,10 @@
 #include <apr_strings.h>
 
 #include "acme_interval.h"
+#include "acme_version.h"
 
 #ifndef ACME_ALPN_SPOOLDIR
 #define ACME_ALPN_SPOOLDIR "/var/spool/acme-alpn"
-#endif
-
-#ifndef ACME_ALPN_VERSION
-#define ACME_ALPN_VERSION "unknown"
 #endif
 
 /* What getopt_long returns for an operand, when it is told to return operands. */
@@ -301,7 +298,7 @@ static exit_e main_parse_and_run(apr_pool_t *pool, int count, char **arguments)
             return EXIT_PASS;
         }
         if (option == 'V') {
-            puts("acme-alpn " ACME_ALPN_VERSION);
+            puts("acme-alpn " ACME_VERSION);
             return EXIT_PASS;
         }
         if (!main_take_option(&options, option, optarg)) {
