@@ -20,6 +20,7 @@ from harness.acme import Certbot, Pebble
 from harness.challenge import assert_refused, publish_and_check
 from harness.issuance import assert_validated, issued, options
 from harness.md import ORDERS, load_mod_md
+from harness.mounts import WRAPPER
 from harness.pki import Authority
 from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
 from harness.status import LOCATION, MODULES, as_json
@@ -234,32 +235,40 @@ def test_bad_file_is_replaced_at_the_reload(kind: str, make_httpd: StartHttpd, a
         assert load(file.with_name("target.pem")).serial_number == before
 
 
-def runtime(httpd: Httpd, kind: str) -> Path:
+def runtime(httpd: Httpd, kind: str, patch: pytest.MonkeyPatch) -> Path:
     """A runtime directory in which no placeholder can be kept."""
     directory = httpd.root / "runtime"
     directory.mkdir()
     directory.chmod(0o777 if kind == "unsafe" else 0o755)
     if kind == "another's":
         os.chown(directory, 61234, 61234)
+    if kind == "unwritable":
+        mount = f"mount -t tmpfs -o ro,mode=755 tmpfs {directory}"
+        patch.setenv(WRAPPER, f"unshare --mount sh -c '{mount} && exec \"$@\"' sh {os.environ.get(WRAPPER, '')}")
     httpd.server_lines += [f"DefaultRuntimeDir {directory}", f"PidFile {httpd.root}/run/httpd.pid"]
     return directory
 
 
-@pytest.mark.parametrize("kind", ["unsafe", "another's"])
-def test_unusable_runtime_directory_is_one_clear_error(kind: str, make_httpd: StartHttpd) -> None:
+RUNTIME = {"unwritable": "runtime-unwritable", "unsafe": "runtime-unsafe", "another's": "runtime-unsafe"}
+
+
+@pytest.mark.parametrize("kind", RUNTIME)
+def test_unusable_runtime_directory_is_one_clear_error(
+    kind: str, make_httpd: StartHttpd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     httpd = make(make_httpd)
-    directory = runtime(httpd, kind)
-    code, output = httpd.configtest()
-    reported = [line for line in output.splitlines() if "AALPN" in line]
-    assert code == 0 and len(reported) == 1, output
-    assert WILL_NOT_START in reported[0] and str(directory) in reported[0] and "DefaultRuntimeDir" in reported[0]
+    directory = runtime(httpd, kind, monkeypatch)
+    if kind != "unwritable":  # in the server's own mounts alone
+        code, output = httpd.configtest()
+        reported = [line for line in output.splitlines() if "AALPN" in line]
+        assert code == 0 and len(reported) == 1, output
+        assert WILL_NOT_START in reported[0] and str(directory) in reported[0] and "DefaultRuntimeDir" in reported[0]
     with pytest.raises(HttpdFailed):
         httpd.start()
     (record,) = [record for record in httpd.log.refresh() if record.tag == CANNOT_START]
-    assert str(directory) in record.text and "DefaultRuntimeDir" in record.text and SITE in record.text
+    assert f"reason={RUNTIME[kind]}: " in record.text and str(directory) in record.text and SITE in record.text
     httpd.log.allow(CANNOT_START)
     httpd.log.allow(pattern="AH0[0-9]+|^SSL Library Error")
-    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 
 from .client import HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL
 from .pki import Authority
@@ -58,20 +58,6 @@ def refusing() -> Iterator[tuple[str, int]]:
     with closing(socket.socket()) as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()
-
-
-@contextmanager
-def dropping() -> Iterator[tuple[str, int]]:
-    """An address that answers no SYN: its queue of connections is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(closing(socket.socket()))
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(closing(socket.socket()))
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()
 
 
 @contextmanager
