@@ -72,17 +72,6 @@ def test_full_file_system(httpd: Httpd, monkeypatch: pytest.MonkeyPatch) -> None
     publish_and_check(httpd, OTHER, spool=spool)
 
 
-def test_file_system_mounted_and_unmounted_while_httpd_runs(httpd: Httpd, monkeypatch: pytest.MonkeyPatch) -> None:
-    namespace = Namespace.start(httpd, monkeypatch)
-    below = httpd.spool.publish(NAME)
-    assert_answered(httpd, NAME, below)
-    above = namespace.mount_tmpfs(httpd.spool.path, "size=64k")
-    assert_refused(httpd, NAME, "no-entry")
-    publish_and_check(httpd, NAME, spool=above)
-    namespace.unmount(httpd.spool.path)
-    assert_answered(httpd, NAME, below)
-
-
 # Size
 
 MANY = 1_000_000

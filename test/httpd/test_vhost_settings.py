@@ -18,8 +18,7 @@ from harness.server import PAGE, Httpd
 from harness.spool import Spool
 
 RSA_ONLY = ("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256")
-ECDSA_ONLY = ("-sigalgs", "ECDSA+SHA256:ECDSA+SHA384")
-ECDHE_RSA, ECDHE_ECDSA = "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
+ECDHE_RSA = "ECDHE-RSA-AES128-GCM-SHA256"
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,6 @@ SETTINGS = {
     "tls-1-3": Setting(
         ("SSLProtocol TLSv1.3",), versions=("1.3",), turned_away=("-tls1_2",), alert=PROTOCOL_VERSION
     ),
-    "ecdhe-rsa": Setting(
-        (f"SSLCipherSuite {ECDHE_RSA}",), ("rsa",), turned_away=("-tls1_2", "-cipher", ECDHE_ECDSA)
-    ),
-    "ecdhe-ecdsa": Setting((f"SSLCipherSuite {ECDHE_ECDSA}",), turned_away=("-tls1_2", "-cipher", ECDHE_RSA)),
-    "cbc": Setting(
-        ("SSLCipherSuite ECDHE-ECDSA-AES128-SHA",), turned_away=("-tls1_2", "-cipher", ECDHE_ECDSA)
-    ),
     "static-rsa": Setting(
         ("SSLCipherSuite AES128-GCM-SHA256",), ("rsa",), turned_away=("-tls1_2", "-cipher", ECDHE_RSA)
     ),
@@ -59,34 +51,22 @@ SETTINGS = {
     "ecdsa-signatures": Setting(
         ("SSLOpenSSLConfCmd SignatureAlgorithms ECDSA+SHA256:ECDSA+SHA384",), turned_away=RSA_ONLY
     ),
-    "rsa-signatures": Setting(
-        ("SSLOpenSSLConfCmd SignatureAlgorithms RSA-PSS+SHA256:RSA+SHA256",), ("rsa",), turned_away=ECDSA_ONLY
-    ),
-    "no-tickets": Setting(("SSLSessionTickets off",)),
-    "server-order": Setting(("SSLHonorCipherOrder on",)),
     "strict-sni": Setting(("SSLStrictSNIVHostCheck on",)),
     "chain": Setting(("SSLCertificateChainFile {root}",)),
     "stapling": Setting(
         ("SSLUseStapling on", "SSLStaplingForceURL http://127.0.0.1:1/", "SSLCertificateChainFile {root}")
     ),
-    "security-2": Setting(("SSLCipherSuite DEFAULT@SECLEVEL=2",)),
-    "security-3": Setting(("SSLCipherSuite DEFAULT@SECLEVEL=3",)),
     "security-4": Setting(
         ("SSLCipherSuite DEFAULT@SECLEVEL=4",), ("p384",), turned_away=("-groups", "X25519")
     ),
     "http2-only": Setting(("Protocols h2",)),
-    "http2": Setting(("Protocols h2 http/1.1",)),
     "acme-listed": Setting(("Protocols acme-tls/1 http/1.1",)),
     "acme-alone": Setting(("Protocols acme-tls/1",)),
     "per-directory": Setting(("<Location />", "SSLVerifyClient require", "</Location>", "SSLCACertificateFile {root}")),
 }
 
-# Settings of the first vhost of an address, which gives its groups to all.
-GROUPS = {
-    "p521-curves": Setting(("SSLOpenSSLConfCmd Curves P-521",), turned_away=("-groups", "X25519")),
-    "p521-groups": Setting(("SSLOpenSSLConfCmd Groups P-521",), turned_away=("-groups", "X25519")),
-}
-ALL = {**SETTINGS, **GROUPS}
+# The first vhost of an address gives its groups to all.
+ALL = {**SETTINGS, "p521-groups": Setting(("SSLOpenSSLConfCmd Groups P-521",), turned_away=("-groups", "X25519"))}
 
 # An address where the vhost with the setting is the first, and "main", where the SNI has to select it.
 PLACES = [(name, name) for name in ALL] + [(name, "main") for name in SETTINGS]
@@ -200,15 +180,6 @@ def test_per_directory_verification_counts_for_others(httpd: Httpd) -> None:
     httpd.spool.withdraw(host("per-directory"))
 
 
-# A RSA key of 2048 bits is of level 2.
-@pytest.mark.parametrize("level", ["security-2", "security-3", "security-4"])
-@pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_security_level_does_not_count_for_the_keys(httpd: Httpd, version: str, level: str) -> None:
-    rsa_only = openssl(httpd, level, f"-tls{version.replace('.', '_')}", *RSA_ONLY)
-    publish_and_check(httpd, host(level), rsa_only)
-    assert_refused(httpd, host(level), "no-entry", rsa_only)
-
-
 # The whole server
 
 
@@ -288,24 +259,6 @@ def test_proxy_protocol(wide: Httpd, authority: Authority, header: str, version:
 
 
 # Other vhosts of the same address
-
-
-def test_different_protocols_on_each_vhost(wide: Httpd, authority: Authority) -> None:
-    protocols = {"first.test": "h2", "second.test": "http/1.1", "third.test": "acme-tls/1 h2", "fourth.test": ""}
-    wide.modules.append("http2")
-    wide.listen("each")
-    for name, listed in protocols.items():
-        lines = [f"Protocols {listed}"] if listed else []
-        wide.vhost(name, credentials=[authority.issue(name)], lines=lines, listener="each")
-    wide.start()
-    for name in (*protocols, "nobody.test"):
-        both_versions(wide, name, "each")
-    chosen = {
-        name: client.handshake(wide.address("each"), name, alpn=("h2", "http/1.1")).alpn for name in protocols
-    }
-    # mod_http2 does not work with prefork.
-    h2 = "http/1.1" if wide.mpm == "prefork" else "h2"
-    assert chosen == {"first.test": h2, "second.test": "http/1.1", "third.test": h2, "fourth.test": "http/1.1"}
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
