@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable
 
 import pytest
 from conftest import StartHttpd
@@ -30,32 +29,11 @@ def tls(httpd: Httpd, authority: Authority, *lines: str, name: str = NAME) -> Ht
     return httpd
 
 
-def plain(httpd: Httpd, *lines: str) -> Httpd:
-    httpd.vhost(NAME, tls=False, lines=lines)
-    return httpd
-
-
 def said(httpd: Httpd) -> list[Record]:
     return [record for record in httpd.log.refresh() if record.tag]
 
 
 # configtest
-
-SILENT: dict[str, Callable[[Httpd, Authority], Httpd]] = {
-    "tls": lambda httpd, authority: tls(httpd, authority),
-    "no-tls-vhost": lambda httpd, _: plain(httpd),
-    "engine-off": lambda httpd, authority: tls(httpd, authority, "AcmeAlpnEngine Off"),
-}
-
-
-@pytest.mark.parametrize("kind", SILENT)
-def test_right_configuration_is_not_worth_a_word(kind: str, make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = SILENT[kind](make_httpd(), authority)
-    assert httpd.configtest() == (0, "Syntax OK\n")
-    httpd.start()
-    httpd.reload()
-    assert not said(httpd)
-
 
 def test_missing_spool_of_a_vhost_with_engine_off_does_not_matter(
     make_httpd: StartHttpd, authority: Authority

@@ -7,14 +7,13 @@ import socket
 import pytest
 from conftest import StartHttpd
 from harness import client
-from harness.challenge import assert_refused, publish_and_check
+from harness.challenge import publish_and_check
 from harness.pki import Authority
 from harness.server import Httpd
-from harness.spool import Spool
 
 NAME, OTHER = "neighbour.test", "other.test"
 VERSIONS = ("1.2", "1.3")
-UNSAFE_AT_START, UNSAFE_AT_CONFIGTEST = "AALPN0002", "AALPN0003"
+UNSAFE_AT_START = "AALPN0002"
 
 # Enough of them to move where the next module is loaded.
 MORE_MODULES = [
@@ -92,35 +91,6 @@ def test_vhost_that_is_off_keeps_its_groups(order: str, make_httpd: StartHttpd, 
         assert answer.leaf == authority.issue(vhost).der
     for name in (NAME, ELSEWHERE):
         publish_and_check(httpd, name, lambda: client.s_client(httpd.address(), name, "-groups", "X25519"))
-
-
-def test_spool_that_httpds_user_cannot_read_is_reported(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    httpd.spool.path.chmod(0o700)
-    code, output = httpd.configtest()
-    assert code == 0 and UNSAFE_AT_CONFIGTEST in output and "may not read the spool" in output
-    httpd.start()
-    httpd.log.expect(UNSAFE_AT_START, "may not read the spool", level="error")
-    httpd.spool.publish(NAME)
-    assert_refused(httpd, NAME, "spool-unreadable")
-    httpd.spool.path.chmod(0o755)
-    publish_and_check(httpd, NAME)
-
-
-def test_spool_that_httpds_user_cannot_come_to_is_reported(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd()
-    closed = httpd.root / "closed"
-    closed.mkdir(mode=0o700)
-    spool = Spool(closed / "spool").create()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=[f"AcmeAlpnSpool {spool.path}"])
-    told = f"User may not pass {closed} on the way to it"
-    code, output = httpd.configtest()
-    assert code == 0 and UNSAFE_AT_CONFIGTEST in output and told in output
-    httpd.start()
-    httpd.log.expect(UNSAFE_AT_START, told, level="error")
-    spool.publish(NAME)
-    assert_refused(httpd, NAME, "spool-unreadable")
 
 
 def test_spool_that_no_tls_vhost_uses_is_not_missed(make_httpd: StartHttpd, authority: Authority) -> None:

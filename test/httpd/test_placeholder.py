@@ -20,7 +20,6 @@ from harness.acme import Certbot, Pebble
 from harness.challenge import assert_refused, publish_and_check
 from harness.issuance import assert_validated, issued, options
 from harness.md import ORDERS, load_mod_md
-from harness.mounts import WRAPPER
 from harness.pki import Authority
 from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
 from harness.status import LOCATION, MODULES, as_json
@@ -33,6 +32,7 @@ NAME = "Placeholder until there is a certificate"
 CANNOT_START, WILL_NOT_START, MADE = "AALPN0020", "AALPN0021", "AALPN0022"
 TEXT = "This site has no certificate yet"
 CANNED = "temporarily unable to service"
+WRAPPER = "ACME_ALPN_HTTPD_WRAPPER"
 EXAMPLE = REPOSITORY / "conf" / "acme-alpn-site.conf"
 LETSENCRYPT = "/etc/letsencrypt/live/www.example.com"
 

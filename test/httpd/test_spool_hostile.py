@@ -1,8 +1,7 @@
-"""A spool that is full, huge, replaced or rewritten while handshakes go on. test_spool.py has the rules one by one."""
+"""A spool that is replaced or rewritten while handshakes go on. test_spool.py has the rules one by one."""
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import shutil
@@ -14,17 +13,14 @@ from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from harness import load
-from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused, publish_and_check
+from harness.challenge import ANSWERED, REFUSED, assert_answered
 from harness.load import Load
-from harness.mounts import Namespace
 from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import KeyAuthorization, Spool
 from harness.timeline import REFUSED as REFUSED_OUTCOME
 
 NAME = "hostile.test"
-OTHER = "other.test"
 THREADS = 4
 
 
@@ -43,84 +39,6 @@ def outcomes(running: Load) -> Counter[str]:
 
 def hammer(httpd: Httpd, count: int) -> Load:
     return Load(httpd.address(), [(NAME, None)], count=count, threads=THREADS, records=True)
-
-
-# Mounts, in a namespace of the server's own
-
-
-def fill(spool: Spool) -> Path:
-    filler = spool.path / ".filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError) as raised:
-        while True:
-            file.write(bytes(4096))
-    assert raised.value.errno == errno.ENOSPC
-    return filler
-
-
-def test_full_file_system(httpd: Httpd, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Namespace.start(httpd, monkeypatch).mount_tmpfs(httpd.spool.path, "size=64k")
-    before = spool.publish(NAME)
-    filler = fill(spool)
-    with pytest.raises(OSError, match="No space left"):
-        spool.publish(OTHER)
-    assert_refused(httpd, OTHER, "no-entry")
-    with pytest.raises(OSError, match="No space left"):
-        (spool.path / OTHER).write_bytes(before.text.encode())
-    assert_refused(httpd, OTHER, "value-empty")
-    assert_answered(httpd, NAME, before)
-    filler.unlink()
-    publish_and_check(httpd, OTHER, spool=spool)
-
-
-# Size
-
-MANY = 1_000_000
-BATCH = 100
-BATCHES = 3
-
-# A directory read from end to end would take many times as long as a handshake.
-NOISE = 1.5
-
-
-def cpu_of_handshakes(httpd: Httpd, key_authorization: KeyAuthorization) -> int:
-    """What a batch costs the only child, in ns of its CPU time; of several batches the one with the least noise."""
-    (pid,) = httpd.children()
-
-    def used() -> int:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-
-    def batch() -> int:
-        before = used()
-        assert load.run(httpd.address(), [(NAME, key_authorization)], BATCH).right == BATCH
-        return used() - before
-
-    return min(batch() for _ in range(BATCHES))
-
-
-def add_entries(spool: Spool, count: int) -> None:
-    """Links to one file, since it is the directory whose size could matter."""
-    first = spool.path / "0.many.test"
-    spool.publish(first.name)
-    for number in range(1, count):
-        os.link(first, spool.path / f"{number}.many.test")
-
-
-@pytest.mark.long
-def test_answer_costs_the_same_among_many_files(
-    make_httpd: StartHttpd, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # One thread in one process, so that its CPU time is that of the handshakes.
-    httpd = make_httpd(mpm="prefork")
-    httpd.server_lines += ["StartServers 1", "ServerLimit 1", "MaxRequestWorkers 1", "MaxSpareServers 1"]
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    spool = Namespace.start(httpd, monkeypatch).mount_tmpfs(httpd.spool.path, "size=1g,nr_inodes=0")
-    key_authorization = spool.publish(NAME)
-    assert_answered(httpd, NAME, key_authorization)
-    alone = cpu_of_handshakes(httpd, key_authorization)
-    add_entries(spool, MANY)
-    among_many = cpu_of_handshakes(httpd, key_authorization)
-    print(f"us for each handshake: {alone / BATCH / 1000:.0f} alone, {among_many / BATCH / 1000:.0f} among {MANY}")
-    assert among_many <= alone * NOISE
 
 
 # Changes under load

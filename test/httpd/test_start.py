@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+from collections.abc import Callable
 
 import pytest
 from conftest import StartHttpd
@@ -12,12 +13,10 @@ from harness import client, poll
 from harness.challenge import assert_refused, publish_and_check
 from harness.pki import Authority
 from harness.server import PAGE, USER, Httpd
+from harness.spool import Spool
 
 NAME = "start.test"
-UNSAFE_AT_START = "AALPN0002"
-UNSAFE_AT_CONFIGTEST = "AALPN0003"
-HTTPD_CAN_WRITE = "AALPN0004"
-UNSAFE_PARENT = "AALPN0005"
+AT_START, AT_CONFIGTEST, HTTPD_CAN_WRITE, UNSAFE_PARENT = "AALPN0002", "AALPN0003", "AALPN0004", "AALPN0005"
 
 
 def make(make_httpd: StartHttpd, authority: Authority, **arguments: object) -> Httpd:
@@ -26,98 +25,68 @@ def make(make_httpd: StartHttpd, authority: Authority, **arguments: object) -> H
     return httpd
 
 
-def assert_serves(httpd: Httpd, authority: Authority) -> None:
-    assert client.https_get(httpd.address(), NAME, authority.root).body.decode() == PAGE
-
-
-def test_right_spool_is_not_worth_a_word(make_httpd: StartHttpd, authority: Authority) -> None:
+@pytest.mark.parametrize("tls", [True, False])
+def test_right_configuration_is_not_worth_a_word(tls: bool, make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = make(make_httpd, authority)
+    httpd.vhosts[0].tls = tls
     assert httpd.configtest() == (0, "Syntax OK\n")
     httpd.start()
+    httpd.reload()
     assert not [record for record in httpd.log.refresh() if record.tag]
 
 
-@pytest.mark.parametrize("fault", ["missing", "world-writable"])
-def test_unsafe_spool_is_reported_and_works_once_mended(
-    fault: str, make_httpd: StartHttpd, authority: Authority
-) -> None:
-    httpd = make(make_httpd, authority)
-    reason = "spool-missing" if fault == "missing" else "spool-writable"
-    if fault == "missing":
-        httpd.spool.path.rmdir()
-    else:
-        httpd.spool.path.chmod(0o777)
-
-    code, output = httpd.configtest()
-    assert code == 0 and UNSAFE_AT_CONFIGTEST in output and str(httpd.spool.path) in output
-
-    httpd.start()
-    reported = httpd.log.expect(UNSAFE_AT_START, level="error")[0]
-    assert str(httpd.spool.path) in reported.text
-    assert_serves(httpd, authority)
-    assert_refused(httpd, NAME, reason)
-
-    if fault == "missing":
-        httpd.spool.create()
-    else:
-        httpd.spool.path.chmod(0o755)
-    publish_and_check(httpd, NAME)
-    claim_configtest_lines(httpd)
-
-
-def claim_configtest_lines(httpd: Httpd) -> None:
-    """A start checks the configuration as configtest does, and repeats its warning where that finds one."""
-    httpd.log.allow(UNSAFE_AT_CONFIGTEST)
-
-
-def test_unsafe_spool_does_not_stop_a_graceful_restart(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make(make_httpd, authority).start()
-    publish_and_check(httpd, NAME)
-    httpd.spool.path.chmod(0o777)
-    pid = httpd.pid
-    httpd.reload()
-    httpd.log.expect(UNSAFE_AT_START, level="error")
-    assert_serves(httpd, authority)
-    assert_refused(httpd, NAME, "spool-writable")
-    httpd.spool.path.chmod(0o755)
-    publish_and_check(httpd, NAME)
-    assert httpd.pid == pid
-    claim_configtest_lines(httpd)
-
-
-def test_reload_keeps_answering(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make(make_httpd, authority).start()
-    for _ in range(5):
-        publish_and_check(httpd, NAME)
-        assert_refused(httpd, NAME, "no-entry")
-        httpd.reload()
-    assert_serves(httpd, authority)
-
-
-def test_spool_that_httpd_can_write_is_warned_about(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make(make_httpd, authority)
+def to_httpd(path: str) -> None:
     user = pwd.getpwnam(USER)
-    os.chown(httpd.spool.path, user.pw_uid, user.pw_gid)
-    code, output = httpd.configtest()
-    assert code == 0 and str(httpd.spool.path) in output and HTTPD_CAN_WRITE in output
-    httpd.start()
-    assert str(httpd.spool.path) in httpd.log.expect(HTTPD_CAN_WRITE, level="warn")[0].text
-    publish_and_check(httpd, NAME)
+    os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def test_unsafe_parent_is_warned_about(make_httpd: StartHttpd, authority: Authority) -> None:
+# What happens to the spool and the directory above it, what is told of it, and why handshakes are refused then.
+Spoil = Callable[[Spool], object]
+FAULTS: dict[str, tuple[Spoil, str, str, str | None]] = {
+    "missing": (lambda spool: spool.path.rmdir(), AT_START, "does not exist", "spool-missing"),
+    "world-writable": (lambda spool: spool.path.chmod(0o777), AT_START, "mode 0755", "spool-writable"),
+    "unreadable": (lambda spool: spool.path.chmod(0o700), AT_START, "may not read the spool", "spool-unreadable"),
+    "out-of-reach": (
+        lambda spool: spool.path.parent.chmod(0o700), AT_START, "on the way to it", "spool-unreadable",
+    ),
+    "httpds-own": (lambda spool: to_httpd(str(spool.path)), HTTPD_CAN_WRITE, "", None),
+    "unsafe-parent": (lambda spool: spool.path.parent.chmod(0o777), UNSAFE_PARENT, "parent", None),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_unsafe_spool_is_told_and_stops_nothing(fault: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    spoil, tag, told, reason = FAULTS[fault]
     httpd = make(make_httpd, authority)
     parent = httpd.root / "parent"
-    parent.mkdir()
-    httpd.spool.path = parent / "spool"
-    httpd.spool.create()
+    parent.mkdir(mode=0o755)
+    httpd.spool = Spool(parent / "spool").create()
     httpd.server_lines = [f"AcmeAlpnSpool {httpd.spool.path}"]
-    parent.chmod(0o777)
+    spoil(httpd.spool)
     code, output = httpd.configtest()
-    assert code == 0 and UNSAFE_PARENT in output and str(parent) in output
+    assert code == 0 and str(httpd.spool.path) in output and told in output
+    assert (AT_CONFIGTEST if tag == AT_START else tag) in output
     httpd.start()
-    assert str(parent) in httpd.log.expect(UNSAFE_PARENT, level="warn")[0].text
-    publish_and_check(httpd, NAME)
+    for again in (False, True):
+        record = httpd.log.expect(tag, told, level="error" if tag == AT_START else "warn")[0]
+        assert str(httpd.spool.path) in record.text
+        assert client.https_get(httpd.address(), NAME, authority.root).body.decode() == PAGE
+        if reason:
+            assert_refused(httpd, NAME, reason)
+            mend(httpd.spool)
+        publish_and_check(httpd, NAME)
+        if not again:
+            spoil(httpd.spool)
+            httpd.reload()
+    # A start and a reload check the configuration as configtest does.
+    httpd.log.allow(AT_CONFIGTEST)
+    httpd.log.allow(tag)
+
+
+def mend(spool: Spool) -> None:
+    spool.path.parent.chmod(0o755)
+    spool.path.mkdir(exist_ok=True)
+    spool.path.chmod(0o755)
 
 
 def test_without_mod_ssl_there_is_a_notice_and_nothing_else(make_httpd: StartHttpd) -> None:
@@ -126,14 +95,6 @@ def test_without_mod_ssl_there_is_a_notice_and_nothing_else(make_httpd: StartHtt
     httpd.start()
     tagged = [record for record in httpd.log.refresh() if record.tag]
     assert [(record.tag, record.level) for record in tagged] == [("AALPN0001", "notice")]
-
-
-def test_without_a_tls_vhost_nothing_is_said(make_httpd: StartHttpd) -> None:
-    httpd = make_httpd()
-    httpd.vhost(NAME, tls=False)
-    assert httpd.configtest() == (0, "Syntax OK\n")
-    httpd.start()
-    assert not [record for record in httpd.log.refresh() if record.tag]
 
 
 # In a process namespace of its own, whose end ends the daemon too, and where kill tells whether any process is left:
