@@ -1,40 +1,46 @@
-"""A real client gets real certificates from a real CA, while httpd goes on serving."""
+"""certbot gets real certificates from a real CA, while httpd goes on serving, and says why where it gets none."""
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from cryptography import x509
-from harness import client
-from harness.acme import Certbot, Pebble
-from harness.challenge import REFUSED
-from harness.issuance import NAMES, SITE, assert_validated, issued, names_of, options, undisturbed
+from cryptography.hazmat.primitives.serialization import Encoding
+from harness import client, poll
+from harness.acme import Certbot, Pebble, skip_where_missing
+from harness.challenge import ANSWERED
+from harness.issuance import (
+    ASTRAY,
+    NAMES,
+    OFF,
+    OWNED,
+    PAUSE,
+    SITE,
+    STRANGER,
+    assert_validated,
+    issued,
+    names_of,
+    options,
+    undisturbed,
+)
 from harness.pki import Authority
-from harness.server import Httpd
+from harness.server import BINARY, Httpd
+from harness.spool import Spool
+from harness.strangers import StrangersCertbot
+from harness.traffic import Traffic
 
 pytestmark = pytest.mark.flaky(reruns=2)
 
+RENEW = ["renew", "--force-renewal", "--no-random-sleep-on-renew"]
 NO_VHOST = "nowhere.test"
-
-
-@pytest.fixture
-def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
-    httpd = make_httpd()
-    httpd.listen("second")
-    for listener in httpd.listeners:
-        for name in (SITE, *NAMES):
-            httpd.vhost(name, credentials=[authority.issue(name)], listener=listener)
-    return httpd.start()
-
-
-@pytest.fixture
-def pebble(httpd: Httpd, tmp_path: Path, authority: Authority) -> Iterator[Pebble]:
-    with Pebble(tmp_path, authority, httpd.address()[1]) as running:
-        yield running
+NOT_ASKED = "The CA was not asked to validate"
 
 
 @pytest.fixture
@@ -46,63 +52,157 @@ def assert_succeeded(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_three_names_in_one_order(httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority) -> None:
-    with undisturbed(httpd, authority):
-        assert_succeeded(certbot.certonly(NAMES, *options(httpd, "main")))
-    assert pebble.validations() == len(NAMES)
-    assert names_of(issued(certbot, NAMES[0])) == set(NAMES)
-    assert_validated(httpd, NAMES, checks=1)
+def fails(done: subprocess.CompletedProcess[str]) -> str:
+    """What certbot said, without its line breaks."""
+    assert done.returncode == 1, done.stdout
+    return " ".join(done.stdout.split())
 
 
-def test_name_that_has_no_vhost(httpd: Httpd, certbot: Certbot, authority: Authority) -> None:
+# What works
+
+
+@pytest.mark.parametrize("names", [NAMES, (NO_VHOST,)])
+def test_all_names_in_one_order(
+    names: Sequence[str], httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority
+) -> None:
+    before = pebble.validations()
     with undisturbed(httpd, authority):
-        assert_succeeded(certbot.certonly([NO_VHOST], *options(httpd, "main")))
-    assert names_of(issued(certbot, NO_VHOST)) == {NO_VHOST}
-    assert_validated(httpd, (NO_VHOST,), checks=1)
+        assert_succeeded(certbot.certonly(names, *options(httpd, "main")))
+    assert pebble.validations() == before + len(names)
+    assert names_of(issued(certbot, names[0])) == set(names)
+    assert_validated(httpd, names, checks=1)
 
 
 def test_two_renewals_keep_the_repeated_option(
     httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority
 ) -> None:
+    names, before, serials = NAMES[:2], pebble.validated(), set()
     with undisturbed(httpd, authority):
-        assert_succeeded(certbot.certonly(NAMES[:2], *options(httpd, "main", "second")))
-        serials = {issued(certbot, NAMES[0]).serial_number}
+        assert_succeeded(certbot.certonly(names, *options(httpd, "main", "second")))
         for _ in range(2):
-            assert_succeeded(certbot.run("renew", "--force-renewal", "--no-random-sleep-on-renew"))
-            serials.add(issued(certbot, NAMES[0]).serial_number)
-    assert len(serials) == 3
-    assert_validated(httpd, NAMES[:2], checks=2, validated=pebble.validated())
+            serials.add(issued(certbot, names[0]).serial_number)
+            assert_succeeded(certbot.run(*RENEW))
+    assert len({*serials, issued(certbot, names[0]).serial_number}) == 3
+    assert names_of(issued(certbot, names[0])) == set(names)
+    assert_validated(httpd, names, checks=2, validated=pebble.validated() - before)
 
 
-def test_issued_certificate_is_served_after_a_reload(
-    httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority, tmp_path: Path
-) -> None:
-    name = NAMES[0]
+def test_dry_run(httpd: Httpd, certbot: Certbot, authority: Authority) -> None:
     with undisturbed(httpd, authority):
-        assert_succeeded(certbot.certonly([name], *options(httpd, "main")))
-    live = certbot.live(name)
-    vhost = next(vhost for vhost in httpd.vhosts if name in vhost.names)
-    vhost.credentials = ()
-    vhost.lines = [f"SSLCertificateFile {live}/fullchain.pem", f"SSLCertificateKeyFile {live}/privkey.pem"]
-    httpd.reload()
-    trust = tmp_path / "pebble-root.pem"
-    trust.write_bytes(pebble.root())
-    response = client.https_get(httpd.address(), name, trust)
-    assert x509.load_der_x509_certificate(response.certificate) == issued(certbot, name)
-    assert_validated(httpd, (name,), checks=1)
+        done = certbot.certonly(NAMES[:2], *options(httpd, "main"), "--dry-run")
+    assert done.returncode == 0 and "The dry run was successful" in done.stdout, done.stdout
+    assert_validated(httpd, NAMES[:2], checks=1)
+    assert not certbot.live(NAMES[0]).exists()
 
 
-def test_wrong_check_address_fails_before_the_ca_is_asked(
+def test_two_at_once(httpd: Httpd, plugin: Path, pebble: Pebble, authority: Authority, tmp_path: Path) -> None:
+    certbots = [Certbot(tmp_path / name, plugin, pebble) for name in NAMES[:2]]
+    with undisturbed(httpd, authority), ThreadPoolExecutor(2) as pool:
+        runs = pool.map(lambda certbot, name: certbot.certonly([name], *options(httpd, "main")), certbots, NAMES)
+        for done in runs:
+            assert_succeeded(done)
+    for certbot, name in zip(certbots, NAMES):
+        assert names_of(issued(certbot, name)) == {name}
+    assert_validated(httpd, NAMES[:2], checks=1)
+
+
+def test_user_who_owns_the_spool(
+    httpd: Httpd, plugin: Path, pebble: Pebble, authority: Authority, tmp_path: Path
+) -> None:
+    stranger = StrangersCertbot(httpd.root / tmp_path.name, plugin, pebble, STRANGER)
+    owned = Spool(httpd.root / "owned")
+    check = f"--acme-alpn-check={httpd.listeners['main']}"
+    with undisturbed(httpd, authority):
+        assert_succeeded(stranger.certonly([OWNED], f"--acme-alpn-spool={owned.path}", check))
+    assert (stranger.live(OWNED) / "cert.pem").stat().st_uid == STRANGER
+    assert_validated(httpd, [OWNED], checks=1)
+    assert owned.entries() == []
+
+
+# With certbot's apache plugin as the installer
+
+
+def control_script(httpd: Httpd) -> Path:
+    """An apachectl for this server, as Debian's is for the system's."""
+    script = httpd.root / "apachectl"
+    command = f"{BINARY} -d {httpd.root} -f {httpd.config}"
+    cases = 'case "$1" in graceful) set -- -k graceful ;; configtest) set -- -t ;; esac'
+    script.write_text(f'#!/bin/sh\n{cases}\nexec {command} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+# The plugin adds what it does not find. It heeds no IfFile; httpd does, and leaves the port to whoever has it.
+LISTENS_FOR_CERTBOT = ["<IfFile /nowhere>", "    Listen 443", "</IfFile>"]
+
+
+def served(httpd: Httpd, name: str) -> bytes:
+    return client.handshake(httpd.address(), name, alpn=["http/1.1"]).leaf
+
+
+def test_installer_apache(
+    make_httpd: StartHttpd, plugin: Path, authority: Authority, tmp_path: Path
+) -> None:
+    skip_where_missing("certbot-apache")
+    httpd, name = make_httpd(), NAMES[0]
+    httpd.server_lines += LISTENS_FOR_CERTBOT
+    for vhost in (SITE, name):
+        httpd.vhost(vhost, credentials=[authority.issue(vhost)])
+    httpd.start()
+    pid, seen = httpd.pid, {served(httpd, name)}
+    with Pebble(tmp_path, authority, httpd.address()[1]) as pebble:
+        certbot = Certbot(tmp_path / "certbot", plugin, pebble)
+        run = ["run", "-a", "acme-alpn", "-i", "apache", "-d", name, "--agree-tos", "--register-unsafely-without-email"]
+        run += [f"--apache-server-root={httpd.root}", f"--apache-ctl={control_script(httpd)}"]
+        run += [f"--https-port={httpd.address()[1]}", "--no-redirect", *options(httpd, "main")]
+        with Traffic(httpd.address(), SITE, authority.root, PAUSE) as traffic:
+            for command in (run, RENEW):
+                assert_succeeded(certbot.run(*command))
+                new = issued(certbot, name).public_bytes(Encoding.DER)
+                assert new not in seen
+                seen.add(new)
+                poll.until(lambda: served(httpd, name) == new, poll.DEADLINE, "the new certificate is served")
+        traffic.assert_unharmed()
+    assert httpd.pid == pid
+    configuration = httpd.config.read_text()
+    assert f"SSLCertificateFile {certbot.live(name)}/fullchain.pem" in configuration
+    assert len(re.findall(r"^ *Listen .*\b443\b", configuration, re.MULTILINE)) == 1, configuration
+    assert_validated(httpd, [name], checks=1, validated=pebble.validated())
+    assert httpd.spool.entries() == []
+
+
+# What fails, and what is said about it. certbot/tests has what the plugin finds wrong by itself.
+
+
+def test_ca_that_fails_one_of_three_names(
     httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority
 ) -> None:
-    other = httpd.root / "other"
-    other.mkdir(mode=0o755)
+    before = pebble.validations()
     with undisturbed(httpd, authority):
-        done = certbot.certonly(
-            [SITE], f"--acme-alpn-spool={other}", f"--acme-alpn-check={httpd.listeners['main']}"
-        )
-    assert done.returncode == 1 and "The CA was not asked" in done.stdout
-    assert pebble.validations() == 0
-    assert list(other.iterdir()) == []
-    httpd.log.expect(REFUSED, f"identifier={SITE} .* reason=no-entry ")
-    httpd.log.allow(REFUSED, f"identifier={SITE} .* reason=no-entry ")
+        text = fails(certbot.certonly([*NAMES[:2], ASTRAY], *options(httpd, "main")))
+    assert pebble.validations() == before + 3
+    assert f"Domain: {ASTRAY}" in text and not any(f"Domain: {good}" in text for good in NAMES[:2])
+    assert f"httpd answered them rightly at {httpd.listeners['main']} before the CA was asked" in text
+    assert "AALPN0102" in text[text.index("Hint: ") :]
+    assert not certbot.live(NAMES[0]).exists()
+
+
+def test_httpd_is_down(httpd: Httpd, certbot: Certbot, pebble: Pebble) -> None:
+    before = pebble.validations()
+    with closing(socket.socket()) as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{unused.getsockname()[1]}"
+        text = fails(certbot.certonly(NAMES, f"--acme-alpn-spool={httpd.spool.path}", f"--acme-alpn-check={nobody}"))
+    assert NOT_ASKED in text and f" at {nobody}: nothing listens there (connection refused): start httpd" in text
+    assert pebble.validations() == before
+    assert httpd.spool.entries() == []
+
+
+def test_module_is_off_for_one_vhost(httpd: Httpd, certbot: Certbot, pebble: Pebble) -> None:
+    before = pebble.validations()
+    text = fails(certbot.certonly([NAMES[0], OFF], *options(httpd, "main")))
+    assert f"- {OFF} at {httpd.listeners['main']}: the server did not choose acme-tls/1" in text
+    assert NAMES[0] not in text[text.index(NOT_ASKED) :]
+    assert pebble.validations() == before
+    assert httpd.spool.entries() == []
+    httpd.log.expect(ANSWERED, f"identifier={NAMES[0]} ")

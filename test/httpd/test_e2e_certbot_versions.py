@@ -7,38 +7,21 @@ from pathlib import Path
 import pytest
 from harness import registries
 from harness.acme import Certbot, Pebble
-from harness.issuance import NAMES, assert_validated, issued, names_of, options, undisturbed
+from harness.issuance import assert_validated, issued, names_of, options, undisturbed
 from harness.pki import Authority
 from harness.server import Httpd
+from test_e2e_certbot import assert_succeeded, test_two_renewals_keep_the_repeated_option  # noqa: F401
 
 pytestmark = pytest.mark.flaky(reruns=2)
 
 ADDRESS = "127.0.0.1"
-RENEWALS = 2
 
 
-def renew_and_compare(certbot: Certbot, name: str) -> None:
-    serials = {issued(certbot, name).serial_number}
-    for _ in range(RENEWALS):
-        done = certbot.run("renew", "--force-renewal", "--no-random-sleep-on-renew")
-        assert done.returncode == 0, done.stdout
-        serials.add(issued(certbot, name).serial_number)
-    assert len(serials) == 1 + RENEWALS
-
-
-@pytest.mark.parametrize("version", ["2.11", pytest.param("4", marks=pytest.mark.long), "5"])
-def test_two_names_and_two_renewals(
-    version: str, httpd: Httpd, pebble: Pebble, plugin: Path, authority: Authority, tmp_path: Path
-) -> None:
-    certbot = Certbot(tmp_path / "certbot", plugin, pebble, [str(registries.certbot(version))])
-    assert f"certbot {version}." in certbot.run("--version").stdout
-    names, before = NAMES[:2], pebble.validated()
-    with undisturbed(httpd, authority):
-        done = certbot.certonly(names, *options(httpd, "main", "second"))
-        assert done.returncode == 0, done.stdout
-        renew_and_compare(certbot, names[0])
-    assert names_of(issued(certbot, names[0])) == set(names)
-    assert_validated(httpd, names, checks=2, validated=pebble.validated() - before)
+@pytest.fixture(params=["2.11", pytest.param("4", marks=pytest.mark.long), "5"])
+def certbot(request: pytest.FixtureRequest, pebble: Pebble, plugin: Path, tmp_path: Path) -> Certbot:
+    certbot = Certbot(tmp_path / "certbot", plugin, pebble, [str(registries.certbot(request.param))])
+    assert f"certbot {request.param}." in certbot.run("--version").stdout
+    return certbot
 
 
 def test_ip_address(httpd: Httpd, plugin: Path, authority: Authority, tmp_path: Path) -> None:
@@ -46,9 +29,7 @@ def test_ip_address(httpd: Httpd, plugin: Path, authority: Authority, tmp_path: 
     with Pebble(tmp_path, authority, httpd.address()[1], registries.newest_pebble()) as pebble:
         certbot = Certbot(tmp_path / "certbot", plugin, pebble, [str(program)])
         with undisturbed(httpd, authority):
-            done = certbot.certonly([], f"--ip-address={ADDRESS}", *options(httpd, "main"))
-            assert done.returncode == 0, done.stdout
-            renew_and_compare(certbot, ADDRESS)
+            assert_succeeded(certbot.certonly([], f"--ip-address={ADDRESS}", *options(httpd, "main")))
         validated = pebble.validated()
     assert names_of(issued(certbot, ADDRESS)) == {ADDRESS}
     assert_validated(httpd, [ADDRESS], checks=1, validated=validated)

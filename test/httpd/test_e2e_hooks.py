@@ -78,7 +78,7 @@ def test_three_names(
 
 
 @pytest.mark.parametrize("kind, options", CLIENTS)
-def test_ca_that_fails_one_name(
+def test_ca_that_fails_one_name_and_check_that_fails(
     kind: type[HookClient],
     options: dict[str, object],
     httpd: Httpd,
@@ -90,32 +90,17 @@ def test_ca_that_fails_one_name(
     before = pebble.validations()
     with undisturbed(httpd, authority):
         done = client.issue((ASTRAY, NAMES[0]))
-    assert done.returncode != 0
-    assert f"Failed to connect to {NOBODY_THERE}:{httpd.address()[1]} for the tls-alpn-01" in done.stdout
-    assert pebble.validations() > before
+        asked = pebble.validations()
+        client.check = nobody = f"{NOBODY_THERE}:{httpd.address()[1]}"
+        failed = client.issue(NAMES[:2])
+    assert done.returncode != 0 and asked > before
+    assert f"Failed to connect to {nobody} for the tls-alpn-01" in done.stdout
     assert not client.certificate(ASTRAY).exists()
-
-
-@pytest.mark.parametrize("kind, options", CLIENTS)
-def test_wrong_check_address_fails_before_the_ca_is_asked(
-    kind: type[HookClient],
-    options: dict[str, object],
-    httpd: Httpd,
-    make_client: MakeClient,
-    pebble: Pebble,
-    authority: Authority,
-) -> None:
-    client = make_client(kind, **options, check=f"{NOBODY_THERE}:{httpd.address()[1]}")
-    before = pebble.validations()
-    with undisturbed(httpd, authority):
-        done = client.issue(NAMES[:2])
-    assert done.returncode != 0
+    assert failed.returncode != 0 and pebble.validations() == asked
     # A CA gives the names in any order. One that fails is the end, if the hook is called for each.
-    failed = {name for name in NAMES if f"FAIL {name} at {client.check}: nobody-listens: " in done.stdout}
-    assert len(failed) == (2 if options == CHAINED else 1), done.stdout
-    assert "start httpd, or name the address" in done.stdout
-    assert f"the CA was not asked (ACME_ALPN_CHECK, where httpd must answer: {client.check})" in done.stdout
-    assert pebble.validations() == before
+    told = {name for name in NAMES if f"FAIL {name} at {nobody}: nobody-listens: " in failed.stdout}
+    assert len(told) == (2 if options == CHAINED else 1), failed.stdout
+    assert f"the CA was not asked (ACME_ALPN_CHECK, where httpd must answer: {nobody})" in failed.stdout
 
 
 @pytest.mark.parametrize("kind, options", UNCHAINED)
@@ -132,18 +117,6 @@ def test_user_who_owns_the_spool(
     assert owned.entries() == []
 
 
-@pytest.mark.parametrize("kind, options", UNCHAINED)
-def test_user_who_does_not_own_the_spool(
-    kind: type[HookClient], options: dict[str, object], httpd: Httpd, make_client: MakeClient, pebble: Pebble
-) -> None:
-    client = make_client(kind, **options, uid=STRANGER)
-    before = pebble.validations()
-    done = client.issue([SITE])
-    assert done.returncode != 0
-    assert f"acme-alpn: {httpd.spool.path}: this user is neither root nor the owner" in done.stdout
-    assert pebble.validations() == before
-
-
 def test_chain_takes_back_every_name_when_one_fails(
     httpd: Httpd, make_client: MakeClient, pebble: Pebble, authority: Authority
 ) -> None:
@@ -155,28 +128,6 @@ def test_chain_takes_back_every_name_when_one_fails(
     assert f"FAIL {OFF} at {client.check}: other-protocol: " in done.stdout and "is off for this vhost" in done.stdout
     assert pebble.validations() == before
     httpd.log.expect(ANSWERED, f"identifier={NAMES[0]} ")
-
-
-REPLACING = """#!/bin/sh
-[ "$1" != clean_challenge ] || acme-alpn add "$2" {value}
-exec "$0-itself" "$@"
-"""
-
-
-def test_dehydrated_gets_its_certificate_when_another_client_replaced_the_entry(
-    httpd: Httpd, make_client: MakeClient
-) -> None:
-    client = make_client(Dehydrated, chain=True)
-    other = KeyAuthorization.new()
-    client.hook.rename(f"{client.hook}-itself")
-    client.hook.write_text(REPLACING.format(value=other.text))
-    client.hook.chmod(0o755)
-    done = client.issue([NAMES[0]])
-    assert_issued(client, done, NAMES[0])
-    assert "another value" in done.stdout
-    assert (httpd.spool.path / NAMES[0]).read_text() == f"{other.text}\n"
-    httpd.spool.withdraw(NAMES[0])
-    assert_validated(httpd, NAMES[:1], checks=1)
 
 
 # The hooks by themselves
@@ -209,10 +160,7 @@ def colons(value: KeyAuthorization) -> str:
 @pytest.mark.parametrize(
     "given, file",
     [
-        ("7.2.0.192.in-addr.arpa", "192.0.2.7"),
         ("7.0.0.0." + "0." * 20 + "8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::7"),
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:DB8::7", "2001:db8::7"),
         ("Example.TEST", "example.test"),
     ],
 )
@@ -226,7 +174,7 @@ def test_dehydrated_identifiers(spool: Spool, given: str, file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [[], ["startup_hook"], ["exit_hook", "an error"], ["deploy_cert", "a", "b", "c", "d", "e", "1"], ["new"]]
+    "event", [[], ["exit_hook", "an error"], ["deploy_cert", "a", "b", "c", "d", "e", "1"]]
 )
 def test_dehydrated_events_that_are_none_of_our_business(spool: Spool, event: list[str]) -> None:
     done = call("dehydrated", spool, *event)
@@ -312,7 +260,7 @@ def test_addresses_are_no_file_names(spool: Spool, recorder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("ending", ["done", "failed"])
-@pytest.mark.parametrize("value", ["A" * 43, "-" * 42 + "A", "-iGWN4LT4DoSH4DtsCUruwXvZ3SOHM7xT39zX07VE7w"])
+@pytest.mark.parametrize("value", ["A" * 43, "-iGWN4LT4DoSH4DtsCUruwXvZ3SOHM7xT39zX07VE7w"])
 def test_uacme_begins_and_ends(spool: Spool, value: str, ending: str) -> None:
     assert call("uacme", spool, "begin", "tls-alpn-01", SITE, TOKEN, value).returncode == 0
     assert (spool.path / SITE).read_text() == f"{value}\n"
@@ -341,15 +289,10 @@ def test_uacme_declines_other_challenges(spool: Spool, kind: str) -> None:
     assert spool.entries() == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["begin"], ["begin", "tls-alpn-01", SITE, TOKEN], ["x"] * 6])
+@pytest.mark.parametrize("arguments", [[], ["begin", "tls-alpn-01", SITE, TOKEN], ["x"] * 6])
 def test_uacme_hook_called_by_hand_shows_its_usage(spool: Spool, arguments: list[str]) -> None:
     done = call("uacme", spool, *arguments)
     assert done.returncode == 2 and "begin|done|failed TYPE IDENTIFIER TOKEN VALUE" in done.stdout
-
-
-def test_uacme_method_that_does_not_exist(spool: Spool) -> None:
-    done = call("uacme", spool, "start", "tls-alpn-01", SITE, TOKEN, "0" * 64)
-    assert done.returncode == 2 and "none of begin, done and failed" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["dehydrated", "uacme"])

@@ -11,7 +11,7 @@ import pytest
 from harness import commands, poll, registries
 from harness.acme import Pebble
 from harness.hooks import TOOL, path_with
-from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, assert_validated, load, names_of, undisturbed
+from harness.issuance import NAMES, assert_validated, load, names_of, undisturbed
 from harness.pki import Authority
 from harness.server import REPOSITORY, Httpd
 
@@ -65,16 +65,6 @@ def test_program_on_the_lego_library(
     assert done.returncode == 0, done.stdout
     assert names_of(load(tmp_path / "certificate.pem")) == set(NAMES)
     assert_validated(httpd, NAMES, checks=1)
-
-
-def test_program_on_the_lego_library_whose_check_fails(
-    lego: Path, httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: Path
-) -> None:
-    before = pebble.validations()
-    with undisturbed(httpd, authority):
-        done = issue(lego, httpd, pebble, tmp_path, f"{NOBODY_THERE}:{httpd.address()[1]}", ASTRAY)
-    assert done.returncode != 0 and f"FAIL {ASTRAY} at {NOBODY_THERE}" in done.stdout, done.stdout
-    assert pebble.validations() == before
 
 
 def script(path: Path, text: str) -> None:
