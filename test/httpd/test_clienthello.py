@@ -1,19 +1,16 @@
-"""ClientHellos in pieces, large, repeated with changes, or left alone half-way: the right answer or none."""
+"""ClientHellos in pieces, large, repeated with changes, or broken off: the right answer or none."""
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
-from functools import lru_cache
 
 import pytest
 from conftest import StartHttpd, checked
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_der_x509_certificate
-from harness import client, poll
+from harness import client
 from harness.challenge import (
     ANSWERED,
     INCOMPLETE,
@@ -22,7 +19,6 @@ from harness.challenge import (
     publish_and_check,
     wait_for_rate_limit,
 )
-from harness.checker import check_answer
 from harness.clienthello import (
     ECDSA_SHA256,
     ECDSA_SHA384,
@@ -40,17 +36,14 @@ from harness.clienthello import (
     shake,
 )
 from harness.pki import Authority
-from harness.server import PAGE, Httpd
+from harness.server import Httpd
+from harness.wire import get
 
 NAME = "hello.test"
 PRIVATE = "private.test"
 PADDING, UNKNOWN = 21, 0xFF77
 
 ACME = protocol_list(b"acme-tls/1")
-
-
-def request(name: str) -> bytes:
-    return f"GET /index.html HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode()
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +66,10 @@ def httpd(server: Httpd) -> Iterator[Httpd]:
 
 PIECES = {
     "one-byte-segments": (1, 16384),
-    "seven-byte-segments": (7, 16384),
     "one-byte-records": (16384, 1),
-    "two-records": (16384, 100),
     "one-byte-records-in-one-byte-segments": (1, 1),
 }
 EXTRA = {
-    "4-kib": ((UNKNOWN, b"x" * 4096),),
     "two-records": ((UNKNOWN, b"x" * 20_000),),
     "many-extensions": tuple((kind, b"x" * 300) for kind in range(UNKNOWN, UNKNOWN + 100)),
     "padding": ((PADDING, bytes(6000)),),
@@ -92,7 +82,7 @@ def test_hello_in_pieces(httpd: Httpd, pieces: str, version: str) -> None:
     segment, record = PIECES[pieces]
     hello = Hello(NAME.encode(), version=version)
     publish_and_check(
-        httpd, NAME, lambda: shake(httpd.address(), hello, record=record, wire=Wire(segment), send=request(NAME))
+        httpd, NAME, lambda: shake(httpd.address(), hello, record=record, wire=Wire(segment), send=get(NAME))
     )
 
 
@@ -164,14 +154,9 @@ def test_hello_retry_request(httpd: Httpd, retry: str, name: str) -> None:
     groups, shares = RETRIES[retry]
     first = Hello(name.encode(), groups=groups, shares=(), foreign_shares=shares)
     second = Hello(name.encode(), groups=groups)
-    answer = publish_and_check(httpd, name, lambda: shake(httpd.address(), first, second, send=request(name)))
+    answer = publish_and_check(httpd, name, lambda: shake(httpd.address(), first, second, send=get(name)))
     assert isinstance(answer, HelloAnswer) and answer.retried and not answer.certificate_requested
     assert answer.data == b""
-
-
-def test_hello_retry_request_in_pieces(httpd: Httpd) -> None:
-    hello = Hello(NAME.encode(), shares=())
-    publish_and_check(httpd, NAME, lambda: shake(httpd.address(), hello, hello, record=3, wire=Wire(2)))
 
 
 @pytest.mark.parametrize("name", [NAME, PRIVATE])
@@ -183,8 +168,6 @@ def test_no_retry_without_a_challenge(httpd: Httpd, name: str) -> None:
 
 OTHERS = {
     "http/1.1": protocol_list(b"http/1.1"),
-    "h2": protocol_list(b"h2"),
-    "unknown": protocol_list(b"unknown"),
     "two": protocol_list(b"acme-tls/1", b"http/1.1"),
     "none": None,
 }
@@ -192,7 +175,7 @@ OTHERS = {
 
 def retry(httpd: Httpd, name: str, first: bytes | None, second: bytes | None) -> HelloAnswer:
     hellos = (Hello(name.encode(), alpn, shares=()) for alpn in (first, second))
-    answer = shake(httpd.address(), *hellos, send=request(name))
+    answer = shake(httpd.address(), *hellos, send=get(name))
     assert answer.retried
     return answer
 
@@ -219,137 +202,44 @@ def test_offer_changed_to_acme_is_a_challenge_and_nothing_else(httpd: Httpd, oth
     assert_refused(httpd, name, "no-entry", lambda: retry(httpd, name, OTHERS[other], ACME))
 
 
-@pytest.mark.parametrize("other", OTHERS)
-def test_ordinary_retry_beside_a_live_challenge(httpd: Httpd, authority: Authority, other: str) -> None:
-    """What the two above would come to if they were ordinary: a page, or the demand for a certificate."""
-    for name in (NAME, PRIVATE):
-        httpd.spool.publish(name)
-    page, private = (retry(httpd, name, OTHERS[other], OTHERS[other]) for name in (NAME, PRIVATE))
-    for name in (NAME, PRIVATE):
-        httpd.spool.withdraw(name)
-    assert page.leaf == authority.issue(NAME).der
-    assert page.alpn == "h2" or page.data.endswith(PAGE.encode())
-    assert private.leaf == authority.issue(PRIVATE, kind="rsa").der
-    assert (private.certificate_requested, private.alert, private.data) == (True, client.CERTIFICATE_REQUIRED, b"")
-
-
 def test_name_changed_between_the_hellos(httpd: Httpd) -> None:
     """The answer is for the name that was looked up, and never for a vhost that asks for more."""
     httpd.spool.publish(PRIVATE)
     key_authorization = httpd.spool.publish(NAME)
     hellos = (Hello(name.encode(), shares=()) for name in (NAME, PRIVATE))
-    assert_answered(httpd, NAME, key_authorization, lambda: shake(httpd.address(), *hellos, send=request(PRIVATE)))
+    assert_answered(httpd, NAME, key_authorization, lambda: shake(httpd.address(), *hellos, send=get(PRIVATE)))
     for name in (NAME, PRIVATE):
         httpd.spool.withdraw(name)
 
 
 # A client that goes away
 
-KINDS = ["1.2", "1.3", "1.3-retry"]
+KINDS = {
+    "1.2": (Hello(NAME.encode(), version="1.2"),),
+    "1.3": (Hello(NAME.encode()),),
+    "1.3-retry": (Hello(NAME.encode(), shares=()),) * 2,
+}
 
 
-def hellos(kind: str) -> tuple[Hello, ...]:
-    if kind == "1.3-retry":
-        return (Hello(NAME.encode(), shares=()),) * 2
-    return (Hello(NAME.encode(), version=kind),)
-
-
-@lru_cache(maxsize=None)
-def record_ends(httpd: Httpd, kind: str) -> tuple[int, ...]:
-    """Where the records of a whole handshake end. Its messages are of the same sizes each time."""
-    wire = Wire()
-    publish_and_check(httpd, NAME, lambda: shake(httpd.address(), *hellos(kind), wire=wire))
-    return tuple(wire.ends)
-
-
-def points(ends: tuple[int, ...]) -> list[int]:
+def points(ends: list[int]) -> list[int]:
     """In the header, at the start, in the middle and before the end of each record, and after it."""
-    begins = (0, *ends)
-    found = {
-        at
-        for begin, end in zip(begins, ends)
-        for at in (begin, begin + 1, begin + 5, begin + 6, (begin + end) // 2, end - 1)
-    }
-    return sorted(found)
+    found = [(begin, begin + 1, begin + 5, begin + 6, (begin + end) // 2, end - 1) for begin, end in zip([0, *ends], ends)]
+    return sorted({at for record in found for at in record})
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_client_goes_away_at_each_point(httpd: Httpd, kind: str, reset: bool) -> None:
-    ends = record_ends(httpd, kind)
+    whole = Wire()
+    publish_and_check(httpd, NAME, lambda: shake(httpd.address(), *KINDS[kind], wire=whole))
     httpd.log.allow(INCOMPLETE, rf"identifier={NAME} |incomplete: peer=")
     key_authorization = httpd.spool.publish(NAME)
     answered = len(httpd.log.find(ANSWERED))
-    for most in points(ends):
-        left = shake(httpd.address(), *hellos(kind), wire=Wire(most=most, reset=reset))
+    for most in points(whole.ends):
+        left = shake(httpd.address(), *KINDS[kind], wire=Wire(most=most, reset=reset))
         assert (left.error, left.alert) == ("went away", None), most
     assert len(httpd.log.find(ANSWERED)) == answered
     for version in ("1.2", "1.3"):
         after = lambda: client.handshake(httpd.address(), NAME, version=version)
         assert_answered(httpd, NAME, key_authorization, after)
     httpd.spool.withdraw(NAME)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_line_for_a_client_that_goes_away(httpd: Httpd, kind: str) -> None:
-    """None before the module has seen the offer, one from there on."""
-    ends = record_ends(httpd, kind)
-    httpd.spool.publish(NAME)
-    for most, lines in ((ends[0] - 1, 0), (ends[0], 1), (ends[-1] - 1, 1)):
-        wait_for_rate_limit(httpd)
-        before = len(httpd.log.find(INCOMPLETE))
-        shake(httpd.address(), *hellos(kind), wire=Wire(most=most))
-        if lines:
-            httpd.log.expect(INCOMPLETE, rf"identifier={NAME} ", level="warn")
-        assert len(httpd.log.find(INCOMPLETE)) == before + lines, most
-    httpd.spool.withdraw(NAME)
-
-
-def test_client_that_does_not_stay_for_the_close(httpd: Httpd) -> None:
-    """Its handshake was complete, which is all that a challenge is about."""
-    for kind in KINDS:
-        end = record_ends(httpd, kind)[-1]
-        key_authorization = httpd.spool.publish(NAME)
-        answer = shake(httpd.address(), *hellos(kind), wire=Wire(most=end), send=request(NAME))
-        assert answer.error == "went away" and answer.data == b""
-        answer.error = ""
-        check_answer(answer, NAME, key_authorization.digest)
-        httpd.log.expect(ANSWERED, rf"identifier={NAME} ")
-        httpd.spool.withdraw(NAME)
-
-
-# No TLS at all
-
-PLAIN = {
-    "http": (request(NAME), b"HTTP/1.1 400 Bad Request\r\n"),
-    "http/0.9": (b"GET /\r\n", b"HTTP/1.1 400 Bad Request\r\n"),
-    "ssl-2-hello": (b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(37), b""),
-    "text": (b"acme-tls/1\r\n\r\n", b""),
-    "empty-records": (b"\x16\x03\x01\x00\x00" * 100, b""),
-    "huge-record": (b"\x16\x03\x01\xff\xff" + b"x" * 70000, b""),
-    "huge-hello": (b"\x16\x03\x01\x00\x04\x01\xff\xff\xff" + b"\x16\x03\x01\x40\x00" + b"x" * 16384, b""),
-}
-
-
-@pytest.mark.parametrize("plain", PLAIN)
-def test_no_tls_on_the_tls_port(httpd: Httpd, plain: str) -> None:
-    data, begin = PLAIN[plain]
-    said = say(httpd, data)
-    assert said.startswith(begin) and (begin or said[:1] in (b"", b"\x15")), said[:100]
-    if begin:
-        assert b"speaking plain HTTP" in said
-    publish_and_check(httpd, NAME)
-
-
-def say(httpd: Httpd, data: bytes) -> bytes:
-    """What the server says to bytes of any kind; it may close before it has read all of them."""
-    received = b""
-    with socket.create_connection(httpd.address(), client.TIMEOUT * poll.FACTOR) as connection:
-        with suppress(ConnectionError):
-            connection.sendall(data)
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionError):
-            while chunk := connection.recv(65536):
-                received += chunk
-    return received

@@ -158,12 +158,12 @@ def _record_messages(tls_context: ssl.SSLContext, answer: Answer) -> None:
         if content_type == 21 and data != warning_close_notify:
             answer.alert = data[1]
         elif content_type == 22 and message == 11:
-            answer.chain = _certificates(data[4:], version == ssl.TLSVersion.TLSv1_3)
+            answer.chain = certificates(data[4:], version == ssl.TLSVersion.TLSv1_3)
 
     tls_context._msg_callback = callback  # type: ignore[attr-defined]
 
 
-def _certificates(body: bytes, tls13: bool) -> tuple[bytes, ...]:
+def certificates(body: bytes, tls13: bool) -> tuple[bytes, ...]:
     """What a Certificate message holds: RFC 5246, section 7.4.2, or RFC 8446, section 4.4.2."""
     if tls13:
         body = body[1 + body[0] :]

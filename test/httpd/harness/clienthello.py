@@ -42,7 +42,7 @@ from scapy.layers.tls.session import tlsSession, writeConnState  # type: ignore[
 from scapy.packet import Packet  # type: ignore[import]
 
 from . import poll
-from .client import TIMEOUT, Address, Answer
+from .client import TIMEOUT, Address, Answer, certificates
 
 # RFC 8446 section 4.2 and its registries
 SERVER_NAME, ALPN, SIGNATURE_ALGORITHMS_CERT, KEY_SHARE = 0, 16, 50, 51
@@ -348,17 +348,5 @@ class _Client:
         self._transmit(b"".join(map(self._protected, (*empty, TLSFinished()))))
 
     def _take_chain(self) -> None:
-        """The certificates as they came (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2)."""
         sent = [message for message in self._session.handshake_messages if message[0] == CERTIFICATE]
-        body = sent[0][4:] if sent else b""
-        certificates = body[3:]
-        if self._is_1_3():
-            certificates = body[1 + body[0] + 3 :]
-        chain = []
-        while certificates:
-            end = 3 + int.from_bytes(certificates[:3], "big")
-            chain.append(certificates[3:end])
-            if self._is_1_3():
-                end += 2 + int.from_bytes(certificates[end : end + 2], "big")
-            certificates = certificates[end:]
-        self.answer.chain = tuple(chain)
+        self.answer.chain = certificates(sent[0][4:], self._is_1_3()) if sent else ()
