@@ -64,15 +64,3 @@ def test_six_at_once_and_again(httpd: Httpd, version: str) -> None:
 def test_six_at_once_while_the_value_changes(httpd: Httpd) -> None:
     for _ in range(10):
         assert_all_answered(httpd, {NAME: httpd.spool.publish(NAME)})
-
-
-def test_six_at_once_for_each_of_several_names(httpd: Httpd) -> None:
-    names = (NAME, "other.test", "one.other.test", "xn--bcher-kva.test")
-    assert_all_answered(httpd, {name: httpd.spool.publish(name) for name in names})
-
-
-def test_six_at_once_after_a_reload(httpd: Httpd) -> None:
-    challenges = {NAME: httpd.spool.publish(NAME)}
-    assert_all_answered(httpd, challenges)
-    httpd.reload()
-    assert_all_answered(httpd, challenges)

@@ -38,14 +38,6 @@ def test_many_rounds_of_drop_and_remove(httpd: Httpd) -> None:
     assert len(httpd.log.find(ANSWERED)) == ROUNDS
 
 
-def test_rewritten_entry_is_answered_with_the_new_value(httpd: Httpd) -> None:
-    for _ in range(50):
-        key_authorization = httpd.spool.publish(NAME)
-        check_answer(client.handshake(httpd.address(), NAME), NAME, key_authorization.digest)
-    # The client has the certificate before the server has its last message, and a stop comes between.
-    httpd.log.expect(ANSWERED, NAME, count=50)
-
-
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 def test_every_child_sees_each_change(mpm: str, make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = start(make_httpd(mpm=mpm), authority)
@@ -59,10 +51,3 @@ def test_every_child_sees_each_change(mpm: str, make_httpd: StartHttpd, authorit
                 httpd.spool.withdraw(NAME)
                 assert assert_refused(httpd, NAME, "no-entry").pid == child
         assert {record.pid for record in httpd.log.find(ANSWERED)} == children
-
-
-def test_child_mints_a_certificate_once(httpd: Httpd) -> None:
-    key_authorization = httpd.spool.publish(NAME)
-    with httpd.only_child(min(httpd.children())):
-        answers = [assert_answered(httpd, NAME, key_authorization) for _ in range(5)]
-    assert len({answer.leaf for answer in answers}) == 1

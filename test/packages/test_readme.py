@@ -52,24 +52,16 @@ def test_httpd_runs_right_after_the_install(installed: Machine) -> None:
     assert "Syntax OK" in installed.run("apachectl configtest")
 
 
-def test_spool_comes_with_the_package(installed: Machine) -> None:
+def test_what_comes_with_the_packages(installed: Machine) -> None:
+    """The spool, without systemd, and with it what keeps the spool and removes what clients left."""
     assert installed.run("stat -c '%U:%G %a' /var/spool/acme-alpn").strip() == "root:root 755"
     installed.run("! command -v systemd-tmpfiles")
-
-
-def test_systemd_keeps_the_spool_and_removes_what_clients_left(installed: Machine) -> None:
     lines = installed.run("grep -v '^#' /usr/lib/tmpfiles.d/acme-alpn.conf").splitlines()
     assert lines == ["d /var/spool/acme-alpn :0755 :root :root 7d"]
-
-
-def test_tool_has_its_manual_and_the_hooks(installed: Machine) -> None:
-    installed.run("test -f /usr/share/man/man1/acme-alpn.1.gz && acme-alpn --version")
+    for manual in ("man1/acme-alpn.1.gz", "man8/mod_acme_alpn.8.gz"):
+        installed.run(f"test -f /usr/share/man/{manual}")
     for hook in ("dehydrated", "uacme"):
         installed.run(f"test -x /usr/share/acme-alpn/hooks/{hook}")
-
-
-def test_module_has_its_manual(installed: Machine) -> None:
-    installed.run("test -f /usr/share/man/man8/mod_acme_alpn.8.gz")
 
 
 def test_certificate_is_issued(certified: Machine, pebble: Pebble, tmp_path: Path) -> None:

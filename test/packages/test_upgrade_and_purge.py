@@ -16,6 +16,7 @@ from harness.spool import KeyAuthorization
 
 SPOOL = "/var/spool/acme-alpn"
 PENDING = "pending.example.com"
+PENDING_VALUE = KeyAuthorization.new()
 PID_FILE = "/run/apache2/apache2.pid"
 ADDRESS = ("127.0.0.1", HTTPS)
 # What a2query says then.
@@ -50,32 +51,34 @@ def packages(server: Machine) -> set[str]:
     return set(server.run("dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n'").splitlines())
 
 
-def versions(server: Machine) -> set[str]:
-    """NAME STATUS SUFFIX of each of our packages, the suffix being what follows + in its version."""
-    shown = server.run("dpkg-query -W -f '${Package} ${db:Status-Abbrev} ${Version}\n' " + " ".join(PACKAGES))
-    return {f"{line.rpartition(' ')[0]} {line.rpartition('+')[2]}" for line in shown.splitlines()}
+def chosen() -> str | None:
+    return client.handshake(ADDRESS, PENDING, alpn=("http/1.1",)).alpn
 
 
-def pid(server: Machine) -> str:
-    return server.run(f"cat {PID_FILE}")
+def wait_for_httpd() -> None:
+    def answers() -> bool:
+        try:
+            return chosen() == "http/1.1"
+        except OSError:
+            return False
+
+    poll.until(answers, poll.DEADLINE, "httpd answers")
 
 
-def answers_https() -> bool:
-    try:
-        return client.handshake(ADDRESS, PENDING, alpn=("http/1.1",)).alpn == "http/1.1"
-    except OSError:
-        return False
-
-
-def assert_answers_pending(pending: KeyAuthorization) -> None:
-    check_answer(client.handshake(ADDRESS, PENDING), PENDING, pending.digest)
+def assert_answers_pending() -> None:
+    check_answer(client.handshake(ADDRESS, PENDING), PENDING, PENDING_VALUE.digest)
 
 
 def install(server: Machine, suffix: str = "") -> None:
     """By dpkg alone, which takes nothing from anywhere else."""
     pattern = " ".join(f"{name}_*{suffix}_*.deb" for name in PACKAGES)
     server.run(f"cd /root{'/newer' if suffix else ''} && dpkg -i {pattern}")
-    poll.until(answers_https, poll.DEADLINE, "httpd answers")
+    wait_for_httpd()
+
+
+def restart(server: Machine, command: str) -> None:
+    server.run(f"{command} && apachectl restart")
+    wait_for_httpd()
 
 
 @dataclass(frozen=True)
@@ -84,144 +87,78 @@ class Before:
 
     files: set[str]
     packages: set[str]
-    pid: str
 
 
 @pytest.fixture(scope="module")
 def before(server: Machine) -> Before:
     server.run("apt-get install apache2 certbot libhiredis0.14 systemd && a2enmod ssl")
-    server.run("a2ensite default-ssl && apachectl restart")
+    restart(server, "a2ensite default-ssl")
     # certbot makes directories of its own.
     server.run("certbot plugins")
-    poll.until(answers_https, poll.DEADLINE, "httpd answers")
-    return Before(files(server), packages(server), pid(server))
+    return Before(files(server), packages(server))
 
 
-@pytest.fixture(scope="module")
-def installed(server: Machine, before: Before) -> Machine:
+def test_install_enables_the_module_and_restarts_httpd(server: Machine, before: Before) -> None:
     install(server)
-    return server
+    # A challenge that a client has published, and that no CA has asked for yet.
+    server.run(f"acme-alpn add {PENDING} {PENDING_VALUE.text}")
+    assert_answers_pending()
+    assert "acme-alpn" in server.run("certbot plugins")
 
 
-@pytest.fixture(scope="module")
-def pending(installed: Machine) -> KeyAuthorization:
-    """A challenge that a client has published, and that no CA has asked for yet."""
-    key_authorization = KeyAuthorization.new()
-    installed.run(f"acme-alpn add {PENDING} {key_authorization.text}")
-    return key_authorization
-
-
-@pytest.fixture(scope="module")
-def settled(installed: Machine, pending: KeyAuthorization) -> Machine:
+def test_upgrade_loads_the_new_module_and_keeps_what_there_was(server: Machine, newer: Path) -> None:
     """The administrator has changed the configuration, and given the spool to a client's user."""
-    installed.run(f"echo {SETTING} >>{CONFIGURATION} && chown {OWNER}: {SPOOL} && apachectl graceful")
-    return installed
-
-
-@pytest.fixture(scope="module")
-def upgraded(settled: Machine, newer: Path) -> Machine:
+    server.run(f"echo {SETTING} >>{CONFIGURATION} && chown {OWNER}: {SPOOL} && apachectl graceful")
     for package in newer.glob("*.deb"):
-        shutil.copy(package, settled.directory)
-    settled.run("mkdir newer && cp /results/*newer*.deb newer")
-    install(settled, "newer")
-    return settled
+        shutil.copy(package, server.directory)
+    server.run("mkdir newer && cp /results/*newer*.deb newer")
+    install(server, "newer")
+    versions = server.run(f"dpkg-query -W -f '${{Version}}\n' {' '.join(PACKAGES)}").split()
+    assert all(version.endswith("+newer") for version in versions)
+    assert "deleted" not in server.run(f"grep {MODULE} /proc/$(cat {PID_FILE})/maps")
+    assert_answers_pending()
+    assert SETTING in server.run(f"tail -n 1 {CONFIGURATION}")
+    assert server.run(f"stat -c '%U %a' {SPOOL}").strip() == f"{OWNER} 755"
 
 
-@dataclass(frozen=True)
-class Disabled:
-    """What a server says whose administrator has disabled the module, after an upgrade."""
-
-    a2query: int
-    alpn: str | None
-
-
-@pytest.fixture(scope="module")
-def disabled(upgraded: Machine) -> Disabled:
-    """It is enabled again then."""
-    upgraded.run("a2dismod acme_alpn && apachectl restart")
-    install(upgraded, "newer")
-    told = Disabled(upgraded.attempt("a2query -m acme_alpn").returncode, client.handshake(ADDRESS, PENDING).alpn)
-    upgraded.run("a2enmod acme_alpn && apachectl restart")
-    poll.until(answers_https, poll.DEADLINE, "httpd answers")
-    return told
+def test_boot_keeps_the_owner_of_the_spool_and_makes_one_that_is_missing(server: Machine) -> None:
+    apply = "systemd-tmpfiles --create --clean acme-alpn.conf"
+    shown = f"stat -c '%U %a' {SPOOL}"
+    assert server.run(f"{apply} && {shown}").strip() == f"{OWNER} 755"
+    server.run(f"mv {SPOOL} {SPOOL}.kept")
+    assert server.run(f"umask 077 && {apply} && {shown}").strip() == "root 755"
+    server.run(f"rmdir {SPOOL} && mv {SPOOL}.kept {SPOOL}")
 
 
-@pytest.fixture(scope="module")
-def placeholder(upgraded: Machine, disabled: Disabled) -> Machine:
+def test_upgrade_leaves_a_disabled_module_disabled(server: Machine) -> None:
+    restart(server, "a2dismod acme_alpn")
+    install(server, "newer")
+    assert server.attempt("a2query -m acme_alpn").returncode == DISABLED_BY_ADMINISTRATOR
+    assert client.handshake(ADDRESS, PENDING).alpn is None
+    restart(server, "a2enmod acme_alpn")
+    assert_answers_pending()
+
+
+def test_remove_takes_the_module_from_httpd_and_keeps_what_is_the_administrators(server: Machine) -> None:
     """A site without a certificate has left its placeholder behind."""
     # Not by a2ensite, which keeps in mind for ever what was once enabled.
     site = "/etc/apache2/sites-enabled/acme-alpn-site.conf"
-    upgraded.run(f"cp {EXAMPLE} {site} && apachectl restart")
-    made = lambda: upgraded.attempt(f"test -f {PLACEHOLDER}").returncode == 0  # noqa: E731
+    server.run(f"cp {EXAMPLE} {site} && apachectl restart")
+    made = lambda: server.attempt(f"test -f {PLACEHOLDER}").returncode == 0  # noqa: E731
     poll.until(made, poll.DEADLINE, "httpd makes a placeholder")
-    upgraded.run(f"rm {site} && apachectl restart")
-    poll.until(answers_https, poll.DEADLINE, "httpd answers")
-    return upgraded
-
-
-@pytest.fixture(scope="module")
-def removed(placeholder: Machine) -> Machine:
-    placeholder.run(f"dpkg --remove {' '.join(PACKAGES)}")
-    poll.until(answers_https, poll.DEADLINE, "httpd answers")
-    return placeholder
-
-
-@pytest.fixture(scope="module")
-def purged(removed: Machine) -> Machine:
-    removed.run(f"dpkg --purge {' '.join(PACKAGES)}")
-    return removed
-
-
-def test_install_enables_the_module_and_restarts_httpd(
-    installed: Machine, before: Before, pending: KeyAuthorization
-) -> None:
-    assert pid(installed) != before.pid
-    assert_answers_pending(pending)
-    assert "acme-alpn" in installed.run("certbot plugins")
-
-
-def test_upgrade_goes_on_with_the_pending_challenge(upgraded: Machine, pending: KeyAuthorization) -> None:
-    assert {f"{name} ii  newer" for name in PACKAGES} <= versions(upgraded)
-    assert_answers_pending(pending)
-
-
-def test_upgrade_loads_the_new_module(upgraded: Machine) -> None:
-    maps = upgraded.run(f"grep {MODULE} /proc/$(cat {PID_FILE})/maps")
-    assert "deleted" not in maps
-
-
-def test_upgrade_keeps_what_the_administrator_settled(upgraded: Machine) -> None:
-    assert SETTING in upgraded.run(f"tail -n 1 {CONFIGURATION}")
-    assert upgraded.run(f"stat -c '%U %a' {SPOOL}").strip() == f"{OWNER} 755"
-
-
-def test_boot_keeps_the_owner_of_the_spool_and_makes_one_that_is_missing(upgraded: Machine) -> None:
-    apply = "systemd-tmpfiles --create --clean acme-alpn.conf"
-    shown = f"stat -c '%U %a' {SPOOL}"
-    assert upgraded.run(f"{apply} && {shown}").strip() == f"{OWNER} 755"
-    upgraded.run(f"mv {SPOOL} {SPOOL}.kept")
-    assert upgraded.run(f"umask 077 && {apply} && {shown}").strip() == "root 755"
-    upgraded.run(f"rmdir {SPOOL} && mv {SPOOL}.kept {SPOOL}")
-
-
-def test_upgrade_leaves_a_disabled_module_disabled(disabled: Disabled, pending: KeyAuthorization) -> None:
-    assert disabled == Disabled(DISABLED_BY_ADMINISTRATOR, None)
-    assert_answers_pending(pending)
-
-
-def test_remove_takes_the_module_from_httpd_and_keeps_what_is_the_administrators(
-    removed: Machine, pending: KeyAuthorization
-) -> None:
+    restart(server, f"rm {site}")
+    server.run(f"dpkg --remove {' '.join(PACKAGES)}")
+    wait_for_httpd()
     assert client.handshake(ADDRESS, PENDING).alpn is None
-    removed.run("apachectl configtest")
-    removed.run(f"test ! -e {MODULE} && test ! -e /usr/bin/acme-alpn")
-    assert "acme-alpn" not in removed.run("certbot plugins")
-    assert removed.run(f"cat {SPOOL}/{PENDING}").strip() == pending.text
-    assert SETTING in removed.run(f"cat {CONFIGURATION}")
+    server.run(f"apachectl configtest && test ! -e {MODULE} && test ! -e /usr/bin/acme-alpn")
+    assert "acme-alpn" not in server.run("certbot plugins")
+    assert server.run(f"cat {SPOOL}/{PENDING}").strip() == PENDING_VALUE.text
+    assert SETTING in server.run(f"cat {CONFIGURATION}")
 
 
-def test_purge_leaves_nothing(purged: Machine, before: Before) -> None:
-    assert files(purged) ^ before.files == APACHE_KEEPS
-    purged.run(f"test ! -e {PLACEHOLDER}")
-    assert packages(purged) == before.packages
-    assert answers_https()
+def test_purge_leaves_nothing(server: Machine, before: Before) -> None:
+    server.run(f"dpkg --purge {' '.join(PACKAGES)}")
+    assert files(server) ^ before.files == APACHE_KEEPS
+    server.run(f"test ! -e {PLACEHOLDER}")
+    assert packages(server) == before.packages
+    wait_for_httpd()
