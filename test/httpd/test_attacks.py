@@ -14,7 +14,7 @@ from harness.client import Answer
 from harness.pki import Authority
 from harness.renegotiation import Renegotiated, renegotiate
 from harness.server import PAGE, RESUMABLE_SUITE, Httpd
-from harness.wire import NEW_SESSION_TICKET, converse, get, messages_of
+from harness.wire import NEW_SESSION_TICKET, converse, get
 
 SITE, OTHER, TICKETLESS, STRICT = "site.test", "other.test", "ticketless.test", "strict.test"
 NAMES = (SITE, OTHER, TICKETLESS, STRICT)
@@ -135,7 +135,7 @@ def test_challenge_leaves_nothing_to_resume(
     challenge = converse(httpd.address(), name, get(name), using=using)
     # httpd may be quicker to close than the client to send.
     assert (challenge.alpn, challenge.response) == ("acme-tls/1", b"")
-    assert not messages_of(NEW_SESSION_TICKET, challenge.messages)
+    assert NEW_SESSION_TICKET not in challenge.messages
 
     using.set_alpn_protocols(["http/1.1"])
     ordinary = converse(httpd.address(), name, get(name), using=using, session=challenge.session)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,38 +32,6 @@ def recipe(begin: str) -> str:
     matching = [block for block in blocks if block.strip().startswith(begin)]
     assert len(matching) == 1, begin
     return re.sub(r"^    ", "", matching[0], flags=re.MULTILINE).strip() + "\n"
-
-
-@pytest.fixture(scope="module")
-def lego(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    imports = 'package main\n\nimport (\n\t"errors"\n\t"fmt"\n\t"os/exec"\n)\n'
-    return registries.lego_client(imports + recipe("// Spool"), tmp_path_factory.mktemp("lego"))
-
-
-def issue(
-    lego: Path, httpd: Httpd, pebble: Pebble, directory: Path, address: str, *names: str
-) -> subprocess.CompletedProcess[str]:
-    script(directory / "acme-alpn", TOOL_WITH_ADDRESS.format(address=address, tool=TOOL))
-    return commands.run(
-        [lego, pebble.url, directory / "certificate.pem", *names],
-        CLIENT_TIMEOUT * poll.FACTOR,
-        env={
-            **os.environ,
-            "PATH": path_with(directory),
-            "ACME_ALPN_SPOOL": str(httpd.spool.path),
-            "LEGO_CA_CERTIFICATES": str(pebble.trust),
-        },
-    )
-
-
-def test_program_on_the_lego_library(
-    lego: Path, httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: Path
-) -> None:
-    with undisturbed(httpd, authority):
-        done = issue(lego, httpd, pebble, tmp_path, str(httpd.listeners["main"]), *NAMES)
-    assert done.returncode == 0, done.stdout
-    assert names_of(load(tmp_path / "certificate.pem")) == set(NAMES)
-    assert_validated(httpd, NAMES, checks=1)
 
 
 def script(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
@@ -31,8 +30,6 @@ ANSIBLE = ("ansible", "cryptography")
 PYPI = "pypi"
 
 LEGO = "github.com/go-acme/lego/v4/cmd/lego@latest"
-# A program on the lego library, but for the provider.
-LEGO_CLIENT = Path(__file__).parent / "lego"
 PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@latest"
 
 
@@ -102,23 +99,6 @@ def _newest(name: str, package: str) -> Path:
     with tempfile.TemporaryDirectory() as work:
         environment = {"GOBIN": str(target), "GOPATH": work, "GOFLAGS": "-modcacherw -buildvcs=false"}
         return _made(name, [([go, "install", package], environment)], target, target / "complete") / name
-
-
-def lego_client(provider: str, target: Path) -> Path:
-    """harness/lego with this provider, built with go into a directory; the lego library comes from its registry."""
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("a program on the lego library could not be built: go is not installed")
-    source = shutil.copytree(LEGO_CLIENT, target / "source")
-    (source / "provider.go").write_text(provider)
-    version = hashlib.sha256((source / "go.sum").read_bytes()).hexdigest()[:16]
-    modules = CACHE / f"go-modules-{version}"
-    environment = {"GOMODCACHE": str(modules), "GOFLAGS": "-modcacherw -buildvcs=false"}
-    download = ["env", f"--chdir={source}", go, "mod", "download"]
-    _made(modules.name, [(download, environment)], modules, modules / "complete")
-    program = target / "lego-client"
-    _run(["env", f"--chdir={source}", go, "build", "-o", program, "."], GOPROXY="off", **environment)
-    return program
 
 
 def newest_pebble() -> Path:

@@ -278,20 +278,17 @@ class Httpd:
 
     def start(self) -> Httpd:
         """Start and return once every listener accepts connections."""
-        for _ in range(5):
-            self.write_config()
-            self._spawn()
-            try:
-                poll.until(self._ready, poll.DEADLINE, "httpd accepts connections")
-                return self
-            except TimeoutError as error:
-                self.stop()
-                raise HttpdFailed(f"{error}\n{self.log.tail()}") from None
-            except HttpdEnded:
-                self._process = None
-                if not self._lost_port():
-                    raise HttpdFailed(f"httpd died while starting:\n{self.log.tail()}") from None
-        raise HttpdFailed("no free port in five attempts")
+        self.write_config()
+        self._spawn()
+        try:
+            poll.until(self._ready, poll.DEADLINE, "httpd accepts connections")
+        except TimeoutError as error:
+            self.stop()
+            raise HttpdFailed(f"{error}\n{self.log.tail()}") from None
+        except HttpdEnded:
+            self._process = None
+            raise HttpdFailed(f"httpd died while starting:\n{self.log.tail()}") from None
+        return self
 
     def _spawn(self) -> None:
         wrapper = shlex.split(os.environ.get("ACME_ALPN_HTTPD_WRAPPER", ""))
@@ -314,15 +311,6 @@ class Httpd:
     def assert_alive(self) -> None:
         if self._process is not None and self._process.poll() is not None:
             raise HttpdEnded(f"httpd ended with {self._process.returncode}")
-
-    def _lost_port(self) -> bool:
-        """Whether somebody took a port between choosing and binding it; if so, forget the ports."""
-        taken = [record for record in self.log.find(pattern="Address already in use") if not record.claimed]
-        if taken:
-            self.log.unexpected()
-            for listener in self.listeners.values():
-                listener.port = 0
-        return bool(taken)
 
     def children(self) -> set[int]:
         """The processes that serve (httpd's own helpers for CGI or logs are not started here)."""

@@ -1,28 +1,18 @@
-"""What a server says on the wire to an ordinary client, message by message, so that two servers can be compared.
-
-Randoms, key shares, signatures and tickets are different each time; what is chosen, how many there
-are, and everything else is kept.
-"""
+"""What a server says to an ordinary client, message by message, so that two servers can be compared."""
 
 from __future__ import annotations
 
 import re
 import socket
 import ssl
-import struct
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from . import poll
 from .client import TIMEOUT, Address, context
 
+# Of RFC 8446, sections 5.1 and 4, and RFC 5246, section 7.4.
 ALERT, HANDSHAKE = 21, 22
-CONTENT_TYPES = {20: "change_cipher_spec", ALERT: "alert", HANDSHAKE: "handshake"}
-
-HELLO_REQUEST, SERVER_HELLO, NEW_SESSION_TICKET, CERTIFICATE = 0, 2, 4, 11
-SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST, CERTIFICATE_VERIFY, FINISHED = 12, 13, 15, 20
-
-KEY_SHARE, RENEGOTIATION_INFO = 51, 0xFF01
+HELLO_REQUEST, NEW_SESSION_TICKET, CERTIFICATE_REQUEST = (f"message {kind}" for kind in (0, 4, 13))
 
 
 @dataclass
@@ -109,71 +99,13 @@ def _comparable(response: bytes) -> bytes:
     return re.sub(rb"(?<=\r\nAllow: )[^\r]*", lambda found: b",".join(sorted(found[0].split(b","))), undated)
 
 
-# Messages
-
-
 def _recorder(messages: list[str]) -> object:
+    """The type of each message, and the level and number of each alert."""
+
     def callback(_: object, direction: str, __: object, content_type: int, ___: object, data: bytes) -> None:
-        if direction == "read" and content_type in CONTENT_TYPES:
-            messages.append(_describe(content_type, data))
+        if direction == "read" and content_type == ALERT:
+            messages.append(f"alert {'fatal' if data[0] == 2 else 'warning'} {data[1]}")
+        elif direction == "read" and content_type == HANDSHAKE:
+            messages.append(f"message {data[0]}")
 
     return callback
-
-
-def _describe(content_type: int, data: bytes) -> str:
-    if content_type == ALERT:
-        return f"alert {'fatal' if data[0] == 2 else 'warning'} {data[1]}"
-    if content_type != HANDSHAKE:
-        return CONTENT_TYPES[content_type]
-    kind, body = data[0], data[4:]
-    details = _DETAILS.get(kind)
-    return f"message {kind} {details(body) if details else body.hex()}"
-
-
-def _server_hello(body: bytes) -> str:
-    """Version, length of the session id, cipher, and all extensions."""
-    end_of_id = 35 + body[34]
-    cipher = body[end_of_id : end_of_id + 2].hex()
-    return f"{body[:2].hex()} id={body[34]} {cipher} " + " ".join(_extensions(body[end_of_id + 5 :]))
-
-
-def _extensions(data: bytes) -> Iterable[str]:
-    while data:
-        kind, length = struct.unpack("!HH", data[:4])
-        value = data[4 : 4 + length]
-        data = data[4 + length :]
-        if kind == KEY_SHARE:
-            value = value[:2]
-        elif kind == RENEGOTIATION_INFO:
-            value = value[:1]
-        yield f"{kind}={value.hex()}"
-
-
-def _signed_key_exchange(body: bytes) -> str:
-    """Curve and signature algorithm (RFC 8422 section 5.4); a DH group is as long as it is."""
-    named_curve = 3
-    if body[0] != named_curve:
-        return "dh"
-    after_key = 4 + body[3]
-    return f"{body[:3].hex()} {body[after_key : after_key + 2].hex()}"
-
-
-def _certificate_request(body: bytes) -> str:
-    """In TLS 1.3 post-handshake authentication it begins with 32 random bytes (RFC 8446 section 4.3.2)."""
-    context_length = 32
-    return (body[1 + context_length :] if body[0] == context_length else body).hex()
-
-
-_DETAILS: dict[int, Callable[[bytes], str]] = {
-    CERTIFICATE_REQUEST: _certificate_request,
-    SERVER_HELLO: _server_hello,
-    SERVER_KEY_EXCHANGE: _signed_key_exchange,
-    CERTIFICATE_VERIFY: lambda body: body[:2].hex(),
-    FINISHED: lambda body: "",
-    NEW_SESSION_TICKET: lambda body: f"lifetime={int.from_bytes(body[:4], 'big')}",
-}
-
-
-def messages_of(kind: int, messages: Sequence[str]) -> list[str]:
-    """Those of one handshake message type."""
-    return [message for message in messages if message.startswith(f"message {kind} ")]
