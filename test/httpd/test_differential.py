@@ -19,10 +19,10 @@ from harness.challenge import publish_and_check
 from harness.pki import Authority, Credential
 from harness.server import MPM, PAGE, Httpd
 from harness.twins import Twins
-from harness.wire import CERTIFICATE_REQUEST, HELLO_REQUEST, Conversation, converse, converse_in_clear, get
+from harness.wire import CERTIFICATE_REQUEST, Conversation, converse, converse_in_clear, get
 
-SITE, PAIR, NEWEST, STRICT, ASKED, PRIVATE = (f"{name}.test" for name in ("site", "pair", "newest", "strict", "asked", "private"))
-NAMES = (SITE, PAIR, NEWEST, STRICT, ASKED, PRIVATE)
+SITE, PAIR, NEWEST, STRICT, ASKED = (f"{name}.test" for name in ("site", "pair", "newest", "strict", "asked"))
+NAMES = (SITE, PAIR, NEWEST, STRICT, ASKED)
 
 VERSIONS = ("1.2", "1.3")
 
@@ -46,11 +46,6 @@ SEEN = " ".join(
     f"%{{SSL_{name}}}s"
     for name in "PROTOCOL CIPHER CLIENT_VERIFY CLIENT_S_DN SERVER_S_DN SESSION_RESUMED TLS_SNI SECURE_RENEG".split()
 )
-AUTHENTICATING = [
-    *("<Location /require>", "    SSLVerifyClient require", "</Location>"),
-    *("<Location /optional>", "    SSLVerifyClient optional", "</Location>"),
-]
-
 
 def configure(httpd: Httpd, authority: Authority) -> None:
     rsa = authority.issue(SITE, kind="rsa")
@@ -62,7 +57,6 @@ def configure(httpd: Httpd, authority: Authority) -> None:
         NEWEST: ([authority.issue(NEWEST)], ["SSLProtocol TLSv1.3", "SSLOpenSSLConfCmd Curves P-384:P-521"]),
         STRICT: ([authority.issue(STRICT, kind="rsa")], [*verifying, "SSLVerifyClient require"]),
         ASKED: ([rsa], [*verifying, "SSLVerifyClient optional"]),
-        PRIVATE: ([rsa], [*verifying, *AUTHENTICATING]),
     }
     for name, (credentials, lines) in vhosts.items():
         httpd.vhost(name, credentials=credentials, lines=lines)
@@ -244,23 +238,6 @@ def test_client_certificate_of_the_vhost(
     allowed = kind == "good" or (kind == "none" and name == ASKED)
     heard = agree(twins, "200" if allowed else REFUSED, name, get(name), using=using)
     assert CERTIFICATE_REQUEST in heard.messages
-    assert (b"client.test" in heard.response) == (kind == "good")
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("path", ["/require", "/optional"])
-def test_client_certificate_of_a_directory(
-    twins: Twins, path: str, who: tuple[str, tuple[Path, Path] | None], version: str
-) -> None:
-    """TLS 1.2 renegotiates for it, TLS 1.3 has post-handshake authentication (RFC 8446 section 4.6.2)."""
-    kind, credential = who
-    using = client.context(("http/1.1",), version, client=credential)
-    using.post_handshake_auth = True
-    allowed = kind == "good" or (kind == "none" and path == "/optional")
-    expected = "404" if allowed else f"403|{REFUSED}"
-    heard = agree(twins, expected, PRIVATE, get(PRIVATE, path), using=using)
-    again = HELLO_REQUEST if version == "1.2" else CERTIFICATE_REQUEST
-    assert again in heard.messages, heard.messages
     assert (b"client.test" in heard.response) == (kind == "good")
 
 

@@ -17,7 +17,6 @@ from harness.issuance import (
     ASTRAY,
     NAMES,
     NOBODY_THERE,
-    OFF,
     OWNED,
     SITE,
     STRANGER,
@@ -115,19 +114,6 @@ def test_user_who_owns_the_spool(
     assert client.certificate(OWNED).stat().st_uid == STRANGER
     assert_validated(httpd, [OWNED], checks=1)
     assert owned.entries() == []
-
-
-def test_chain_takes_back_every_name_when_one_fails(
-    httpd: Httpd, make_client: MakeClient, pebble: Pebble, authority: Authority
-) -> None:
-    client = make_client(Dehydrated, chain=True)
-    before = pebble.validations()
-    with undisturbed(httpd, authority):
-        done = client.issue((NAMES[0], OFF))
-    assert done.returncode != 0
-    assert f"FAIL {OFF} at {client.check}: other-protocol: " in done.stdout and "is off for this vhost" in done.stdout
-    assert pebble.validations() == before
-    httpd.log.expect(ANSWERED, f"identifier={NAMES[0]} ")
 
 
 # The hooks by themselves
@@ -266,19 +252,6 @@ def test_uacme_begins_and_ends(spool: Spool, value: str, ending: str) -> None:
     assert (spool.path / SITE).read_text() == f"{value}\n"
     assert call("uacme", spool, ending, "tls-alpn-01", SITE, TOKEN, value).returncode == 0
     assert spool.entries() == []
-
-
-def hyphened() -> KeyAuthorization:
-    """One whose digest starts with a hyphen in base64url, as one in 64 does."""
-    return next(value for value in iter(KeyAuthorization.new, None) if value.digest_base64url.startswith("-"))
-
-
-def test_uacme_checks_a_value_that_starts_with_a_hyphen(httpd: Httpd) -> None:
-    challenge = ["tls-alpn-01", SITE, TOKEN, hyphened().digest_base64url]
-    done = call("uacme", httpd.spool, "begin", *challenge, check=str(httpd.listeners["main"]))
-    assert done.returncode == 0 and f"PASS {SITE}" in done.stdout
-    assert call("uacme", httpd.spool, "done", *challenge).returncode == 0
-    assert httpd.spool.entries() == []
 
 
 @pytest.mark.parametrize("kind", ["http-01", "dns-01"])

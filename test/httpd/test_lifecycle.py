@@ -1,4 +1,4 @@
-"""configtest, graceful restarts that change the configuration, and configurations without TLS."""
+"""configtest, and graceful restarts that change the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from harness.pki import Authority
 from harness.server import Httpd
 from harness.spool import Spool
 from harness.traffic import Traffic
-from harness.twins import Twins
 from harness.wire import converse_in_clear, get
 
 NAME, SECOND = "life.test", "second.test"
@@ -179,37 +178,3 @@ def finished(tls_client: ssl.SSLObject) -> bool:
         return True
     except ssl.SSLWantReadError:
         return False
-
-
-# Without TLS
-
-ANNOUNCING: dict[str, list[str]] = {
-    "absent": [],
-    "h2c": ["Protocols h2c http/1.1"],
-    "h2c-alone": ["Protocols h2c"],
-    "h2c-alone-off": ["Protocols h2c", "ProtocolsHonorOrder Off"],
-}
-REQUESTS = {
-    "page": get(NAME),
-    "missing": get(NAME, "/missing"),
-    "options-star": get(NAME, "*", method="OPTIONS"),
-    "to-acme": get(NAME, "/index.html", "Upgrade: acme-tls/1", "Connection: Upgrade", close=False) + get(NAME),
-}
-
-
-@pytest.mark.parametrize("with_ssl", [True, False], ids=["ssl", "no-ssl"])
-def test_without_a_tls_vhost_nothing_is_different(with_ssl: bool, make_httpd: StartHttpd) -> None:
-    made = [make_httpd(with_module=with_module, with_ssl=with_ssl, modules=["http2"]) for with_module in (True, False)]
-    twins = Twins(*made)
-    for httpd in twins:
-        for key, lines in ANNOUNCING.items():
-            httpd.listen(key)
-            httpd.vhost(NAME, tls=False, lines=lines, listener=key)
-        httpd.vhost(NAME, tls=False)
-    twins.start()
-    for key in ANNOUNCING:
-        for request in REQUESTS.values():
-            with_module, without = twins.ask(lambda httpd: converse_in_clear(httpd.address(key), request))
-            assert with_module == without
-            assert without.startswith((b"HTTP/1.1 200", b"HTTP/1.1 404")) and b"acme" not in without
-    assert [record.tag for record in said(twins.with_module)] == ([] if with_ssl else ["AALPN0001"])

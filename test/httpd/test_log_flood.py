@@ -23,7 +23,6 @@ ARRIVED = "AALPN0211"
 STRANGERS: list[tuple[str, None]] = [("absent.test", None), ("under_score.test", None)]
 LINES_PER_SECOND = 10
 COUNT = 2000
-GET = f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode()
 
 
 @pytest.fixture
@@ -123,27 +122,3 @@ def test_problem_with_the_spool_is_told_during_a_flood_of_unknown_names(httpd: H
 
     for _ in range(3):
         poll.until(told_during_a_flood, poll.DEADLINE, "a handshake during a flood")
-
-
-def test_problem_with_the_spool_is_told_during_a_flood_of_resumed_sessions(httpd: Httpd) -> None:
-    """Any client that has been here can make those, so they share the strangers' lines."""
-    httpd.log.allow(REFUSED, "reason=session-resumed ")
-    break_entry(httpd)
-    using = client.context(version="1.2")
-
-    def resume() -> None:
-        # A session that a handshake failed with is not offered again on Debian 13.
-        using.set_alpn_protocols(["http/1.1"])
-        session = client.handshake(httpd.address(), NAME, using=using, send=GET).session
-        using.set_alpn_protocols(list(client.ACME))
-        answer = client.handshake(httpd.address(), NAME, using=using, session=session)
-        assert answer.alert == client.NO_APPLICATION_PROTOCOL
-
-    def used_up() -> bool:
-        resume()
-        return is_suppressing(httpd)
-
-    poll.until(used_up, poll.DEADLINE, "resumed sessions have used up their lines")
-    for _ in range(2 * LINES_PER_SECOND):
-        resume()
-    assert_told(httpd)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import StartHttpd, checked
-from harness.challenge import Handshake, assert_incomplete, assert_refused, publish_and_check
-from harness.clienthello import SERVER_NAME, Hello, prefixed, shake
+from harness.challenge import Handshake, assert_refused, publish_and_check
+from harness.clienthello import Hello, shake
 from harness.pki import Authority
 from harness.server import Httpd
 
@@ -110,21 +110,3 @@ def test_name_cannot_forge_the_log(httpd: Httpd, name: bytes) -> None:
     # But for what the watch says of other tests' entries, whenever it comes to that.
     after = [line.line for line in httpd.log.refresh()[len(before) :] if not line.tag.startswith("AALPN021")]
     assert after == [record.line]
-
-
-# What OpenSSL itself refuses: the extension's content, and the alert.
-REFUSED_BY_OPENSSL = {
-    "nul-within": (prefixed(b"\0" + prefixed(b"names.test\0.other.test")), UNRECOGNIZED_NAME),
-    "256-bytes": (prefixed(b"\0" + prefixed(b"a" * 256)), UNRECOGNIZED_NAME),
-    "no-content": (b"", DECODE_ERROR),
-    "other-type": (prefixed(b"\1" + prefixed(b"names.test")), DECODE_ERROR),
-    "two-names": (prefixed(b"\0" + prefixed(b"names.test") + b"\0" + prefixed(b"other.test")), DECODE_ERROR),
-}
-
-
-@pytest.mark.parametrize("content", REFUSED_BY_OPENSSL)
-def test_malformed_extension_gets_nothing(httpd: Httpd, content: str) -> None:
-    extension, alert = REFUSED_BY_OPENSSL[content]
-    hello = Hello(None, extra=((SERVER_NAME, extension),))
-    answer = assert_incomplete(httpd, lambda: shake(httpd.address(), hello))
-    assert answer.alert == alert

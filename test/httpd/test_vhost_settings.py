@@ -146,10 +146,6 @@ def test_client_verification_counts_for_others(httpd: Httpd, version: str, alert
     assert isinstance(answer, HelloAnswer) and (answer.certificate_requested, answer.data) == (False, b"")
 
 
-def test_chain_file_counts_for_others(httpd: Httpd) -> None:
-    assert len(client.handshake(httpd.address("chain"), host("chain"), alpn=()).chain) == 2
-
-
 def test_stapling_is_not_asked_for_a_challenge(httpd: Httpd) -> None:
     """mod_ssl knows no OCSP responder for the challenge certificate, and says nothing about it."""
     for version in ("-tls1_2", "-tls1_3"):
@@ -196,10 +192,6 @@ def wide(make_httpd: StartHttpd, authority: Authority) -> Httpd:
 def both_versions(httpd: Httpd, name: str, listener: str = "main") -> None:
     for version in ("1.2", "1.3"):
         publish_and_check(httpd, name, lambda: client.handshake(httpd.address(listener), name, version=version))
-
-
-def test_no_accept_filter(wide: Httpd) -> None:
-    both_versions(wide.start(), "wide.test")
 
 
 def test_strict_sni_policy(wide: Httpd, authority: Authority) -> None:
