@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import client, clienthello
-from .challenge import REFUSED, assert_answered, assert_refused
-from .client import Answer
-from .clienthello import Hello
+from .challenge import INCOMPLETE, REFUSED, assert_answered, assert_refused
+from .clienthello import Hello, Wire
 from .pki import Authority
 from .redis import Redis
 from .server import PAGE, RESUMABLE_SUITE, Httpd
-from .spool import KeyAuthorization, Spool
+from .spool import KeyAuthorization
 from .upstream import Upstream, certificate, serve
+from .wire import get
 
-SITE = "site.test"
-NAME = "name.test"
-ADDRESS, REVERSE_NAME = "192.0.2.7", "7.2.0.192.in-addr.arpa"
+SITE, NAME, REVERSE_NAME = "site.test", "name.test", "7.2.0.192.in-addr.arpa"
 # Each has a vhost: client certificates wanted, none of its own yet, and other sources besides the spool.
 # Their time-outs are for a server that is instrumented.
 STRICT, EMPTY, STORED, RELAYED = "strict.test", "empty.test", "stored.test", "relayed.test"
-GET = f"GET /index.html HTTP/1.1\r\nHost: {SITE}\r\nConnection: close\r\n\r\n".encode()
 
-# Options of s_client for each further type of key.
+# Options of s_client for each further type of key, and for none.
 CLIENTS = (
     ("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"),
     ("-sigalgs", "ECDSA+SHA384", "-groups", "P-384"),
 )
+NO_KEY_TYPE = ("-sigalgs", "ed25519")
+REFUSED_CONTENTS = {b"nonsense\n": "value-malformed", b"n" * 2000: "entry-too-large"}
 
 
 class Rounds:
@@ -48,107 +45,67 @@ class Rounds:
         httpd.vhost(EMPTY, lines=["AcmeAlpnPlaceholder On"])
 
     def run(self) -> None:
-        httpd = self._httpd
-        _answers(httpd)
-        _refusals(httpd)
-        _no_key_type(httpd)
-        _incomplete(httpd)
+        """Each certificate is minted for the first of these, and cached for the next."""
+        values = {name: self._httpd.spool.publish(name) for name in (NAME, STRICT, EMPTY, "192.0.2.7")}
         for version in ("1.2", "1.3"):
-            _ordinary_and_resumed(httpd, version)
+            for identifier, value in values.items():
+                name = REVERSE_NAME if identifier == "192.0.2.7" else identifier
+                self._answer(identifier, value, name, version)
             self._other_sources(version)
-        _unavailable(httpd)
+            self._ordinary_and_resumed(version)
+        self._more_clients(values[NAME])
+        self._refusals()
+        answer = client.handshake(self._httpd.address(), EMPTY, alpn=["http/1.1"], send=get(EMPTY))
+        assert b" 503 " in answer.data.splitlines()[0]
+
+    def _answer(self, identifier: str, value: KeyAuthorization, name: str, version: str) -> None:
+        shake = lambda: client.handshake(self._httpd.address(), name, version=version)
+        assert_answered(self._httpd, identifier, value, shake)
 
     def _other_sources(self, version: str) -> None:
-        """What store and upstream answer with."""
-        stored = self._redis.publish(STORED)
-        _answer(self._httpd, STORED, stored, version)
+        self._answer(STORED, self._redis.publish(STORED), STORED, version)
         self._redis.withdraw(STORED)
         relayed = KeyAuthorization.new()
         self._upstream.behaviour = serve(certificate([RELAYED], relayed.digest))
-        _answer(self._httpd, RELAYED, relayed, version)
+        self._answer(RELAYED, relayed, RELAYED, version)
+
+    def _ordinary_and_resumed(self, version: str) -> None:
+        using = client.context(["http/1.1"], version)
+        first = client.handshake(self._httpd.address(), SITE, using=using, send=get(SITE))
+        assert first.data.endswith(PAGE.encode())
+        using.set_alpn_protocols(list(client.ACME))
+        resume = lambda: client.handshake(self._httpd.address(), SITE, using=using, session=first.session)
+        assert_refused(self._httpd, SITE, "session-resumed", resume)
+
+    def _more_clients(self, value: KeyAuthorization) -> None:
+        """Other keys, a handshake that is retried, a client without a usable key, and one that goes away."""
+        address = self._httpd.address()
+        for options in CLIENTS:
+            assert_answered(self._httpd, NAME, value, lambda: client.s_client(address, NAME, *options))
+        hello = Hello(NAME.encode(), shares=())
+        assert_answered(self._httpd, NAME, value, lambda: clienthello.shake(address, hello, hello))
+        assert client.s_client(address, NAME, *NO_KEY_TYPE).alert == client.INTERNAL_ERROR
+        self._httpd.log.expect(REFUSED, "reason=no-key-type ")
+        whole = Wire()
+        assert_answered(self._httpd, NAME, value, lambda: clienthello.shake(address, Hello(NAME.encode()), wire=whole))
+        less = Wire(most=whole.ends[-1] - 1)
+        assert clienthello.shake(address, Hello(NAME.encode()), wire=less).error == "went away"
+        self._httpd.log.expect(INCOMPLETE, f"identifier={NAME} ")
+
+    def _refusals(self) -> None:
+        spool = self._httpd.spool
+        for name, reason in (("absent.test", "no-entry"), ("under_score.test", "name-invalid"), (None, "no-sni")):
+            assert_refused(self._httpd, name, reason)
+        for content, reason in REFUSED_CONTENTS.items():
+            spool.write(NAME, content)
+            assert_refused(self._httpd, NAME, reason)
+        elsewhere = spool.path.with_name("elsewhere")
+        spool.path.rename(elsewhere)
+        assert_refused(self._httpd, NAME, "spool-missing")
+        elsewhere.rename(spool.path)
 
 
 @contextmanager
 def prepared(httpd: Httpd, authority: Authority) -> Iterator[Rounds]:
     with Redis() as redis, Upstream() as upstream:
         yield Rounds(httpd, authority, redis, upstream)
-
-
-def _answer(httpd: Httpd, identifier: str, key_authorization: KeyAuthorization, version: str, name: str = "") -> None:
-    shake = lambda: client.handshake(httpd.address(), name or identifier, version=version)
-    assert_answered(httpd, identifier, key_authorization, shake)
-
-
-def _unavailable(httpd: Httpd) -> None:
-    """A request to the vhost that has no certificate yet."""
-    answer = client.handshake(httpd.address(), EMPTY, alpn=["http/1.1"], send=GET.replace(SITE.encode(), EMPTY.encode()))
-    assert b" 503 " in answer.data.splitlines()[0]
-
-
-def _answers(httpd: Httpd) -> None:
-    """Each certificate is minted for the first of these, and cached for the next; one handshake is retried."""
-    key_authorization = httpd.spool.publish(NAME)
-    sites = {name: httpd.spool.publish(name) for name in (STRICT, EMPTY)}
-    address = httpd.spool.publish(ADDRESS)
-    for version in ("1.2", "1.3"):
-        _answer(httpd, NAME, key_authorization, version)
-        _answer(httpd, ADDRESS, address, version, REVERSE_NAME)
-        for name in sites:
-            _answer(httpd, name, sites[name], version)
-    first, second = Hello(NAME.encode(), shares=()), Hello(NAME.encode())
-    assert_answered(httpd, NAME, key_authorization, lambda: clienthello.shake(httpd.address(), first, second))
-    for options in CLIENTS:
-        assert_answered(
-            httpd, NAME, key_authorization, lambda: client.s_client(httpd.address(), NAME, *options)
-        )
-
-
-def _refusals(httpd: Httpd) -> None:
-    assert_refused(httpd, "absent.test", "no-entry")
-    assert_refused(httpd, "under_score.test", "name-invalid")
-    assert_refused(httpd, None, "no-sni")
-    httpd.spool.write(NAME, b"nonsense\n")
-    assert_refused(httpd, NAME, "value-malformed")
-    httpd.spool.write(NAME, b"n" * 2000)
-    assert_refused(httpd, NAME, "entry-too-large")
-    httpd.spool.publish(NAME)
-    _without_spool(httpd, httpd.spool)
-
-
-def _without_spool(httpd: Httpd, spool: Spool) -> None:
-    elsewhere = spool.path.with_name("elsewhere")
-    spool.path.rename(elsewhere)
-    assert_refused(httpd, NAME, "spool-missing")
-    elsewhere.rename(spool.path)
-
-
-def _no_key_type(httpd: Httpd) -> None:
-    answer = client.s_client(httpd.address(), NAME, "-sigalgs", "ed25519")
-    assert (answer.alert, answer.chain) == (client.INTERNAL_ERROR, ())
-    httpd.log.expect(REFUSED, "reason=no-key-type ")
-
-
-def _incomplete(httpd: Httpd) -> None:
-    """A client that goes away when it has seen the certificate."""
-    outgoing = ssl.MemoryBIO()
-    tls = client.context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=NAME)
-    try:
-        tls.do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
-        connection.sendall(outgoing.read())
-        assert connection.recv(1)
-    httpd.log.expect("AALPN0103", f"identifier={NAME} ")
-
-
-def _ordinary_and_resumed(httpd: Httpd, version: str) -> None:
-    using = client.context(["http/1.1"], version)
-    first = client.handshake(httpd.address(), SITE, using=using, send=GET)
-    assert first.data.endswith(PAGE.encode())
-    using.set_alpn_protocols(list(client.ACME))
-
-    def resume() -> Answer:
-        return client.handshake(httpd.address(), SITE, using=using, session=first.session)
-
-    assert_refused(httpd, SITE, "session-resumed", resume)
