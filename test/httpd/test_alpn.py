@@ -10,11 +10,12 @@ from harness.challenge import ANSWERED, assert_incomplete, publish_and_check
 from harness.clienthello import ALPN, Hello, HelloAnswer, protocol_list, shake
 from harness.pki import Authority
 from harness.server import Httpd
+from harness.wire import get
 
 NAME = "alpn.test"
 SNI = NAME.encode()
 ACME = b"acme-tls/1"
-GET = f"GET /index.html HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode()
+GET = get(NAME)
 DECODE_ERROR, ILLEGAL_PARAMETER = 50, 47
 
 

@@ -37,7 +37,6 @@ class Answer:
     chain: tuple[bytes, ...] = ()
     version: str = ""
     cipher: str = ""
-    group: str = ""
     resumed: bool = False
     alert: int | None = None
     error: str = ""
@@ -223,11 +222,6 @@ def groups() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-# OpenSSL 1.1.1 calls these curves so.
-NIST = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
-_NIST_NAMES = re.compile("|".join(NIST))
-
-
 def _parse_s_client(output: str, errors: str) -> Answer:
     def first(pattern: str, text: str = output) -> str:
         found = re.search(pattern, text, re.MULTILINE)
@@ -237,13 +231,11 @@ def _parse_s_client(output: str, errors: str) -> Answer:
     blocks = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", output, re.DOTALL)
     # After the chain, s_client prints the server's certificate alone once more.
     served = output.split("\nServer certificate\n")[0].count("-----BEGIN CERTIFICATE-----")
-    group = first(r"^(?:Server|Peer) Temp Key: (.*)$")
     return Answer(
         alpn=first(r"^ALPN protocol: (.*)$") or None,
         chain=tuple(map(_pem_to_der, blocks[:served])),
         version=first(r"^(?:New|Reused), (TLSv[\d.]+), Cipher"),
         cipher=first(r"^(?:New|Reused), TLSv[\d.]+, Cipher is (\S+)$"),
-        group=_NIST_NAMES.sub(lambda found: NIST[found[0]], group),
         resumed=bool(first(r"^(Reused), ")),
         alert=int(alert) if alert else None,
         error=first(r"^[0-9A-F]+:(error:.*)$", errors),

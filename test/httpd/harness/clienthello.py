@@ -45,8 +45,8 @@ from . import poll
 from .client import TIMEOUT, Address, Answer, certificates
 
 # RFC 8446 section 4.2 and its registries
-SERVER_NAME, ALPN, SIGNATURE_ALGORITHMS_CERT, KEY_SHARE = 0, 16, 50, 51
-P256, P384, X25519, X448 = 23, 24, 29, 30
+ALPN, SIGNATURE_ALGORITHMS_CERT, KEY_SHARE = 16, 50, 51
+P256, P384, X25519 = 23, 24, 29
 X25519MLKEM768 = 0x11EC
 ECDSA_SHA256, ECDSA_SHA384, RSA_PSS_SHA256, RSA_SHA256 = 0x0403, 0x0503, 0x0804, 0x0401
 TLS_1_3_CIPHERS = (0x1301, 0x1302)
@@ -144,16 +144,11 @@ class Wire:
     segment: int = LARGEST_RECORD
     most: int | None = None
     reset: bool = False
-    # Goes before the first byte of TLS (a PROXY protocol header).
-    preface: bytes = b""
     # Where each record that was sent ended, counted from the first byte.
     ends: list[int] = field(default_factory=list)
     sent: int = 0
 
     def send(self, connection: socket.socket, data: bytes) -> None:
-        if self.preface:
-            connection.sendall(self.preface)
-            self.preface = b""
         self._note_ends(data)
         allowed = data if self.most is None else data[: max(0, self.most - self.sent)]
         for at in range(0, len(allowed), self.segment):

@@ -89,8 +89,6 @@ class Listener:
 
     host: str = "127.0.0.1"
     port: int = 0
-    # What Listen names, and AcceptFilter goes by; httpd takes http for any port but 443.
-    protocol: str = ""
 
     def choose_port(self) -> None:
         self.port = ports.choose(self.host)
@@ -220,7 +218,7 @@ class Httpd:
             "    Require all granted",
             "</Directory>",
             *([f"SSLSessionCache shmcb:{run}/sessions(512000)"] if "ssl" in self.modules else []),
-            *(f"Listen {listener} {listener.protocol}" for listener in self.listeners.values()),
+            *(f"Listen {listener}" for listener in self.listeners.values()),
             *self.server_lines,
         ]
         for vhost in self.vhosts:
