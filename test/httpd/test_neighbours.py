@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from harness import client, poll
+from harness import client
 from harness.challenge import publish_and_check
 from harness.pki import Authority
 from harness.server import Httpd
 
 NAME, OTHER = "neighbour.test", "other.test"
 VERSIONS = ("1.2", "1.3")
-SOURCE = Path(__file__).parent / "observer" / "mod_observer.c"
 UNSAFE_AT_START = "AALPN0002"
 
 # Enough of them to move where the next module is loaded.
@@ -70,29 +66,6 @@ def test_handshake_that_does_not_go_on_is_ended_by_mod_reqtimeout(
     with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
         connection.send(b"\x16")
         assert connection.recv(1) == b""
-
-
-@pytest.fixture(scope="module")
-def observer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A module of the test's own, built with httpd's tool for that."""
-    directory = tmp_path_factory.mktemp("observer")
-    shutil.copy(SOURCE, directory)
-    subprocess.run(["apxs", "-c", SOURCE.name], cwd=directory, check=True, stdout=subprocess.DEVNULL, timeout=poll.DEADLINE)
-    return directory / ".libs" / "mod_observer.so"
-
-
-@pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_other_modules_see_the_protocol(
-    observer: Path, version: str, make_httpd: StartHttpd, authority: Authority
-) -> None:
-    httpd = make_httpd(modules=["http2"])
-    httpd.server_lines.append(f"LoadModule observer_module {observer}")
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["Protocols h2 http/1.1"])
-    httpd.start()
-    publish_and_check(httpd, NAME, lambda: client.handshake(httpd.address(), NAME, version=version))
-    httpd.log.expect(pattern="observed: protocol=acme-tls/1$")
-    client.https_get(httpd.address(), NAME, authority.root)
-    httpd.log.expect(pattern="observed: protocol=http/1.1$")
 
 
 ELSEWHERE = "elsewhere.test"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import signal
+import time
 from typing import Any, Callable
 
 import pytest
 from conftest import StartHttpd, checked
 from harness import client, poll
 from harness.challenge import assert_answered, assert_incomplete, assert_refused, wait_for_rate_limit
+from harness.md import load_mod_md
 from harness.pki import Authority
-from harness.server import REPOSITORY, Httpd
+from harness.redis import Redis
+from harness.server import REPOSITORY, USER, Httpd
 from harness.spool import KeyAuthorization, Spool
 from harness.status import LOCATION, MODULES, PATH, as_json, as_text, assert_told, metrics, request
+from harness.upstream import Upstream, certificate, serve
 
 NAME, OFF, MISSING, WRITABLE = "status.test", "off.test", "missing.test", "writable.test"
 FILE, CLOSED = "file.test", "closed.test"
@@ -54,14 +59,6 @@ def valid() -> bytes:
     return KeyAuthorization.new().text.encode()
 
 
-def prepare_owner(httpd: Httpd) -> None:
-    os.chown(httpd.spool.write(NAME, valid()), 4711, 4711)
-
-
-def prepare_symlink(httpd: Httpd) -> None:
-    (httpd.spool.path / NAME).symlink_to(httpd.root / "htdocs" / "index.html")
-
-
 FAILURES: dict[str, tuple[str | None, Callable[[Httpd], object]]] = {
     "no-entry": (NAME, lambda httpd: None),
     "no-sni": (None, lambda httpd: None),
@@ -71,9 +68,9 @@ FAILURES: dict[str, tuple[str | None, Callable[[Httpd], object]]] = {
     "spool-not-directory": (FILE, lambda httpd: None),
     "spool-unreadable": (CLOSED, lambda httpd: None),
     "entry-unreadable": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), mode=0o600)),
-    "entry-symlink": (NAME, prepare_symlink),
+    "entry-symlink": (NAME, lambda httpd: (httpd.spool.path / NAME).symlink_to(httpd.config)),
     "entry-not-regular": (NAME, lambda httpd: (httpd.spool.path / NAME).mkdir()),
-    "entry-owner": (NAME, prepare_owner),
+    "entry-owner": (NAME, lambda httpd: os.chown(httpd.spool.write(NAME, valid()), 4711, 4711)),
     "entry-writable": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), mode=0o666)),
     "entry-too-large": (NAME, lambda httpd: httpd.spool.write(NAME, b"x" * 1025)),
     "entry-too-old": (NAME, lambda httpd: httpd.spool.write(NAME, valid(), age=86400 + 60)),
@@ -166,6 +163,61 @@ def test_answered_handshake_is_told(httpd: Httpd) -> None:
     assert minted[1] == minted[0] + 1
 
 
+@pytest.mark.parametrize("source", ["module", "store", "upstream"])
+def test_answer_of_each_source_is_told(source: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    value = KeyAuthorization.new()
+    with Redis() as redis, Upstream(serve(certificate([NAME], value.digest))) as upstream:
+        lines = {"store": f"AcmeAlpnStore {redis.url} timeout=2s", "upstream": f"AcmeAlpnUpstream {upstream} timeout=5s"}
+        httpd = fresh(make_httpd, authority, *([lines[source]] if source in lines else []))
+        store = load_mod_md(httpd, "before", (NAME,))
+        httpd.start()
+        redis.publish(NAME, value.text)
+        if source == "module":
+            value = store.publish(NAME)
+        assert_answered(httpd, NAME, value, source=source)
+    told = as_json(httpd)
+    row = told["handshakes"][0]
+    assert (row["outcome"], row["source"], row["identifier"], row["key"]) == ("answered", source, NAME, "EC-P256")
+    assert {row["tag"], source, row["tls"]} <= set(" ".join(as_text(httpd).row(row["peer"], "answered")).split())
+    counted = dict.fromkeys(("spool", "module", "store", "upstream"), 0)
+    assert told["counters"]["answered"] == {**counted, source: 1}
+    assert told["counters"]["relays"] == metrics(httpd)["acme_alpn_relays_total"] == int(source == "upstream")
+    assert metrics(httpd)[f'acme_alpn_handshakes_answered_total{{source="{source}"}}'] == 1
+
+
+def fresh(make_httpd: StartHttpd, authority: Authority, *lines: str) -> Httpd:
+    httpd = make_httpd(modules=MODULES)
+    httpd.server_lines += LOCATION
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=lines)
+    return httpd
+
+
+def test_certificates_and_durations_are_counted(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = fresh(make_httpd, authority).start()
+    value = httpd.spool.publish(NAME)
+    with httpd.only_child(min(httpd.children())):
+        for _ in range(3):
+            assert_answered(httpd, NAME, value)
+    told, numbers = as_json(httpd), metrics(httpd)
+    counters = told["counters"]
+    assert (counters["minted"], counters["cached"]) == (1, 2)
+    assert numbers['acme_alpn_certificates_total{origin="cache"}'] == 2
+    assert as_text(httpd).row("certificates from the cache")[1].strip() == "2"
+    total = sum(row["duration_seconds"] for row in told["handshakes"])
+    assert total > 0 and counters["answered_seconds"] == pytest.approx(total)
+    assert numbers["acme_alpn_handshake_duration_seconds_sum"] == pytest.approx(total)
+    assert numbers["acme_alpn_handshake_duration_seconds_count"] == 3
+
+
+@pytest.mark.parametrize(("age", "shown"), [(3 * 3600, "h"), (-60, "s")])
+def test_age_of_an_entry_is_told(age: int, shown: str, httpd: Httpd) -> None:
+    began = time.monotonic()
+    httpd.spool.write(NAME, valid(), age=age)
+    (entry,) = [entry for spool in as_json(httpd)["spools"] for entry in spool["entries"]]
+    assert age - 1 <= entry["age_seconds"] <= age + time.monotonic() - began + 1
+    assert re.fullmatch(rf"-?\d+ {shown}", as_text(httpd).row(NAME, "valid")[1])
+
+
 # Vhosts
 
 
@@ -189,24 +241,27 @@ def test_vhosts_say_what_is_wrong_with_them_first(httpd: Httpd) -> None:
     assert "ready" in text.row(NAME, "AcmeAlpnSpool")[2] and "engine-off" in text.row(OFF, "AcmeAlpnEngine")[2]
 
 
-def test_upstreams_and_placeholders_are_told(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd(modules=MODULES)
-    httpd.server_lines += LOCATION
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["AcmeAlpnUpstream 127.0.0.1:9 timeout=1s any-name"])
-    httpd.vhost(OFF, lines=["AcmeAlpnPlaceholder On"])
-    httpd.log.allow("AALPN0020")
+def test_spool_that_httpd_can_write_and_unsafe_parent_are_told(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = fresh(make_httpd, authority)
+    parent = httpd.root / "parent"
+    parent.mkdir()
+    spool = Spool(parent / "spool").create()
+    httpd.vhosts[0].lines.append(f"AcmeAlpnSpool {spool.path}")
     httpd.start()
-    told = {vhost["name"]: vhost for vhost in as_json(httpd)["vhosts"]}
-    settings = {item["directive"]: item["value"] for item in told[NAME]["settings"]}
-    assert settings["AcmeAlpnUpstream"] == "127.0.0.1:9 timeout=1000ms max=8 any-name"
-    assert settings["AcmeAlpnPlaceholder"] == "Off" and not told[NAME]["problems"]
-    assert [problem["reason"] for problem in told[OFF]["problems"]] == ["placeholder"]
-    assert "placeholder" in as_text(httpd).row(OFF, "AcmeAlpnPlaceholder On")[2]
-    # Nobody listens there.
-    assert_refused(httpd, NAME, "nobody-listens")
-    row = as_json(httpd)["handshakes"][0]
-    assert (row["source"], row["reason"]) == ("upstream", "nobody-listens")
-    assert metrics(httpd)["acme_alpn_relays_total"] == 1
+
+    def problems() -> list[str]:
+        (vhost,) = as_json(httpd)["vhosts"]
+        state = as_text(httpd).row(NAME, "AcmeAlpnEngine")[2]
+        assert all(f"{problem['reason']}: {problem['text']}" in state for problem in vhost["problems"])
+        return [str(problem["reason"]) for problem in vhost["problems"]]
+
+    assert problems() == []
+    user = pwd.getpwnam(USER)
+    os.chown(spool.path, user.pw_uid, user.pw_gid)
+    assert problems() == ["spool-owner"]
+    os.chown(spool.path, 0, 0)
+    parent.chmod(0o777)
+    assert problems() == ["spool-parent"]
 
 
 def test_store_that_is_down_is_told(make_httpd: StartHttpd, authority: Authority) -> None:
@@ -361,10 +416,7 @@ def test_more_vhosts_and_spools_than_are_listed_are_counted(make_httpd: StartHtt
 
 
 def test_record_survives_a_reload_and_killed_children(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd(modules=MODULES)
-    httpd.server_lines += LOCATION
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    httpd.start()
+    httpd = fresh(make_httpd, authority).start()
     since = as_json(httpd)["since"]
     assert as_json(httpd)["handshakes"] == [] and "No client has offered" in as_text(httpd).all
     httpd.log.allow("AALPN0102")
@@ -406,6 +458,27 @@ def test_debug_tells_the_story_of_a_connection(make_httpd: StartHttpd, authority
     assert_refused(httpd, NAME, "no-entry")
     assert "result=no-entry" in httpd.log.expect("AALPN0203")[0].text
     httpd.log.expect("AALPN0206")
+
+
+# What is shipped
+
+
+def test_shipped_configuration_works_when_all_of_it_is_uncommented(
+    make_httpd: StartHttpd, authority: Authority
+) -> None:
+    httpd = make_httpd(modules=MODULES)
+    text = (REPOSITORY / "conf" / "acme_alpn.conf.in").read_text().replace("@spooldir@", str(httpd.spool.path))
+    lines = [line[1:] for line in text.splitlines() if re.match(r"#(?:\S| {4})", line)]
+    assert f'<Location "{PATH}">' in lines and len(lines) > 6
+    httpd.server_lines += lines
+    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
+    assert httpd.configtest() == (0, "Syntax OK\n")
+    httpd.start()
+    (vhost,) = as_json(httpd)["vhosts"]
+    written = {tuple(line.split()) for line in lines if line.startswith("AcmeAlpn")}
+    told = {(item["directive"], item["value"].split()[0]) for item in vhost["settings"]}
+    assert {(name, value) for name, value in written if name != "AcmeAlpnMaxAge"} <= told and vhost["problems"] == []
+    assert_answered(httpd, NAME, httpd.spool.publish(NAME))
 
 
 # The manual
