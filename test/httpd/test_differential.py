@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from harness import client, poll
 from harness.challenge import publish_and_check
 from harness.pki import Authority, Credential
-from harness.server import MPM, PAGE, Httpd
+from harness.server import MPM, Httpd
 from harness.twins import Twins
 from harness.wire import CERTIFICATE_REQUEST, Conversation, converse, converse_in_clear, get
 
@@ -67,28 +66,6 @@ def configure(httpd: Httpd, authority: Authority) -> None:
             httpd.listen(listener)
             for name, own in ((SITE, lines), ("other.test", other)):
                 httpd.vhost(name, credentials=[rsa] if tls else [], lines=own, tls=tls, listener=listener)
-    proxy_to_itself(httpd, authority)
-
-
-def proxy_to_itself(httpd: Httpd, authority: Authority) -> None:
-    """A vhost that fetches pages from the one with client authentication, over TLS and with a certificate."""
-    backend = httpd.listeners["main"]
-    backend.choose_port()
-    identity = authority.issue("client.test")
-    machine = httpd.root / "machine.pem"
-    # mod_ssl with OpenSSL 1.1.1 does not find a key in PKCS #8 here.
-    key = load_pem_private_key(identity.key.read_bytes(), None)
-    traditional = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    machine.write_bytes(identity.certificate.read_bytes() + traditional)
-    lines = [
-        "SSLProxyEngine on",
-        f"SSLProxyCACertificateFile {authority.root}",
-        f"SSLProxyMachineCertificateFile {machine}",
-        "ProxyPreserveHost On",
-        f"ProxyPass / https://127.0.0.1:{backend.port}/",
-    ]
-    httpd.listen("proxy")
-    httpd.vhost(STRICT, credentials=[authority.issue(STRICT)], lines=lines, listener="proxy")
 
 
 def listener_of(key: str, *, tls: bool) -> str:
@@ -98,7 +75,7 @@ def listener_of(key: str, *, tls: bool) -> str:
 
 @pytest.fixture(scope="module")
 def running(make_shared_httpd: StartHttpd, authority: Authority) -> Twins:
-    modules = ["http2", "headers", "proxy", "proxy_http"]
+    modules = ["http2", "headers"]
     twins = Twins(make_shared_httpd(modules=modules), make_shared_httpd(modules=modules, with_module=False))
     for httpd in twins:
         configure(httpd, authority)
@@ -332,11 +309,6 @@ def test_http2(twins: Twins, key: str, scheme: str) -> None:
     with_module, without = twins.ask(curl)
     assert with_module == without
     assert without[0].endswith("2 200" if key in ANNOUNCED and H2 == "h2" else "1.1 200"), without
-
-
-def test_proxy_is_a_tls_client(twins: Twins) -> None:
-    heard = agree(twins, "200", STRICT, get(STRICT), listener="proxy")
-    assert heard.response.endswith(PAGE.encode())
 
 
 def test_challenges_are_live(twins: Twins) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -72,37 +71,10 @@ def entry(mode: int = 0o644, uid: int = 0, gid: int = 0, age: float = 0) -> Make
     return make
 
 
-def unix_socket(spool: Spool) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(spool.path / NAME))
-
-
-def device(spool: Spool) -> None:
-    os.mknod(spool.path / NAME, 0o020644, os.makedev(1, 3))
-
-
 MINUTE = 60
 HOUR = 3600
 
-# Beside those of test_status.py.
-WRONG_ENTRIES: dict[str, tuple[Make, str]] = {
-    "fifo": (lambda spool: os.mkfifo(spool.path / NAME), "entry-not-regular"),
-    "socket": (unix_socket, "entry-not-regular"),
-    "device": (device, "entry-not-regular"),
-    "httpd-user": (entry(uid=pwd.getpwnam(USER).pw_uid), "entry-owner"),
-    "group-writable": (entry(mode=0o664, gid=HTTPD_GROUP), "entry-writable"),
-    "too-old": (entry(age=25 * HOUR), "entry-too-old"),
-    "future": (entry(age=-6 * MINUTE), "entry-future"),
-}
-
-
-@pytest.mark.parametrize("make, reason", WRONG_ENTRIES.values(), ids=WRONG_ENTRIES)
-def test_wrong_entry_is_refused(httpd: Httpd, make: Make, reason: str) -> None:
-    make(httpd.spool)
-    record = assert_refused(httpd, NAME, reason)
-    assert f"file={httpd.spool.path}/{NAME}" in record.text
-
-
+# test_spool.c and test_status.py have those that are refused.
 RIGHT_ENTRIES = {
     "read-only": entry(mode=0o444),
     "root-group-writable": entry(mode=0o664),

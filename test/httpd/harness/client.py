@@ -251,10 +251,8 @@ class Response:
     """An ordinary HTTPS request's response, with the certificate that came with it."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
     body: bytes
     certificate: bytes
-    version: str
 
 
 def https_get(address: Address, name: str, trust: Path, path: str = "/index.html") -> Response:
@@ -263,10 +261,9 @@ def https_get(address: Address, name: str, trust: Path, path: str = "/index.html
     with socket.create_connection(address, TIMEOUT * poll.FACTOR) as connection:
         with verifying.wrap_socket(connection, server_hostname=name) as tls:
             # The response closes the connection, after which it is not known any more.
-            certificate, version = tls.getpeercert(binary_form=True) or b"", tls.version() or ""
+            certificate = tls.getpeercert(binary_form=True) or b""
             request = http.client.HTTPConnection(name)
             request.sock = tls
             request.request("GET", path, headers={"Connection": "close"})
             response = request.getresponse()
-            body = response.read()
-            return Response(response.status, tuple(response.getheaders()), body, certificate, version)
+            return Response(response.status, response.read(), certificate)

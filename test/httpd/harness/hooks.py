@@ -33,7 +33,8 @@ def path_with(directory: Path) -> str:
 
 @dataclass
 class HookClient:
-    """A client with its own directory, in which the tool and the hook are too: `uid` may be anybody."""
+    """A client with its own directory, in which the tool and the hook are too: `uid` may be anybody. What each can do:
+    `register`, `issue` names, and tell where a `certificate` is."""
 
     home: Path
     pebble: Pebble
@@ -73,15 +74,6 @@ class HookClient:
                 **self.environment,
             },
         )
-
-    def register(self) -> None:
-        raise NotImplementedError
-
-    def issue(self, names: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        raise NotImplementedError
-
-    def certificate(self, name: str) -> Path:
-        raise NotImplementedError
 
 
 @dataclass
