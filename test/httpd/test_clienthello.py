@@ -118,7 +118,6 @@ def test_signature_algorithms_for_certificates(httpd: Httpd, schemes: str, versi
 POST_QUANTUM = (X25519MLKEM768, bytes(range(256)) * 4 + b"x" * 192)
 SHARES = {
     "beside-x25519": ((X25519MLKEM768, X25519, P256), (X25519,), False),
-    "beside-p256": ((X25519MLKEM768, P256), (P256,), False),
     "alone": ((X25519MLKEM768, X25519, P256), (), True),
 }
 

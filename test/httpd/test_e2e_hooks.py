@@ -211,18 +211,6 @@ def test_dehydrated_waits_for_the_first_failure_alone(spool: Spool, recorder: Pa
     assert len(calls(recorder, "remove")) == 3
 
 
-@pytest.mark.parametrize("name", ["dehydrated", "uacme"])
-def test_addresses_are_no_file_names(spool: Spool, recorder: Path, tmp_path: Path, name: str) -> None:
-    (tmp_path / "1:443").touch()  # which [::1]:443 matches, as a pattern
-    arguments = {
-        "dehydrated": ["deploy_challenge", SITE, TOKEN, "0" * 64],
-        "uacme": ["begin", "tls-alpn-01", SITE, TOKEN, "A" * 43],
-    }[name]
-    done = call(name, spool, *arguments, check="[::1]:443", tool=recorder, cwd=tmp_path)
-    assert done.returncode == 1
-    assert ["--connect", "[::1]:443"] in [given[i : i + 2] for given in calls(recorder, "check") for i in range(len(given))]
-
-
 @pytest.mark.parametrize("ending", ["done", "failed"])
 @pytest.mark.parametrize("value", ["A" * 43, "-iGWN4LT4DoSH4DtsCUruwXvZ3SOHM7xT39zX07VE7w"])
 def test_uacme_begins_and_ends(spool: Spool, value: str, ending: str) -> None:

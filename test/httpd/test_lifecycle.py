@@ -97,25 +97,6 @@ def test_reload_brings_each_change(make_httpd: StartHttpd, authority: Authority)
     assert httpd.pid == pid
 
 
-def test_reload_unloads_and_loads_the_module(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = tls(make_httpd(), authority).start()
-    pid, level, lines = httpd.pid, httpd.log_level, httpd.server_lines
-    for _ in range(3):
-        publish_and_check(httpd, NAME)
-
-        httpd.with_module, httpd.log_level, httpd.server_lines = False, "notice", []
-        httpd.reload()
-        httpd.spool.publish(NAME)
-        without = client.handshake(httpd.address(), NAME)
-        assert without.alert is None and "bad extension" in without.error
-        httpd.spool.withdraw(NAME)
-
-        httpd.with_module, httpd.log_level, httpd.server_lines = True, level, lines
-        httpd.reload()
-    publish_and_check(httpd, NAME)
-    assert httpd.pid == pid
-
-
 def test_reload_takes_tls_away_and_brings_it_back(make_httpd: StartHttpd, authority: Authority) -> None:
     """First the last TLS vhost, then mod_ssl itself."""
     httpd = tls(make_httpd(), authority).start()

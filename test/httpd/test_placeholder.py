@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,21 +92,6 @@ def test_own_error_document_is_used(make_httpd: StartHttpd) -> None:
     httpd.start()
     answer = ask(httpd, SITE)
     assert answer.data.startswith(b"HTTP/1.1 503 ") and answer.data.endswith(b"\r\n\r\ncome back soon")
-
-
-def test_http2_is_served_nothing(make_httpd: StartHttpd) -> None:
-    """With the prefork MPM mod_http2 does nothing."""
-    httpd = make(make_httpd, modules=["http2"])
-    httpd.vhosts[0].lines += ["Protocols h2 http/1.1"]
-    httpd.start()
-    done = curl(httpd)
-    assert done.startswith("HTTP/1.1 503 " if httpd.mpm == "prefork" else "HTTP/2 503 ") and TEXT in done
-
-
-def curl(httpd: Httpd) -> str:
-    host, port = httpd.address()
-    command = ["curl", "-sik", "--http2", "--max-time", "10", "--connect-to", f"{SITE}:443:{host}:{port}"]
-    return subprocess.run([*command, f"https://{SITE}/"], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def test_one_line_for_all_vhosts_concerns_those_without_a_certificate(

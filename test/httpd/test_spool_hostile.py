@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -110,32 +110,12 @@ def _rewrite(entry: Path, contents: tuple[bytes, bytes], over: Event) -> None:
             os.pwrite(descriptor, content, 0)
 
 
-FIRST = KeyAuthorization(f"{'a' * 43}.{'a' * 43}")
-SECOND = KeyAuthorization(f"{'b' * 43}.{'b' * 43}")
-BLANK = " " * len(FIRST.text)
-
-
-def mixtures(one: str, other: str) -> set[str]:
-    """What the file can hold: a write that the system interrupts leaves the rest of the old content for a while."""
-    texts = {new[:end] + old[end:] for new, old in ((one, other), (other, one)) for end in range(len(one) + 1)}
-    return {KeyAuthorization(text).digest.hex() for text in texts}
-
-
-# content, and the outcomes that may come beside the first value
-REWRITES: dict[str, tuple[str, Callable[[], set[str]]]] = {
-    "valid": (SECOND.text, lambda: mixtures(FIRST.text, SECOND.text)),
-    "malformed": (BLANK, lambda: {REFUSED_OUTCOME}),
-}
-
-
-@pytest.mark.parametrize("second, others", REWRITES.values(), ids=REWRITES)
-def test_entry_rewritten_in_place_under_load(httpd: Httpd, second: str, others: Callable[[], set[str]]) -> None:
-    """What is answered is what the file holds, and what is malformed is never answered."""
+def test_entry_rewritten_in_place_under_load(httpd: Httpd) -> None:
+    """What is malformed is never answered, and a write that the system interrupts is malformed for a while."""
     httpd.start()
     httpd.log.allow(REFUSED, "reason=value-malformed ")
-    entry = httpd.spool.write(NAME, FIRST.text.encode())
-    with rewriting(entry, (FIRST.text.encode(), second.encode())), hammer(httpd, 600) as running:
+    value = httpd.spool.publish(NAME)
+    text = value.text.encode()
+    with rewriting(httpd.spool.path / NAME, (text, b" " * len(text))), hammer(httpd, 600) as running:
         found = outcomes(running)
-    either = KeyAuthorization(second).digest.hex() if second != BLANK else REFUSED_OUTCOME
-    assert set(found) <= {FIRST.digest.hex()} | others(), found
-    assert found[FIRST.digest.hex()] and found[either], found
+    assert set(found) == {value.digest.hex(), REFUSED_OUTCOME}, found
