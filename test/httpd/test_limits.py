@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import StartHttpd, checked
 from harness import client, clienthello, poll
-from harness.challenge import assert_incomplete, assert_refused, publish_and_check, wait_for_rate_limit
+from harness.challenge import assert_incomplete, assert_refused, publish_and_check
 from harness.client import Answer
 from harness.clienthello import Hello
 from harness.load import LONG
@@ -42,7 +42,6 @@ VHOSTS = {
     "level4": ("p384", ("SSLCipherSuite DEFAULT@SECLEVEL=4",)),
     "level0": ("rsa", ("SSLCipherSuite DEFAULT@SECLEVEL=0",)),
 }
-OFF = "off13.test"
 
 # s_client's options for a client that offers little, all of TLS 1.2.
 CLIENTS_12 = {
@@ -82,8 +81,6 @@ def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
         for vhost, (own, settings) in VHOSTS.items():
             credentials = [authority.issue(name_of(vhost), kind=own)]
             httpd.vhost(name_of(vhost), credentials=credentials, lines=settings, listener=first)
-        off = ["AcmeAlpnEngine Off", "SSLProtocol TLSv1.3"]
-        httpd.vhost(OFF, credentials=[authority.issue(OFF)], lines=off, listener=first)
     httpd.vhost("main.test", credentials=[authority.issue("main.test")])
     return httpd.start()
 
@@ -146,13 +143,6 @@ def test_client_with_defaults(httpd: Httpd, bare: str) -> None:
 def test_version_is_the_vhosts(httpd: Httpd, first: str) -> None:
     answer = assert_incomplete(httpd, shaking(httpd, first, "tls13", "-tls1_2"), name_of("tls13"))
     assert answer.alert == client.PROTOCOL_VERSION
-
-
-@pytest.mark.parametrize("first", FIRST)
-def test_nothing_is_said_where_the_vhost_is_off(httpd: Httpd, first: str) -> None:
-    wait_for_rate_limit(httpd)
-    assert client.s_client(httpd.address(first), OFF, "-tls1_2").alert == client.PROTOCOL_VERSION
-    publish_and_check(httpd, name_of("wide"), shaking(httpd, first, "wide"))
 
 
 # Post-quantum groups

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -44,21 +43,16 @@ EXPECTED = "AH01909|AH10085|AH10084|AH10059"
 LONGEST = 120
 
 
-@dataclass(frozen=True)
-class Row:
-    existing: str
-    setting: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.existing}-{self.setting}.test"
+Row = tuple[str, str]
+ALL: list[Row] = list(itertools.product(EXISTING, SETTINGS))
 
 
-ALL = [Row(*row) for row in itertools.product(EXISTING, SETTINGS)]
+def name_of(row: Row) -> str:
+    return f"{'-'.join(row)}.test"
 
 
 def set_up(httpd: Httpd, authority: Authority, ca: str, order: str, keys: str, first: str, rows: Iterable[Row]) -> None:
-    load_mod_md(httpd, order, [row.name for row in rows], ca)
+    load_mod_md(httpd, order, [name_of(row) for row in rows], ca)
     trust_ca(httpd, authority, f"http:- https:{httpd.listeners['main'].port}")
     httpd.server_lines += [
         f"MDPrivateKeys {keys}",
@@ -67,8 +61,8 @@ def set_up(httpd: Httpd, authority: Authority, ca: str, order: str, keys: str, f
     ]
     httpd.vhost("first.test", credentials=[authority.issue("first.test", kind="rsa" if first == "rsa" else "p256")], lines=FIRST[first])
     for row in rows:
-        credentials = [authority.issue(row.name, kind=kind) for kind in EXISTING[row.existing]]
-        httpd.vhost(row.name, credentials=credentials, lines=["Protocols http/1.1 acme-tls/1", *SETTINGS[row.setting]])
+        credentials = [authority.issue(name_of(row), kind=kind) for kind in EXISTING[row[0]]]
+        httpd.vhost(name_of(row), credentials=credentials, lines=["Protocols http/1.1 acme-tls/1", *SETTINGS[row[1]]])
     httpd.log.allow(pattern=EXPECTED)
 
 
@@ -80,12 +74,12 @@ def first_and_renewed(
         set_up(httpd, authority, pebble.url, order, keys, first, rows)
         httpd.start()
         for row in rows:
-            wait_for_certificate(httpd, row.name, LONGEST)
-            httpd.log.expect(ANSWERED, f"identifier={re.escape(row.name)} .* source=module ")
+            wait_for_certificate(httpd, name_of(row), LONGEST)
+            httpd.log.expect(ANSWERED, f"identifier={re.escape(name_of(row))} .* source=module ")
         httpd.reload()
         # Pebble, which may take an authorization for valid again, says whether it was answered.
         for row in rows:
-            wait_for_certificate(httpd, row.name, LONGEST)
+            wait_for_certificate(httpd, name_of(row), LONGEST)
         # mod_md talks to its CA to the end.
         httpd.stop()
 
@@ -100,10 +94,10 @@ def test_all(keys: str, order: str, first: str, make_httpd: StartHttpd, authorit
 
 # Of all these some that this module did not repair while it left such handshakes to mod_md.
 HARD = {
-    ("rsa2048", "ecdsa"): [Row("rsa", "ecdsa12"), Row("p256", "tls12"), Row("p256", "ecdsa12"), Row("p384", "tls12"),
-                           Row("p384", "ecdsa12"), Row("both", "ecdsa12")],
-    ("secp256r1", "rsa"): [Row("none", "tls12"), Row("rsa", "tls12"), Row("p256", "tls12"), Row("p256", "ecdsa12"),
-                           Row("p384", "tls12"), Row("both", "tls12")],
+    ("rsa2048", "ecdsa"): [("rsa", "ecdsa12"), ("p256", "tls12"), ("p256", "ecdsa12"), ("p384", "tls12"),
+                           ("p384", "ecdsa12"), ("both", "ecdsa12")],
+    ("secp256r1", "rsa"): [("none", "tls12"), ("rsa", "tls12"), ("p256", "tls12"), ("p256", "ecdsa12"),
+                           ("p384", "tls12"), ("both", "tls12")],
 }  # fmt: skip
 
 
