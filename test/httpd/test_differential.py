@@ -46,6 +46,7 @@ SEEN = " ".join(
     for name in "PROTOCOL CIPHER CLIENT_VERIFY CLIENT_S_DN SERVER_S_DN SESSION_RESUMED TLS_SNI SECURE_RENEG".split()
 )
 
+
 def configure(httpd: Httpd, authority: Authority) -> None:
     rsa = authority.issue(SITE, kind="rsa")
     verifying = [f"SSLCACertificateFile {authority.root}"]

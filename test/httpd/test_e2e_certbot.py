@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -16,24 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness import client, poll
 from harness.acme import Certbot, Pebble, skip_where_missing
 from harness.challenge import ANSWERED
-from harness.issuance import (
-    ASTRAY,
-    NAMES,
-    OFF,
-    OWNED,
-    PAUSE,
-    SITE,
-    STRANGER,
-    assert_validated,
-    issued,
-    names_of,
-    options,
-    undisturbed,
-)
+from harness.issuance import ASTRAY, NAMES, OFF, PAUSE, SITE, assert_validated, issued, names_of, options, undisturbed
 from harness.pki import Authority
 from harness.server import BINARY, Httpd
-from harness.spool import Spool
-from harness.strangers import StrangersCertbot
 from harness.traffic import Traffic
 
 pytestmark = pytest.mark.flaky(reruns=2)
@@ -93,30 +77,6 @@ def test_dry_run(httpd: Httpd, certbot: Certbot, authority: Authority) -> None:
     assert done.returncode == 0 and "The dry run was successful" in done.stdout, done.stdout
     assert_validated(httpd, NAMES[:2], checks=1)
     assert not certbot.live(NAMES[0]).exists()
-
-
-def test_two_at_once(httpd: Httpd, plugin: Path, pebble: Pebble, authority: Authority, tmp_path: Path) -> None:
-    certbots = [Certbot(tmp_path / name, plugin, pebble) for name in NAMES[:2]]
-    with undisturbed(httpd, authority), ThreadPoolExecutor(2) as pool:
-        runs = pool.map(lambda certbot, name: certbot.certonly([name], *options(httpd, "main")), certbots, NAMES)
-        for done in runs:
-            assert_succeeded(done)
-    for certbot, name in zip(certbots, NAMES):
-        assert names_of(issued(certbot, name)) == {name}
-    assert_validated(httpd, NAMES[:2], checks=1)
-
-
-def test_user_who_owns_the_spool(
-    httpd: Httpd, plugin: Path, pebble: Pebble, authority: Authority, tmp_path: Path
-) -> None:
-    stranger = StrangersCertbot(httpd.root / tmp_path.name, plugin, pebble, STRANGER)
-    owned = Spool(httpd.root / "owned")
-    check = f"--acme-alpn-check={httpd.listeners['main']}"
-    with undisturbed(httpd, authority):
-        assert_succeeded(stranger.certonly([OWNED], f"--acme-alpn-spool={owned.path}", check))
-    assert (stranger.live(OWNED) / "cert.pem").stat().st_uid == STRANGER
-    assert_validated(httpd, [OWNED], checks=1)
-    assert owned.entries() == []
 
 
 # With certbot's apache plugin as the installer

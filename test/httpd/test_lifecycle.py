@@ -34,6 +34,7 @@ def said(httpd: Httpd) -> list[Record]:
 
 # configtest
 
+
 def test_missing_spool_of_a_vhost_with_engine_off_does_not_matter(
     make_httpd: StartHttpd, authority: Authority
 ) -> None:

@@ -11,6 +11,7 @@ from harness.server import MPM, REPOSITORY
 
 LIMIT = 3600 if LONG else 300
 
+
 def run(program: str, *arguments: str) -> str:
     """One program of test/bench has to say on its last line that it passed; returns that line."""
     command = [str(REPOSITORY / "test" / "bench" / f"{program}.py"), *arguments]

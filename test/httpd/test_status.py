@@ -483,7 +483,6 @@ def test_shipped_configuration_works_when_all_of_it_is_uncommented(
 
 # The manual
 
-
 MANUAL = (REPOSITORY / "docs" / "status.md").read_text()
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
-from harness import poll
+from harness import commands, poll
 from harness.challenge import ANSWERED, REFUSED
 from harness.hooks import TOOL, as_user
 from harness.issuance import STRANGER
@@ -19,9 +21,8 @@ from harness.load import compile_program
 from harness.pki import Authority
 from harness.recipe import DIGEST, NAME
 from harness.responders import REASONS, Asked, failing
-from harness.server import Httpd
+from harness.server import PARENT, Httpd
 from harness.spool import KeyAuthorization, Spool
-from harness.strangers import public_directory, public_tool
 from harness.upstream import ADDRESSES, ANONYMOUS, Upstream, certificate, close, serve, swallowing
 
 DONE, FAILED, USAGE, SPOOL_PROBLEM = 0, 1, 2, 3
@@ -184,17 +185,13 @@ def test_problems_of_the_spool_have_their_exit_code(tmp_path: Path, command: lis
 
 
 def test_who_may_not_write_the_spool_is_told() -> None:
-    with public_directory() as directory:
-        spool = Spool(directory / "spool").create()
-        tool = public_tool(directory)
-        done = subprocess.run(
-            [*as_user(STRANGER), tool, f"--spool={spool.path}", "add", NAME, "0" * 64],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=poll.DEADLINE,
-        )
-    assert done.returncode == SPOOL_PROBLEM and "neither root nor the owner" in done.stderr
+    """In a directory that every user can reach, as a checkout or pytest's own need not be."""
+    with tempfile.TemporaryDirectory(dir=PARENT) as directory:
+        os.chmod(directory, 0o755)
+        spool, tool = Spool(Path(directory) / "spool").create(), shutil.copy(TOOL, directory)
+        command = [*as_user(STRANGER), tool, f"--spool={spool.path}", "add", NAME, "0" * 64]
+        done = commands.run(command, poll.DEADLINE)
+    assert done.returncode == SPOOL_PROBLEM and "neither root nor the owner" in done.stdout
 
 
 @pytest.mark.parametrize(
