@@ -128,7 +128,7 @@ def test_session_of_another_vhost_is_not_taken(httpd: Httpd, version: str) -> No
 def test_challenge_leaves_nothing_to_resume(
     httpd: Httpd, authority: Authority, name: str, takes_tickets: bool, version: str
 ) -> None:
-    """Nobody has authenticated in it: a session of it would be worth something at the vhost with client authentication."""
+    """Nobody has authenticated in it, so a session of it would help at a vhost with client authentication."""
     using = client.context(version=version, client=identity(authority))
     if not takes_tickets:
         using.options |= ssl.OP_NO_TICKET

@@ -18,7 +18,8 @@ from harness.server import REPOSITORY
 )
 def test_benchmark_has_all_rows(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [REPOSITORY / "test" / "bench" / "bench.py", "--smoke", "--json", figures, "--svg", tmp_path / "drawing.svg"]
+    program = REPOSITORY / "test" / "bench" / "bench.py"
+    command = [program, "--smoke", "--json", figures, "--svg", tmp_path / "drawing.svg"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600 * poll.FACTOR, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(figures.read_text())

@@ -222,7 +222,8 @@ KINDS = {
 
 def points(ends: list[int]) -> list[int]:
     """In the header, at the start, in the middle and before the end of each record, and after it."""
-    found = [(begin, begin + 1, begin + 5, begin + 6, (begin + end) // 2, end - 1) for begin, end in zip([0, *ends], ends)]
+    records = zip([0, *ends], ends)
+    found = [(begin, begin + 1, begin + 5, begin + 6, (begin + end) // 2, end - 1) for begin, end in records]
     return sorted({at for record in found for at in record})
 
 

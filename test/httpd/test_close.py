@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from conftest import StartHttpd
-from harness import client, poll
+from harness import client
 from harness.challenge import ANSWERED
 from harness.pki import Authority
 
@@ -37,20 +37,3 @@ def test_client_that_stays_is_not_waited_for(
             assert tls.recv(1) == b""
             assert is_gone(tls)
     httpd.log.expect(ANSWERED, NAME)
-
-
-def test_others_are_waited_for(make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = make_httpd()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    httpd.start()
-
-    def waited_for() -> bool:
-        """httpd does it for two seconds, which a busy machine may leave no client."""
-        with socket.create_connection(httpd.address(), client.TIMEOUT) as connection:
-            with client.context(alpn=["http/1.1"]).wrap_socket(connection, server_hostname=NAME) as tls:
-                tls.send(b"GET / HTTP/1.1\r\nHost: close.test\r\nConnection: close\r\n\r\n")
-                while tls.recv(4096):
-                    pass
-                return not is_gone(tls)
-
-    poll.until(waited_for, poll.DEADLINE, "httpd waits for a client")

@@ -264,7 +264,8 @@ def assert_announces(response: bytes, key: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", REQUESTS)
 @pytest.mark.parametrize("key", PROTOCOLS)
 def test_responses_over_tls(twins: Twins, key: str, kind: str) -> None:
-    heard = agree(twins, "200", SITE, REQUESTS[kind], listener=listener_of(key, tls=True), using=client.context(("http/1.1",)))
+    listener = listener_of(key, tls=True)
+    heard = agree(twins, "200", SITE, REQUESTS[kind], listener=listener, using=client.context(("http/1.1",)))
     assert_announces(heard.response, key, kind)
 
 

@@ -55,8 +55,8 @@ ERRORS = next(path for path in SOURCES if path.name in ("acme_error.c", "error.c
 
 def test_every_reason_has_a_cure() -> None:
     """In the table of messages.md, for what httpd logs, or in those of troubleshooting.md."""
-    checked, logged = (section(TROUBLESHOOTING, f"What {who}") for who in ("acme-alpn check says", "httpd's error log says"))
-    documented = [reason for part in (section(MESSAGES, "Reasons"), checked, logged) for reason in found(REASON, part)]
+    cures = [section(TROUBLESHOOTING, f"What {who} says") for who in ("acme-alpn check", "httpd's error log")]
+    documented = [reason for part in (section(MESSAGES, "Reasons"), *cures) for reason in found(REASON, part)]
     assert found(r'\[ACME_[A-Z_]+\] =\s*\{\s*"([a-z0-9-]+)"', ERRORS.read_text()) == set(documented)
 
 

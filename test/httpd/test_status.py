@@ -167,7 +167,7 @@ def test_answered_handshake_is_told(httpd: Httpd) -> None:
 def test_answer_of_each_source_is_told(source: str, make_httpd: StartHttpd, authority: Authority) -> None:
     value = KeyAuthorization.new()
     with Redis() as redis, Upstream(serve(certificate([NAME], value.digest))) as upstream:
-        lines = {"store": f"AcmeAlpnStore {redis.url} timeout=2s", "upstream": f"AcmeAlpnUpstream {upstream} timeout=5s"}
+        lines = {"store": f"AcmeAlpnStore {redis.url} timeout=5s", "upstream": f"AcmeAlpnUpstream {upstream}"}
         httpd = fresh(make_httpd, authority, *([lines[source]] if source in lines else []))
         store = load_mod_md(httpd, "before", (NAME,))
         httpd.start()

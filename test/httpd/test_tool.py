@@ -55,12 +55,11 @@ def spool(tmp_path: Path) -> Spool:
 @pytest.mark.parametrize("form", ["key-authorization", "base64url", "hex", "colons", "stdin"])
 def test_add_writes_what_the_contract_wants(spool: Spool, form: str) -> None:
     value = KeyAuthorization.new()
-    hexadecimal = value.digest.hex()
     argument = {
         "key-authorization": value.text,
         "base64url": value.digest_base64url,
-        "hex": hexadecimal.upper(),
-        "colons": ":".join(hexadecimal[i : i + 2] for i in range(0, 64, 2)),
+        "hex": value.digest.hex().upper(),
+        "colons": value.digest.hex(":"),
         "stdin": "-",
     }[form]
     done = run("add", NAME, argument, spool=spool.path, stdin=value.text + "\r\n")
@@ -282,7 +281,8 @@ def test_each_fault_has_its_verdict_and_advice(
     assert (verdict["address"], verdict["pass"], verdict["reason"]) == (address, False, reason)
     assert ADVICE.get(reason, "") in verdict["advice"]
     first, second = done.stdout.splitlines()
-    assert first.startswith(f"FAIL {NAME} at {address}: {reason}: {verdict['text']}") and second.strip() == verdict["advice"]
+    assert first.startswith(f"FAIL {NAME} at {address}: {reason}: {verdict['text']}")
+    assert second.strip() == verdict["advice"]
 
 
 def taking_no_certificate(directory: Path) -> dict[str, str]:
