@@ -46,6 +46,7 @@ typedef struct {
     acme_spool_t spool;
     acme_identifier_t identifier;
     apr_time_t now;
+    apr_pool_t *pool;
 } fixture_t;
 
 extern fixture_t here;
@@ -56,6 +57,10 @@ int fixture_setup(void **state);
 int fixture_setup_on_tmpfs(void **state);
 
 int fixture_teardown(void **state);
+
+/* Runs commands of sh in base, of which none may fail. $E is the entry, below base, and $V and
+ * $O are the two values; `root` skips the test where it does not run as root. */
+void shell(const char *commands);
 
 /* Has the look-ups be for a name as long as there is, without an entry yet. */
 void use_longest_name(void);
@@ -68,17 +73,11 @@ void write_file(const char *path, const void *content, size_t length);
 
 void set_mtime(const char *path, time_t seconds);
 
-/* Skips the test where it does not run as root. */
-void need_root(void);
+/* Runs `body` in a child process, where that is root, as nobody; fails the test unless the
+ * child gets to the end of it. What it writes to a buffer from shared() is there afterwards. */
+void as_nobody(void (*body)(void));
 
-/* Sets owner and group of a file; skips the test where it does not run as root. */
-void give(const char *path, uid_t user, gid_t group);
-
-/* For a child process of root's: from here on it has no more rights than nobody. */
-void become_nobody(void);
-
-/* Runs `body` in a child process; fails the test unless the child gets to the end of it. What
- * the child writes to a buffer from shared() is there afterwards. */
+/* The same without another user. */
 void in_child(void (*body)(void));
 
 /* Zeroed memory that child processes share; freed at exit. */

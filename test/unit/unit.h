@@ -40,6 +40,28 @@ static inline struct CMUnitTest unit_case(const char *name, CMUnitTestFunction t
         .name = name, .test_func = test, .initial_state = (void *)(uintptr_t)row};
 }
 
+/* All test cases of a program, for cmocka_run_group_tests_name, which passes over the empty
+ * ones; and the fixture of those that are added next. */
+static struct CMUnitTest unit_tests[150];
+static CMFixtureFunction unit_setup, unit_teardown;
+
+static inline void unit_add(const char *name, CMUnitTestFunction test, const void *row)
+{
+    static size_t count;
+
+    assert_in_range(count, 0, COUNT(unit_tests) - 1);
+    unit_tests[count] = unit_case(name, test, row);
+    unit_tests[count].setup_func = unit_setup;
+    unit_tests[count++].teardown_func = unit_teardown;
+}
+
+#define UNIT_ADD(test) unit_add(#test, test, NULL)
+
+/* One case for each row of a table, whose first column is the name. */
+#define UNIT_ADD_ROWS(test, rows)                                                              \
+    for (size_t row_ = 0; row_ < COUNT(rows); row_++)                                          \
+    unit_add(*(const char *const *)&(rows)[row_], test, &(rows)[row_])
+
 /* The bytes on the heap and in just that much of it, so that a sanitizer sees a read beyond
  * them; to be freed. */
 static inline void *exact_copy(const void *bytes, size_t length)
