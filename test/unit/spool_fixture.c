@@ -114,6 +114,17 @@ void as_nobody(void (*body)(void))
     run_child(body, 1);
 }
 
+/* How many are open, of as many as a test could ever use. */
+static int open_descriptors(void)
+{
+    int fd, count = 0;
+
+    for (fd = 0; fd < 256; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
 static int set_up_in(const char *parent)
 {
     alarm(DEADLINE_SECONDS);
@@ -133,6 +144,7 @@ static int set_up_in(const char *parent)
         return -1;
     }
     here.now = apr_time_now();
+    here.descriptors = open_descriptors();
     here.spool = (acme_spool_t){here.directory, apr_time_from_sec(24 * 60 * 60)};
     assert_reason(acme_identifier_from_sni(&here.identifier, BYTES(SPOOL_NAME)), ACME_OK);
     return 0;
@@ -170,4 +182,10 @@ int fixture_teardown(void **state)
         return -1;
     }
     return nftw(here.base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int fixture_teardown_closed(void **state)
+{
+    assert_int_equal(open_descriptors(), here.descriptors);
+    return fixture_teardown(state);
 }

@@ -47,6 +47,7 @@ typedef struct {
     acme_identifier_t identifier;
     apr_time_t now;
     apr_pool_t *pool;
+    int descriptors; /* that are open */
 } fixture_t;
 
 extern fixture_t here;
@@ -57,6 +58,9 @@ int fixture_setup(void **state);
 int fixture_setup_on_tmpfs(void **state);
 
 int fixture_teardown(void **state);
+
+/* The same, after a test that leaves no file descriptor open. */
+int fixture_teardown_closed(void **state);
 
 /* Runs commands of sh in base, of which none may fail. $E is the entry, below base, and $V and
  * $O are the two values; `root` skips the test where it does not run as root. */

@@ -280,7 +280,7 @@ int main(void)
 {
     result = shared(sizeof(*result));
     unit_setup = fixture_setup;
-    unit_teardown = fixture_teardown;
+    unit_teardown = fixture_teardown_closed;
     UNIT_ADD_ROWS(test_change, changes);
     UNIT_ADD_ROWS(test_change_of_nobody, changes_of_nobody);
     UNIT_ADD(test_publish_whatever_the_umask);

@@ -120,7 +120,7 @@ int main(void)
 {
     result = shared(sizeof(*result));
     unit_setup = fixture_setup;
-    unit_teardown = fixture_teardown;
+    unit_teardown = fixture_teardown_closed;
     UNIT_ADD_ROWS(test_parent, unsafe_rows);
     UNIT_ADD_ROWS(test_parent, closed_rows);
     UNIT_ADD(test_parent_as_any_user);
