@@ -26,21 +26,14 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#define ACME_ALPN                                                                              \
-    "\x0a"                                                                                     \
-    "acme-tls/1"
-#define HTTP_ALPN                                                                              \
-    "\x08"                                                                                     \
-    "http/1.1"
+#define ACME_ALPN     "\012acme-tls/1" /* each with its length, in octal */
+#define HTTP_ALPN     "\010http/1.1"
 #define ACME_OID      "1.3.6.1.5.5.7.1.31"
 #define DIGEST_SIZE   32
 #define NAME_MAX_SIZE 254
 #define OUTCOME_SIZE  96
 #define TIMEOUT       30 /* s, for each step of a connection */
 #define NS            1000000000LL
-#define SECONDS_LIMIT 86400
-#define COUNT_LIMIT   100000000
-#define THREADS_LIMIT 1024
 
 typedef struct {
     char name[NAME_MAX_SIZE];
@@ -66,12 +59,11 @@ static struct {
     mode_e mode;
     const char *path; /* of the request */
     const char *trust;
-    const char *version;
-} options = {1, 0, 0, 0, 0, CHALLENGE, NULL, NULL, NULL};
+    int version; /* 0: any */
+} options = {.threads = 1};
 
 static struct addrinfo *address;
 static SSL_CTX *context;
-static ASN1_OBJECT *acme_identifier;
 static target_t *targets;
 static size_t target_count;
 static long long first, deadline;
@@ -102,48 +94,36 @@ static void conclude(attempt_t *attempt, result_e result, const char *outcome)
 static void conclude_failure(attempt_t *attempt, SSL *ssl, int returned, const char *step)
 {
     int why = SSL_get_error(ssl, returned), error = errno;
-    unsigned long code = ERR_peek_error();
-    char text[OUTCOME_SIZE];
+    int reason = ERR_GET_REASON(ERR_peek_error());
+    int is_alert = why == SSL_ERROR_SSL && reason > SSL_AD_REASON_OFFSET;
 
-    if (why == SSL_ERROR_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET) {
-        snprintf(text, sizeof(text), "alert-%d", ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET);
-        conclude(attempt, REFUSED, text);
+    attempt->result = is_alert ? REFUSED : FAILED;
+    if (is_alert) {
+        snprintf(attempt->outcome, OUTCOME_SIZE, "alert-%d", reason - SSL_AD_REASON_OFFSET);
     } else {
-        snprintf(text, sizeof(text), "failed-%s-%d-errno-%d-reason-%d", step, why, error,
-                 ERR_GET_REASON(code));
-        conclude(attempt, FAILED, text);
+        snprintf(attempt->outcome, OUTCOME_SIZE, "failed-%s-%d-errno-%d-reason-%d", step, why,
+                 error, reason);
     }
-}
-
-static int has_only_name(X509 *certificate, const char *name)
-{
-    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-    int right = 0;
-
-    if (names && sk_GENERAL_NAME_num(names) == 1) {
-        const GENERAL_NAME *only = sk_GENERAL_NAME_value(names, 0);
-
-        right = only->type == GEN_DNS &&
-                ASN1_STRING_length(only->d.dNSName) == (int)strlen(name) &&
-                memcmp(ASN1_STRING_get0_data(only->d.dNSName), name, strlen(name)) == 0;
-    }
-    GENERAL_NAMES_free(names);
-    return right;
 }
 
 /* RFC 8737 section 3: critical, and an OCTET STRING of 32 bytes in DER. */
 static const unsigned char *find_digest(X509 *certificate)
 {
-    int position = X509_get_ext_by_OBJ(certificate, acme_identifier, -1);
-    X509_EXTENSION *extension = position < 0 ? NULL : X509_get_ext(certificate, position);
-    const ASN1_OCTET_STRING *value = extension ? X509_EXTENSION_get_data(extension) : NULL;
+    int i, count = X509_get_ext_count(certificate);
+    char oid[64];
 
-    if (!value || !X509_EXTENSION_get_critical(extension) ||
-        ASN1_STRING_length(value) != DIGEST_SIZE + 2 ||
-        memcmp(ASN1_STRING_get0_data(value), "\x04\x20", 2) != 0) {
-        return NULL;
+    for (i = 0; i < count; i++) {
+        X509_EXTENSION *extension = X509_get_ext(certificate, i);
+        const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+        const unsigned char *der = ASN1_STRING_get0_data(value);
+
+        OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object(extension), 1);
+        if (strcmp(oid, ACME_OID) == 0 && X509_EXTENSION_get_critical(extension) &&
+            ASN1_STRING_length(value) == DIGEST_SIZE + 2 && memcmp(der, "\x04\x20", 2) == 0) {
+            return der + 2;
+        }
     }
-    return ASN1_STRING_get0_data(value) + 2;
+    return NULL;
 }
 
 static int negotiated(SSL *ssl, const char *wire)
@@ -172,7 +152,8 @@ static void judge_challenge(attempt_t *attempt, SSL *ssl)
         conclude(attempt, WRONG, "wrong-no-digest");
     } else if (sk_X509_num(SSL_get_peer_cert_chain(ssl)) != 1) {
         conclude(attempt, WRONG, "wrong-chain");
-    } else if (!has_only_name(certificate, attempt->target->name)) {
+    } else if (X509_check_host(certificate, attempt->target->name, 0,
+                               X509_CHECK_FLAG_NO_WILDCARDS, NULL) != 1) {
         conclude(attempt, WRONG, "wrong-name");
     } else if (X509_verify(certificate, X509_get0_pubkey(certificate)) != 1) {
         conclude(attempt, WRONG, "wrong-signature");
@@ -182,18 +163,7 @@ static void judge_challenge(attempt_t *attempt, SSL *ssl)
     X509_free(certificate);
 }
 
-/* Whether the body is as long as the header says. */
-static int is_whole(const char *response, int total)
-{
-    static const char field[] = "\r\nContent-Length: ";
-    const char *length = strstr(response, field), *end = strstr(response, "\r\n\r\n");
-
-    return length && end && length < end &&
-           atol(length + strlen(field)) == response + total - (end + strlen("\r\n\r\n"));
-}
-
-/* The response's status, that all of it came, and that it ended as TLS wants it to: with a
- * close_notify. */
+/* The response's status, and that it ended as TLS wants it to: with a close_notify. */
 static void judge_response(attempt_t *attempt, SSL *ssl)
 {
     char request[1024], response[16384], outcome[OUTCOME_SIZE];
@@ -215,23 +185,8 @@ static void judge_response(attempt_t *attempt, SSL *ssl)
         conclude_failure(attempt, ssl, got, "response");
         return;
     }
-    if (!is_whole(response, total)) {
-        conclude(attempt, WRONG, "wrong-length");
-        return;
-    }
     snprintf(outcome, sizeof(outcome), "http-%d", status);
     conclude(attempt, status == 200 ? RIGHT : WRONG, outcome);
-}
-
-static SSL *make_ssl(int fd, const char *name)
-{
-    SSL *ssl = SSL_new(context);
-
-    if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, name) ||
-        (options.trust && !SSL_set1_host(ssl, name))) {
-        fatal(name, "OpenSSL made no client of it");
-    }
-    return ssl;
 }
 
 static void judge(attempt_t *attempt, SSL *ssl)
@@ -249,9 +204,15 @@ static void judge(attempt_t *attempt, SSL *ssl)
 /* Ends with a close_notify, as every orderly client does. */
 static void shake_hands(attempt_t *attempt, int fd)
 {
-    SSL *ssl = make_ssl(fd, attempt->target->name);
-    int returned = SSL_connect(ssl);
+    const char *name = attempt->target->name;
+    SSL *ssl = SSL_new(context);
+    int returned;
 
+    if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, name) ||
+        (options.trust && !SSL_set1_host(ssl, name))) {
+        fatal(name, "OpenSSL made no client of it");
+    }
+    returned = SSL_connect(ssl);
     attempt->end = now();
     if (returned != 1) {
         conclude_failure(attempt, ssl, returned, "handshake");
@@ -264,7 +225,8 @@ static void shake_hands(attempt_t *attempt, int fd)
     SSL_free(ssl);
 }
 
-static int connect_socket(void)
+/* The socket, for connect(2), and what its time-outs are. */
+static int make_socket(void)
 {
     const struct timeval timeout = {TIMEOUT, 0};
     const int on = 1;
@@ -276,46 +238,26 @@ static int connect_socket(void)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
-        int error = errno;
-
-        close(fd);
-        errno = error;
-        return -1;
-    }
     return fd;
-}
-
-static int local_port(int fd)
-{
-    struct sockaddr_storage local;
-    socklen_t size = sizeof(local);
-    char port[NI_MAXSERV] = "0";
-
-    if (getsockname(fd, (struct sockaddr *)&local, &size) == 0) {
-        getnameinfo((struct sockaddr *)&local, size, NULL, 0, port, sizeof(port),
-                    NI_NUMERICSERV);
-    }
-    return atoi(port);
 }
 
 static void attempt_one(attempt_t *attempt)
 {
-    int fd = connect_socket();
+    struct sockaddr_in6 local = {0}; /* whose port is where that of IPv4 is */
+    socklen_t size = sizeof(local);
+    int fd = make_socket();
+    int is_connected = connect(fd, address->ai_addr, address->ai_addrlen) == 0;
 
     attempt->begin = attempt->end = now();
     ERR_clear_error();
-    if (fd < 0) {
-        char text[OUTCOME_SIZE];
-
-        snprintf(text, sizeof(text), "failed-connect-errno-%d", errno);
-        conclude(attempt, FAILED, text);
-        return;
-    }
-    attempt->port = local_port(fd);
-    if (options.mode == CONNECT) {
+    if (!is_connected) {
+        attempt->result = FAILED;
+        snprintf(attempt->outcome, OUTCOME_SIZE, "failed-connect-errno-%d", errno);
+    } else if (options.mode == CONNECT) {
         conclude(attempt, RIGHT, "connected");
     } else {
+        getsockname(fd, (struct sockaddr *)&local, &size);
+        attempt->port = ntohs(local.sin6_port);
         shake_hands(attempt, fd);
     }
     close(fd);
@@ -381,17 +323,14 @@ static void read_targets(const char *file)
 static void make_context(void)
 {
     const char *alpn = options.mode == CHALLENGE ? ACME_ALPN : HTTP_ALPN;
-    int version = !options.version                      ? 0
-                  : strcmp(options.version, "1.2") == 0 ? TLS1_2_VERSION
-                                                        : TLS1_3_VERSION;
 
     context = SSL_CTX_new(TLS_client_method());
-    acme_identifier = OBJ_txt2obj(ACME_OID, 1);
-    if (!context || !acme_identifier ||
+    if (!context ||
         SSL_CTX_set_alpn_protos(context, (const unsigned char *)alpn,
                                 (unsigned int)strlen(alpn)) != 0 ||
-        !SSL_CTX_set_min_proto_version(context, version ? version : TLS1_2_VERSION) ||
-        !SSL_CTX_set_max_proto_version(context, version)) {
+        !SSL_CTX_set_min_proto_version(context,
+                                       options.version ? options.version : TLS1_2_VERSION) ||
+        !SSL_CTX_set_max_proto_version(context, options.version)) {
         fatal("OpenSSL", "it made no context");
     }
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -403,29 +342,15 @@ static void make_context(void)
     }
 }
 
-static long number(const char *option, const char *text, long limit)
-{
-    char *end;
-    long value = strtol(text, &end, 10);
-
-    if (*end || value < 1 || value > limit) {
-        fprintf(stderr, "handshakes: %s: '%s' is not a number from 1 to %ld\n", option, text,
-                limit);
-        exit(2);
-    }
-    return value;
-}
-
 static void usage(void)
 {
-    fputs("usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-p RATE] [-v 1.2|1.3] [-r] "
-          "[-g PATH "
-          "-c CAFILE | -o | -x] HOST PORT FILE\n"
-          "FILE holds a name, and the digest that is right in hex if there is but one, on each "
-          "line.\n-p begins no more than that many a second. -g makes ordinary requests "
-          "instead of challenge handshakes, -o ordinary "
-          "handshakes alone, -x connections alone.\n",
-          stderr);
+    fputs(
+        "usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-p RATE] [-v 1.2|1.3] [-r] "
+        "[-g PATH -c CAFILE | -o | -x] HOST PORT FILE\n"
+        "FILE holds a name, and the digest that is right in hex if there is but one, on each "
+        "line.\n-p begins no more than that many a second. -g makes ordinary requests instead "
+        "of challenge handshakes, -o ordinary handshakes alone, -x connections alone.\n",
+        stderr);
     exit(2);
 }
 
@@ -436,19 +361,19 @@ static void parse(int argc, char **argv)
     while ((option = getopt(argc, argv, "n:s:t:p:v:g:c:rox")) != -1) {
         switch (option) {
         case 'n':
-            options.count = number("-n", optarg, COUNT_LIMIT);
+            options.count = atol(optarg);
             break;
         case 's':
-            options.seconds = number("-s", optarg, SECONDS_LIMIT);
+            options.seconds = atol(optarg);
             break;
         case 't':
-            options.threads = number("-t", optarg, THREADS_LIMIT);
+            options.threads = atol(optarg);
             break;
         case 'p':
-            options.rate = number("-p", optarg, COUNT_LIMIT);
+            options.rate = atol(optarg);
             break;
         case 'v':
-            options.version = optarg;
+            options.version = strcmp(optarg, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
             break;
         case 'g':
             options.mode = REQUEST;
@@ -471,41 +396,30 @@ static void parse(int argc, char **argv)
         }
     }
     if (argc - optind != 3 || (!options.count && !options.seconds) ||
-        !options.path != !options.trust ||
-        (options.version && strcmp(options.version, "1.2") && strcmp(options.version, "1.3"))) {
+        !options.path != !options.trust) {
         usage();
-    }
-}
-
-static void find_address(const char *host, const char *port)
-{
-    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-                                   .ai_socktype = SOCK_STREAM};
-    int error = getaddrinfo(host, port, &hints, &address);
-
-    if (error) {
-        fatal(host, gai_strerror(error));
     }
 }
 
 static void run(void)
 {
-    pthread_t *threads = calloc((size_t)options.threads, sizeof(*threads));
+    pthread_t threads[1024];
     long i;
 
-    for (i = 0; i < options.threads; i++) {
-        if (!threads || pthread_create(&threads[i], NULL, work, NULL) != 0) {
+    for (i = 0; i < options.threads && i < 1024; i++) {
+        if (pthread_create(&threads[i], NULL, work, NULL) != 0) {
             fatal("threads", "the system makes no more");
         }
     }
-    for (i = 0; i < options.threads; i++) {
+    while (i-- > 0) {
         pthread_join(threads[i], NULL);
     }
-    free(threads);
 }
 
 int main(int argc, char **argv)
 {
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                                   .ai_socktype = SOCK_STREAM};
     double seconds;
     long all;
 
@@ -513,7 +427,9 @@ int main(int argc, char **argv)
     parse(argc, argv);
     /* A child that is killed is an outcome to count. */
     signal(SIGPIPE, SIG_IGN);
-    find_address(argv[optind], argv[optind + 1]);
+    if (getaddrinfo(argv[optind], argv[optind + 1], &hints, &address) != 0) {
+        fatal(argv[optind], "no address and port in numbers");
+    }
     read_targets(argv[optind + 2]);
     make_context();
     deadline = options.seconds ? first + options.seconds * NS : 0;
@@ -524,9 +440,5 @@ int main(int argc, char **argv)
            "per_second=%.1f\n",
            all, results[RIGHT], results[WRONG], results[REFUSED], results[FAILED], seconds,
            (double)all / seconds);
-    freeaddrinfo(address);
-    SSL_CTX_free(context);
-    ASN1_OBJECT_free(acme_identifier);
-    free(targets);
     return 0;
 }

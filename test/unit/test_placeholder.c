@@ -67,7 +67,7 @@ static void test_is_kept_while_it_is_good(void **state)
     provide(0);
     here.now += 28 * DAYS;
     provide(0);
-    here.now += 2 * DAYS;
+    here.now += 1 * DAYS;
     provide(1);
     provide(0);
     /* Of a time that is still to come. */
@@ -143,6 +143,7 @@ static void test_directory(void **state)
     assert_reason(acme_placeholder_provide(&found, here.pool, path_of("run"), here.now),
                   ACME_SYSTEM_ERROR);
     assert_int_equal(errno, EISDIR);
+    shell("test \"$(ls -A run)\" = " ACME_PLACEHOLDER_FILE);
     shell("rm -r run");
     refuse(ACME_RUNTIME_MISSING);
     shell("mkdir run; chmod 1777 run");
