@@ -69,16 +69,6 @@ def test_a_good_configuration_goes_on_to_the_ca(certbot: Run, spool_directory: s
     assert "Connection refused" in text
 
 
-def test_wildcards(certbot: Run, spool_directory: str) -> None:
-    text = refused(certbot, "--acme-alpn-spool", spool_directory, "-d", "a.example,*.a.example")
-    assert "cannot get a certificate for *.a.example: tls-alpn-01 validates one name" in text
-
-
-def test_a_missing_spool(certbot: Run, tmp_path: pathlib.Path) -> None:
-    text = refused(certbot, "--acme-alpn-spool", f"{tmp_path}/no", "-d", "a.example")
-    assert f"the spool {tmp_path}/no does not exist" in text
-
-
 def test_a_bad_address(certbot: Run) -> None:
     text = refused(certbot, "--acme-alpn-check", "127.0.0.1", "-d", "a.example")
     assert "--acme-alpn-check: '127.0.0.1' is not allowed" in text

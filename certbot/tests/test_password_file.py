@@ -26,24 +26,20 @@ def problem(path: str) -> str:
     return words
 
 
-@pytest.mark.parametrize("content, password", [
-    (b"s3cret\n", "s3cret"), (b"s3cret", "s3cret"), (b"s3 cret\r\n", "s3 cret"),
-    (b"x" * 1024, "x" * 1024)])
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+@pytest.mark.parametrize("content, password, mode", [
+    (b"s3cret\n", "s3cret", 0o600), (b"s3cret", "s3cret", 0o640),
+    (b"s3 cret\r\n", "s3 cret", 0o400), (b"x" * 1024, "x" * 1024, 0o600)])
 def test_right(tmp_path: pathlib.Path, content: bytes, password: str, mode: int) -> None:
     assert password_file.read(write(tmp_path / "file", content, mode)) == password
 
 
-@pytest.mark.parametrize("content, expected", [
-    (b"", "one line"), (b"\n", "one line"), (b"s3cret\nmore\n", "one line"),
-    (b"s3\0cret\n", "NUL"), (b"s3\xff\n", "UTF-8"), (b"x" * 1025, "more than 1024 bytes")])
-def test_wrong_content(tmp_path: pathlib.Path, content: bytes, expected: str) -> None:
-    assert expected in problem(write(tmp_path / "file", content))
-
-
-@pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o620])
-def test_open_to_others(tmp_path: pathlib.Path, mode: int) -> None:
-    assert OPEN in problem(write(tmp_path / "file", mode=mode))
+@pytest.mark.parametrize("content, mode, expected", [
+    (b"", 0o600, "one line"), (b"\n", 0o600, "one line"), (b"s3cret\nmore\n", 0o600, "one line"),
+    (b"s3\0cret\n", 0o600, "NUL"), (b"s3\xff\n", 0o600, "UTF-8"),
+    (b"x" * 1025, 0o600, "more than 1024 bytes"),
+    *[(b"s3cret\n", mode, OPEN) for mode in (0o604, 0o602, 0o601, 0o620)]])
+def test_wrong(tmp_path: pathlib.Path, content: bytes, mode: int, expected: str) -> None:
+    assert expected in problem(write(tmp_path / "file", content, mode))
 
 
 def test_owner(tmp_path: pathlib.Path, root: None) -> None:

@@ -1,8 +1,5 @@
-#!/usr/bin/python3
 """Latency of a challenge handshake as its client sees it, by where the challenge is: in the spool, in a store, or with
 another responder that the handshake is relayed to.
-
-    test/bench/latency.py [--rounds 50] [--handshakes 20]
 
 One handshake after the other, with its TCP connection. The sources take turns, so that what disturbs a round disturbs
 all; what counts is the difference to the spool in the same round. The stores are one private redis-server, the
@@ -11,16 +8,11 @@ responders another httpd with this module and `openssl s_server`, as acme.sh run
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import servers
 from harness.load import Load
@@ -113,19 +105,3 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
     lines = ["| Latency of a challenge, ms (quartiles) | | more than from the spool |", "|---|---|---|"]
     return lines + [f"| {row['source']} | {figure(row['latency_ms'])} | {figure(row['more_ms'])} |" for row in rows]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--handshakes", type=int, default=20, help="in each round, for each source")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / "pki").mkdir()
-        authority = Authority(Path(directory) / "pki")
-        print("\n".join(table(measure(Path(directory), authority, given.rounds, given.handshakes))))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,4 @@
-#!/usr/bin/python3
 """Relay storm: handshakes for a hanging upstream at a fixed rate, and what ordinary requests notice of it.
-
-    test/bench/relay_storm.py [--rounds 3] [--seconds 5] [--rate 500] [--names random|configured]
 
 Ordinary requests are counted without a storm, with handshakes at that rate for which no upstream is asked, and with as
 many that ask one: what is lost against those is the relay's share. These take turns. Both MPMs are measured.
@@ -9,13 +6,7 @@ many that ask one: what is lost against those is the relay's share. These take t
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import servers
 from harness.load import Load
@@ -52,19 +43,17 @@ def beside(httpd: Httpd, authority: Authority, seconds: int, load: Load) -> tupl
         return requests, load.wait().per_second
 
 
-def measure(
-    authority: Authority, mpm: str, rounds: int, seconds: int, rate: int = RATE, names: str = "random"
-) -> dict[str, Any]:
+def measure(authority: Authority, mpm: str, rounds: int, seconds: int) -> dict[str, Any]:
     """The figures of each round, and the ratios within them."""
-    result: dict[str, Any] = {"mpm": mpm, "rate": rate, QUIET: [], REFUSED: [], STORM: [], "reached": []}
+    result: dict[str, Any] = {"mpm": mpm, "rate": RATE, QUIET: [], REFUSED: [], STORM: [], "reached": []}
     with Upstream() as upstream, Httpd(mpm=mpm) as httpd:
         httpd.server_lines += MPMS[mpm]
         server(httpd, authority, f"AcmeAlpnUpstream {upstream} timeout=1s any-name")
         for _ in range(rounds):
             result[QUIET].append(served(httpd, authority, seconds))
-            load = storm(httpd.address(), rate, seconds, names, asked=False)
+            load = storm(httpd.address(), RATE, seconds, asked=False)
             result[REFUSED].append(beside(httpd, authority, seconds, load)[0])
-            load = storm(httpd.address(), rate, seconds, names)
+            load = storm(httpd.address(), RATE, seconds)
             requests, reached = beside(httpd, authority, seconds, load)
             result[STORM].append(requests)
             result["reached"].append(reached)
@@ -85,21 +74,3 @@ def table(results: list[dict[str, Any]]) -> list[str]:
             f"| {result['mpm']} | {reached:.0f} | {figure(result[f'to_{QUIET}'])} | {figure(result[f'to_{REFUSED}'])} |"
         )
     return lines
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--rate", type=int, default=RATE)
-    parser.add_argument("--names", choices=("random", "configured"), default="random")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        authority = Authority(Path(directory))
-        results = [measure(authority, mpm, given.rounds, given.seconds, given.rate, given.names) for mpm in MPMS]
-    print("\n".join(table(results)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

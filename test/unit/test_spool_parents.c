@@ -12,7 +12,7 @@
  * symlink `chain` to that link, and the symlink `way` to m. */
 #define MAKE_TREE                                                                              \
     "mkdir -p a/b l m; mv spool a/b; ln -s ../a/b/spool l/link; ln -s ../l/link m/chain; "     \
-    "ln -s /m/loop m/loop; ln -s m way; "
+    "ln -s /m/loop m/loop; ln -s m way; ln -s /m l/absolute; "
 
 typedef struct {
     const char *name;
@@ -49,6 +49,8 @@ static const parent_row_t unsafe_rows[] = {
     {"by two symlinks, the second one's parent is writable", CHAIN, "chmod 777 l", "/l", 0},
     {"by two symlinks, the target's parent is writable", CHAIN, "chmod 777 a/b", "/a/b", 0},
     {"by a symlink on the way, its target is writable", "/way/chain", "chmod 777 m", "/m", 0},
+    {"by an absolute symlink, its target is writable", "/l/absolute/chain", "chmod 777 m", "/m",
+     0},
     {"by dots, what they pass is writable", "/l/../a/./b/spool", "chmod 777 l", "/l", 0},
     {"by dots, all are safe", "/l/../a/./b//spool", ":", NULL, 0},
     {"a link in a loop has no parents", "/m/loop", "chmod 777 m", NULL, 0},
