@@ -14,16 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
 from harness import poll
-from harness.kill import NOTICED_WITHIN, Killer
+from harness.kill import NOTICED_WITHIN, Kill, Killer
 from harness.load import Handshake, Load
 from harness.pki import Authority
 from harness.server import MPM, Httpd
@@ -43,12 +43,6 @@ ROOM = {
     "prefork": ("StartServers 80", "ServerLimit 200", "MaxRequestWorkers 120"),
 }
 ROOM["worker"] = ROOM["event"]
-
-
-class Explanation(Protocol):
-    """Why a connection may have broken off."""
-
-    def explains(self, handshake: Handshake) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -89,10 +83,11 @@ class Figures:
 def judge(
     figures: Figures,
     timeline: Timeline,
-    explanations: list[Explanation],
+    explanations: list[Restart | Kill],
     challenges: Iterable[Handshake],
     ordinary: Iterable[Handshake],
 ) -> None:
+    """A connection may break off together with its child. An answer is never excused."""
     for handshake in challenges:
         if timeline.is_right(handshake):
             figures.answered += handshake.digest is not None
@@ -109,8 +104,7 @@ def judge(
             figures.failures.append(f"nothing was {name}: this proves nothing")
 
 
-def count_failure(figures: Figures, explanations: list[Explanation], handshake: Handshake) -> None:
-    """A connection may break off together with its child. An answer is never excused."""
+def count_failure(figures: Figures, explanations: list[Restart | Kill], handshake: Handshake) -> None:
     broke_off = handshake.outcome.startswith("failed-")
     if broke_off and any(explanation.explains(handshake) for explanation in explanations):
         figures.lost += 1
@@ -118,62 +112,44 @@ def count_failure(figures: Figures, explanations: list[Explanation], handshake: 
         figures.failures.append(str(handshake))
 
 
-def disturb(httpd: Httpd, figures: Figures, loads: list[Load], options: argparse.Namespace) -> list[Explanation]:
-    """While the loads go on: restarts spread evenly over the time, and kills. What may break off in them."""
-    if not options.kill:
-        return restart(httpd, figures, loads, options)
-    with Killer(httpd, options.kill) as killer:
-        explanations = restart(httpd, figures, loads, options)
-    figures.kills = len(killer.kills)
-    return [*explanations, *killer.kills]
-
-
-def restart(httpd: Httpd, figures: Figures, loads: list[Load], options: argparse.Namespace) -> list[Explanation]:
-    explanations: list[Explanation] = []
+def restart(httpd: Httpd, loads: list[Load], options: argparse.Namespace) -> list[Restart]:
+    """While the loads go on, spread evenly over the time."""
+    restarts: list[Restart] = []
     begin = time.monotonic()
     for number in range(1, options.restarts + 1):
         due: float = begin + number * options.seconds / (options.restarts + 1)
         poll.until(lambda: time.monotonic() >= due, options.seconds, "the next restart is due")
         asked = time.monotonic()
         httpd.reload()
-        explanations.append(Restart(asked, time.monotonic()))
+        restarts.append(Restart(asked, time.monotonic()))
     for load in loads:
         load.wait()
-    figures.restarts = len(explanations)
-    # A crash is never one, and would look the same to the client.
-    return explanations if options.mpm == "event" and not httpd.log.find(pattern=CRASH) else []
-
-
-def start_loads(
-    stack: ExitStack, httpd: Httpd, authority: Authority, names: list[str], options: argparse.Namespace
-) -> tuple[list[Load], Load]:
-    """The challenge handshakes, half of the clients with each version of TLS, and the ordinary requests."""
-
-    def start(targets: list[str], threads: int, **more: Any) -> Load:
-        pairs = [(name, None) for name in targets]
-        load = Load(httpd.address(), pairs, seconds=options.seconds, threads=threads, records=True, **more)
-        stack.enter_context(load)
-        return load
-
-    half = options.clients // 2
-    challenges = [
-        start(names, half, version="1.2"),
-        start(names, options.clients - half, version="1.3"),
-    ]
-    return challenges, start([SITE], ORDINARY_CLIENTS, trust=authority.root)
+    return restarts
 
 
 def soak(httpd: Httpd, authority: Authority, options: argparse.Namespace) -> Figures:
+    """The challenge handshakes, half of the clients with each version of TLS, and the ordinary requests."""
     figures = Figures()
     names = [f"{number}.names.test" for number in range(options.names)]
     with ExitStack() as stack:
+
+        def start(targets: list[str], threads: int, **more: Any) -> Load:
+            pairs = [(name, None) for name in targets]
+            load = Load(httpd.address(), pairs, seconds=options.seconds, threads=threads, records=True, **more)
+            return stack.enter_context(load)
+
         churn = stack.enter_context(Churn(httpd.spool, names))
-        challenges, ordinary = start_loads(stack, httpd, authority, names, options)
-        explanations = disturb(httpd, figures, [*challenges, ordinary], options)
+        challenges = [start(names, options.clients // 2, version=version) for version in ("1.2", "1.3")]
+        ordinary = start([SITE], ORDINARY_CLIENTS, trust=authority.root)
+        with Killer(httpd, options.kill) if options.kill else nullcontext() as killer:
+            restarts = restart(httpd, [*challenges, ordinary], options)
+        kills = killer.kills if killer else []
         changes = churn.stop()
-        figures.changes = len(changes)
+        figures.restarts, figures.kills, figures.changes = len(restarts), len(kills), len(changes)
+        # A crash would look to the client as what the event MPM drops.
+        dropped = restarts if options.mpm == "event" and not httpd.log.find(pattern=CRASH) else []
         handshakes = chain.from_iterable(load.records() for load in challenges)
-        judge(figures, Timeline(changes), explanations, handshakes, ordinary.records())
+        judge(figures, Timeline(changes), [*dropped, *kills], handshakes, ordinary.records())
     if options.kill and not figures.kills:
         figures.failures.append("no child was killed: this proves nothing")
     return figures
@@ -198,7 +174,7 @@ def run(options: argparse.Namespace, directory: Path) -> Figures:
     return figures
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the load goes on (default %(default)s)")
     parser.add_argument("--clients", type=int, default=64, help="concurrent challenge handshakes (%(default)s)")
@@ -206,11 +182,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--restarts", type=int, default=20, help="graceful restarts in that time (%(default)s)")
     parser.add_argument("--kill", type=float, metavar="PERIOD", help="kill a child each PERIOD seconds")
     parser.add_argument("--mpm", choices=sorted(ROOM), default=MPM, help="httpd's MPM (%(default)s)")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         figures = run(options, Path(directory))
     for failure in figures.failures[:SHOWN]:

@@ -8,14 +8,15 @@
 
 #include "acme_cache.h"
 
-#define NOW apr_time_from_sec(1768478400)
-
 /* How often a certificate was freed, by a callback of OpenSSL's: a reference too few or too
  * many shows in the count without a sanitizer, too. */
 static volatile apr_uint32_t freed;
 static int mark_index;
 
-static apr_pool_t *pool; /* of one test */
+/* of one test */
+static apr_pool_t *pool;
+static acme_cache_t *cache;
+static apr_time_t now;
 
 static void on_free(void *parent, void *mark, CRYPTO_EX_DATA *data, int index, long number,
                     void *argument)
@@ -56,8 +57,7 @@ static acme_digest_t digest_of(unsigned char byte)
 }
 
 /* Puts a new certificate and keeps no reference to it. */
-static X509 *put(acme_cache_t *cache, const char *name, unsigned char byte,
-                 acme_key_type_e type, apr_time_t now)
+static X509 *put(const char *name, unsigned char byte, acme_key_type_e type)
 {
     acme_identifier_t identifier = identifier_of(name);
     acme_digest_t digest = digest_of(byte);
@@ -69,8 +69,7 @@ static X509 *put(acme_cache_t *cache, const char *name, unsigned char byte,
 }
 
 /* Which certificate the cache answers with, to compare with put's; no reference is kept. */
-static X509 *get(acme_cache_t *cache, const char *name, unsigned char byte,
-                 acme_key_type_e type, apr_time_t now)
+static X509 *get(const char *name, unsigned char byte, acme_key_type_e type)
 {
     acme_identifier_t identifier = identifier_of(name);
     acme_digest_t digest = digest_of(byte);
@@ -82,41 +81,39 @@ static X509 *get(acme_cache_t *cache, const char *name, unsigned char byte,
 
 static void test_each_part_of_the_key_counts(void **state)
 {
-    acme_cache_t *cache = acme_cache_create(pool, 1);
     acme_identifier_t identifier = identifier_of("example.com");
     X509 *made;
     size_t i;
 
     (void)state;
-    assert_null(get(cache, "example.com", 1, ACME_KEY_P256, NOW));
-    made = put(cache, "example.com", 1, ACME_KEY_P256, NOW);
-    assert_null(get(cache, "example.net", 1, ACME_KEY_P256, NOW));
-    assert_null(get(cache, "example.co", 1, ACME_KEY_P256, NOW));
-    assert_null(get(cache, "example.com", 1, ACME_KEY_RSA2048, NOW));
-    assert_null(get(cache, "example.com", 1, ACME_KEY_P384, NOW));
+    assert_null(get("example.com", 1, ACME_KEY_P256));
+    made = put("example.com", 1, ACME_KEY_P256);
+    assert_null(get("example.net", 1, ACME_KEY_P256));
+    assert_null(get("example.co", 1, ACME_KEY_P256));
+    assert_null(get("example.com", 1, ACME_KEY_RSA2048));
+    assert_null(get("example.com", 1, ACME_KEY_P384));
     for (i = 0; i < ACME_DIGEST_SIZE; i++) {
         acme_digest_t digest = digest_of(1);
 
         digest.bytes[i] ^= 0x80;
-        assert_null(acme_cache_get(cache, &identifier, &digest, ACME_KEY_P256, NOW));
+        assert_null(acme_cache_get(cache, &identifier, &digest, ACME_KEY_P256, now));
     }
-    assert_ptr_equal(get(cache, "example.com", 1, ACME_KEY_P256, NOW), made);
-    assert_ptr_equal(get(cache, "example.com", 1, ACME_KEY_P256, NOW), made);
+    assert_ptr_equal(get("example.com", 1, ACME_KEY_P256), made);
+    assert_ptr_equal(get("example.com", 1, ACME_KEY_P256), made);
     assert_int_equal(freed, 0);
 }
 
 static void test_expiry(void **state)
 {
-    acme_cache_t *cache = acme_cache_create(pool, 64);
-    apr_time_t end = NOW + apr_time_from_sec(24 * 60 * 60);
-
     (void)state;
-    put(cache, "example.com", 1, ACME_KEY_P256, NOW);
-    assert_non_null(get(cache, "example.com", 1, ACME_KEY_P256, end - 1));
-    assert_null(get(cache, "example.com", 1, ACME_KEY_P256, end));
+    put("example.com", 1, ACME_KEY_P256);
+    now += apr_time_from_sec(24 * 60 * 60) - 1;
+    assert_non_null(get("example.com", 1, ACME_KEY_P256));
+    now++;
+    assert_null(get("example.com", 1, ACME_KEY_P256));
 
-    put(cache, "example.com", 1, ACME_KEY_P256, end);
-    assert_non_null(get(cache, "example.com", 1, ACME_KEY_P256, end));
+    put("example.com", 1, ACME_KEY_P256);
+    assert_non_null(get("example.com", 1, ACME_KEY_P256));
     assert_int_equal(freed, 1);
 }
 
@@ -133,16 +130,15 @@ static void test_two_that_want_one_slot_take_turns(void **state)
         {"two.example", 2, ACME_KEY_P256},
         {"two.example", 2, ACME_KEY_RSA2048},
     };
-    acme_cache_t *cache = acme_cache_create(pool, 1);
     size_t i, j;
 
     (void)state;
     for (i = 0; i < COUNT(turns); i++) {
-        X509 *made = put(cache, turns[i].name, turns[i].byte, turns[i].type, NOW);
+        X509 *made = put(turns[i].name, turns[i].byte, turns[i].type);
 
         assert_int_equal(freed, i);
         for (j = 0; j <= i; j++) {
-            assert_ptr_equal(get(cache, turns[j].name, turns[j].byte, turns[j].type, NOW),
+            assert_ptr_equal(get(turns[j].name, turns[j].byte, turns[j].type),
                              j == i ? made : NULL);
         }
     }
@@ -150,16 +146,16 @@ static void test_two_that_want_one_slot_take_turns(void **state)
 
 static void test_key_types_of_a_name_stand_side_by_side(void **state)
 {
-    acme_cache_t *cache = acme_cache_create(pool, 64);
     X509 *made[ACME_KEY_TYPES];
     int type;
 
     (void)state;
+    cache = acme_cache_create(pool, 64);
     for (type = 0; type < ACME_KEY_TYPES; type++) {
-        made[type] = put(cache, "example.com", 1, (acme_key_type_e)type, NOW);
+        made[type] = put("example.com", 1, (acme_key_type_e)type);
     }
     for (type = 0; type < ACME_KEY_TYPES; type++) {
-        assert_ptr_equal(get(cache, "example.com", 1, (acme_key_type_e)type, NOW), made[type]);
+        assert_ptr_equal(get("example.com", 1, (acme_key_type_e)type), made[type]);
     }
     assert_int_equal(freed, 0);
     apr_pool_clear(pool);
@@ -168,7 +164,6 @@ static void test_key_types_of_a_name_stand_side_by_side(void **state)
 
 static void test_longest_name(void **state)
 {
-    acme_cache_t *cache = acme_cache_create(pool, 1);
     char name[ACME_IDENTIFIER_MAX + 1] = "";
     size_t i;
 
@@ -176,24 +171,23 @@ static void test_longest_name(void **state)
     for (i = 0; i < ACME_IDENTIFIER_MAX; i++) {
         name[i] = i % 2 ? '.' : 'a';
     }
-    put(cache, name, 1, ACME_KEY_P256, NOW);
-    assert_non_null(get(cache, name, 1, ACME_KEY_P256, NOW));
+    put(name, 1, ACME_KEY_P256);
+    assert_non_null(get(name, 1, ACME_KEY_P256));
     name[ACME_IDENTIFIER_MAX - 1] = 'b';
-    assert_null(get(cache, name, 1, ACME_KEY_P256, NOW));
+    assert_null(get(name, 1, ACME_KEY_P256));
 }
 
 /* Whoever has a certificate in hand keeps it, whatever becomes of slot and cache. */
 static void test_reference_outlives_slot_and_cache(void **state)
 {
-    acme_cache_t *cache = acme_cache_create(pool, 1);
     acme_identifier_t identifier = identifier_of("example.com");
     acme_digest_t digest = digest_of(1);
     X509 *held;
 
     (void)state;
-    put(cache, "example.com", 1, ACME_KEY_P256, NOW);
-    held = acme_cache_get(cache, &identifier, &digest, ACME_KEY_P256, NOW);
-    put(cache, "example.net", 1, ACME_KEY_P256, NOW);
+    put("example.com", 1, ACME_KEY_P256);
+    held = acme_cache_get(cache, &identifier, &digest, ACME_KEY_P256, now);
+    put("example.net", 1, ACME_KEY_P256);
     assert_int_equal(freed, 0);
     apr_pool_clear(pool);
     assert_int_equal(freed, 1);
@@ -206,7 +200,6 @@ static void test_reference_outlives_slot_and_cache(void **state)
 
 /* Of two certificates with one slot, which the threads take from each other all the time. */
 static struct {
-    acme_cache_t *cache;
     acme_identifier_t identifier;
     X509 *certificates[2]; /* by digest */
     volatile apr_uint32_t hits, wrong, seeds;
@@ -227,9 +220,9 @@ static void *APR_THREAD_FUNC get_and_put(apr_thread_t *thread, void *unused)
         number = number * 1664525u + 1013904223u;
         which = (number >> 16) % 2;
         memset(&digest, (int)which, sizeof(digest));
-        got = acme_cache_get(load.cache, &load.identifier, &digest, ACME_KEY_P256, NOW);
+        got = acme_cache_get(cache, &load.identifier, &digest, ACME_KEY_P256, now);
         if (!got) {
-            acme_cache_put(load.cache, &load.identifier, &digest, ACME_KEY_P256, NOW,
+            acme_cache_put(cache, &load.identifier, &digest, ACME_KEY_P256, now,
                            load.certificates[which]);
             continue;
         }
@@ -249,7 +242,6 @@ static void test_threads(void **state)
     size_t i;
 
     (void)state;
-    load.cache = acme_cache_create(pool, 1);
     load.identifier = identifier_of("example.com");
     load.certificates[0] = new_certificate();
     load.certificates[1] = new_certificate();
@@ -268,14 +260,16 @@ static void test_threads(void **state)
     assert_int_equal(freed, 2);
 }
 
-static int make_pool(void **state)
+static int set_up(void **state)
 {
     (void)state;
     freed = 0;
-    return apr_pool_create(&pool, NULL);
+    now = apr_time_from_sec(1768478400);
+    return apr_pool_create(&pool, NULL) != APR_SUCCESS ||
+           (cache = acme_cache_create(pool, 1)) == NULL;
 }
 
-static int destroy_pool(void **state)
+static int tear_down(void **state)
 {
     (void)state;
     apr_pool_destroy(pool);
@@ -286,8 +280,8 @@ int main(void)
 {
     apr_initialize();
     mark_index = X509_get_ex_new_index(0, NULL, NULL, NULL, on_free);
-    unit_setup = make_pool;
-    unit_teardown = destroy_pool;
+    unit_setup = set_up;
+    unit_teardown = tear_down;
     UNIT_ADD(test_each_part_of_the_key_counts);
     UNIT_ADD(test_expiry);
     UNIT_ADD(test_two_that_want_one_slot_take_turns);
