@@ -20,10 +20,12 @@
 
 static const unsigned char protocol[] = "acme-tls/1";
 
-static void fatal(const char *what)
+static void require(int condition, const char *what)
 {
-    perror(what);
-    exit(2);
+    if (!condition) {
+        perror(what);
+        exit(2);
+    }
 }
 
 static int select_protocol(SSL *ssl, const unsigned char **selected, unsigned char *length,
@@ -44,11 +46,10 @@ static SSL_CTX *make_context(const char *certificate, const char *key)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
-    if (!context || SSL_CTX_use_certificate_file(context, certificate, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
-        ERR_print_errors_fp(stderr);
-        exit(2);
-    }
+    require(context &&
+                SSL_CTX_use_certificate_file(context, certificate, SSL_FILETYPE_PEM) == 1 &&
+                SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1,
+            "certificate and key");
     SSL_CTX_set_num_tickets(context, 0);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -64,11 +65,10 @@ static int listen_on(int port)
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        listen(fd, BACKLOG) != 0) {
-        fatal("listen");
-    }
+    require(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+                bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                listen(fd, BACKLOG) == 0,
+            "listen");
     return fd;
 }
 
@@ -76,9 +76,7 @@ static void serve(SSL_CTX *context, int fd)
 {
     SSL *ssl = SSL_new(context);
 
-    if (!ssl || !SSL_set_fd(ssl, fd)) {
-        fatal("SSL_new");
-    }
+    require(ssl && SSL_set_fd(ssl, fd), "SSL_new");
     if (SSL_accept(ssl) == 1) {
         SSL_shutdown(ssl);
     }
@@ -92,15 +90,12 @@ int main(int argc, char **argv)
     SSL_CTX *context;
     int listener, fd;
 
-    if (argc != 4) {
-        fputs("usage: floor PORT CERTIFICATE KEY\n", stderr);
-        return 2;
-    }
+    require(argc == 4, "usage: floor PORT CERTIFICATE KEY");
     signal(SIGPIPE, SIG_IGN);
     context = make_context(argv[2], argv[3]);
     listener = listen_on(atoi(argv[1]));
     while ((fd = accept(listener, NULL, NULL)) >= 0) {
         serve(context, fd);
     }
-    fatal("accept");
+    require(0, "accept");
 }

@@ -4,6 +4,10 @@
  * or ordinary ones, with a request or without, or connections that are closed as soon as they
  * are there.
  *
+ * -p begins no more than that many a second. -g makes ordinary requests instead of challenge
+ * handshakes, -o ordinary handshakes alone, -x connections alone. FILE holds a name on each
+ * line, and the digest that is right in hex if there is but one.
+ *
  * The last line on standard output is the summary; with -r one line for each handshake precedes
  * it: begin and end (CLOCK_MONOTONIC, ns), the local port, the name and the outcome, which is
  * the digest in hex, "http-" and a status, "alert-" and a number, or what went wrong.
@@ -52,15 +56,9 @@ typedef struct {
     char outcome[OUTCOME_SIZE];
 } attempt_t;
 
-static struct {
-    long threads, count, seconds;
-    long rate; /* begun in a second; 0: as fast as can be */
-    int records;
-    mode_e mode;
-    const char *path; /* of the request */
-    const char *trust;
-    int version; /* 0: any */
-} options = {.threads = 1};
+static const char *given[128]; /* by the option's letter: its argument, or "" */
+static mode_e mode;
+static long count, rate; /* 0: without end, as fast as can be */
 
 static struct addrinfo *address;
 static SSL_CTX *context;
@@ -169,7 +167,7 @@ static void judge_response(attempt_t *attempt, SSL *ssl)
     char request[1024], response[16384], outcome[OUTCOME_SIZE];
     int length = snprintf(request, sizeof(request),
                           "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
-                          options.path, attempt->target->name);
+                          given['g'], attempt->target->name);
     int got, total = 0, status = 0;
 
     if ((got = SSL_write(ssl, request, length)) != length) {
@@ -191,10 +189,10 @@ static void judge_response(attempt_t *attempt, SSL *ssl)
 
 static void judge(attempt_t *attempt, SSL *ssl)
 {
-    if (options.mode == REQUEST) {
+    if (mode == REQUEST) {
         judge_response(attempt, ssl);
         attempt->end = now();
-    } else if (options.mode == CHALLENGE) {
+    } else if (mode == CHALLENGE) {
         judge_challenge(attempt, ssl);
     } else {
         conclude(attempt, negotiated(ssl, HTTP_ALPN) ? RIGHT : WRONG, "ordinary");
@@ -209,7 +207,7 @@ static void shake_hands(attempt_t *attempt, int fd)
     int returned;
 
     if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, name) ||
-        (options.trust && !SSL_set1_host(ssl, name))) {
+        (given['c'] && !SSL_set1_host(ssl, name))) {
         fatal(name, "OpenSSL made no client of it");
     }
     returned = SSL_connect(ssl);
@@ -253,7 +251,7 @@ static void attempt_one(attempt_t *attempt)
     if (!is_connected) {
         attempt->result = FAILED;
         snprintf(attempt->outcome, OUTCOME_SIZE, "failed-connect-errno-%d", errno);
-    } else if (options.mode == CONNECT) {
+    } else if (mode == CONNECT) {
         conclude(attempt, RIGHT, "connected");
     } else {
         getsockname(fd, (struct sockaddr *)&local, &size);
@@ -265,7 +263,7 @@ static void attempt_one(attempt_t *attempt)
 
 static void wait_for_turn(long number)
 {
-    long long due = first + number * NS / options.rate;
+    long long due = first + number * NS / rate;
     struct timespec until = {(time_t)(due / NS), (long)(due % NS)};
 
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
@@ -278,15 +276,15 @@ static void *work(void *unused)
 
     (void)unused;
     while ((!deadline || now() < deadline) &&
-           ((number = atomic_fetch_add(&started, 1)) < options.count || !options.count)) {
+           ((number = atomic_fetch_add(&started, 1)) < count || !count)) {
         attempt_t attempt = {.target = &targets[(size_t)number % target_count]};
 
-        if (options.rate) {
+        if (rate) {
             wait_for_turn(number);
         }
         attempt_one(&attempt);
         atomic_fetch_add(&results[attempt.result], 1);
-        if (options.records) {
+        if (given['r']) {
             printf("%lld %lld %d %s %s\n", attempt.begin, attempt.end, attempt.port,
                    attempt.target->name, attempt.outcome);
         }
@@ -305,9 +303,7 @@ static void read_targets(const char *file)
     }
     while (fgets(line, sizeof(line), input)) {
         memset(&target, 0, sizeof(target));
-        if (sscanf(line, "%253s %64[0-9a-f]", target.name, target.digest) < 1) {
-            fatal(file, "a line is not a name with or without a digest in hex");
-        }
+        sscanf(line, "%253s %64[0-9a-f]", target.name, target.digest);
         targets = realloc(targets, (target_count + 1) * sizeof(target));
         if (!targets) {
             fatal(file, strerror(errno));
@@ -322,36 +318,29 @@ static void read_targets(const char *file)
 
 static void make_context(void)
 {
-    const char *alpn = options.mode == CHALLENGE ? ACME_ALPN : HTTP_ALPN;
+    const char *alpn = mode == CHALLENGE ? ACME_ALPN : HTTP_ALPN;
+    int version = !given['v'] ? 0 : strcmp(given['v'], "1.2") ? TLS1_3_VERSION : TLS1_2_VERSION;
 
     context = SSL_CTX_new(TLS_client_method());
     if (!context ||
         SSL_CTX_set_alpn_protos(context, (const unsigned char *)alpn,
                                 (unsigned int)strlen(alpn)) != 0 ||
-        !SSL_CTX_set_min_proto_version(context,
-                                       options.version ? options.version : TLS1_2_VERSION) ||
-        !SSL_CTX_set_max_proto_version(context, options.version)) {
+        !SSL_CTX_set_min_proto_version(context, version ? version : TLS1_2_VERSION) ||
+        !SSL_CTX_set_max_proto_version(context, version)) {
         fatal("OpenSSL", "it made no context");
     }
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    if (options.trust) {
+    if (given['c']) {
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-        if (!SSL_CTX_load_verify_locations(context, options.trust, NULL)) {
-            fatal(options.trust, "no certificate in it");
+        if (!SSL_CTX_load_verify_locations(context, given['c'], NULL)) {
+            fatal(given['c'], "no certificate in it");
         }
     }
 }
 
-static void usage(void)
+static long number_of(int option)
 {
-    fputs(
-        "usage: handshakes -n COUNT | -s SECONDS [-t THREADS] [-p RATE] [-v 1.2|1.3] [-r] "
-        "[-g PATH -c CAFILE | -o | -x] HOST PORT FILE\n"
-        "FILE holds a name, and the digest that is right in hex if there is but one, on each "
-        "line.\n-p begins no more than that many a second. -g makes ordinary requests instead "
-        "of challenge handshakes, -o ordinary handshakes alone, -x connections alone.\n",
-        stderr);
-    exit(2);
+    return given[option] ? atol(given[option]) : 0;
 }
 
 static void parse(int argc, char **argv)
@@ -359,54 +348,25 @@ static void parse(int argc, char **argv)
     int option;
 
     while ((option = getopt(argc, argv, "n:s:t:p:v:g:c:rox")) != -1) {
-        switch (option) {
-        case 'n':
-            options.count = atol(optarg);
-            break;
-        case 's':
-            options.seconds = atol(optarg);
-            break;
-        case 't':
-            options.threads = atol(optarg);
-            break;
-        case 'p':
-            options.rate = atol(optarg);
-            break;
-        case 'v':
-            options.version = strcmp(optarg, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
-            break;
-        case 'g':
-            options.mode = REQUEST;
-            options.path = optarg;
-            break;
-        case 'o':
-            options.mode = ORDINARY;
-            break;
-        case 'x':
-            options.mode = CONNECT;
-            break;
-        case 'c':
-            options.trust = optarg;
-            break;
-        case 'r':
-            options.records = 1;
-            break;
-        default:
-            usage();
-        }
+        given[option] = optarg ? optarg : "";
     }
-    if (argc - optind != 3 || (!options.count && !options.seconds) ||
-        !options.path != !options.trust) {
-        usage();
+    count = number_of('n');
+    rate = number_of('p');
+    deadline = given['s'] ? first + number_of('s') * NS : 0;
+    mode = given['g'] ? REQUEST : given['o'] ? ORDINARY : given['x'] ? CONNECT : CHALLENGE;
+    if (given['?'] || argc - optind != 3 || (!count && !deadline) ||
+        !given['g'] != !given['c']) {
+        fatal("usage", "-n COUNT | -s SECONDS [-t THREADS] [-p RATE] [-v 1.2|1.3] [-r] "
+                       "[-g PATH -c CAFILE | -o | -x] HOST PORT FILE");
     }
 }
 
 static void run(void)
 {
     pthread_t threads[1024];
-    long i;
+    long i, wanted = given['t'] ? number_of('t') : 1;
 
-    for (i = 0; i < options.threads && i < 1024; i++) {
+    for (i = 0; i < wanted && i < 1024; i++) {
         if (pthread_create(&threads[i], NULL, work, NULL) != 0) {
             fatal("threads", "the system makes no more");
         }
@@ -432,7 +392,6 @@ int main(int argc, char **argv)
     }
     read_targets(argv[optind + 2]);
     make_context();
-    deadline = options.seconds ? first + options.seconds * NS : 0;
     run();
     seconds = (double)(now() - first) / NS;
     all = results[RIGHT] + results[WRONG] + results[REFUSED] + results[FAILED];

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
@@ -19,25 +18,14 @@
 
 static const unsigned char alternative_name[] = "\x30\x0b\x82\x09" NAME;
 
-static EVP_PKEY *make_key(void)
-{
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_EC, NULL);
-    EVP_PKEY *key = NULL;
-
-    REQUIRE(context && EVP_PKEY_keygen_init(context) > 0);
-    REQUIRE(EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_X9_62_prime256v1) > 0);
-    REQUIRE(EVP_PKEY_keygen(context, &key) > 0);
-    EVP_PKEY_CTX_free(context);
-    return key;
-}
-
 /* Whether it could be made one that is signed by itself. */
 static int sign(X509 *certificate)
 {
     static EVP_PKEY *key;
 
     if (!key) {
-        key = make_key();
+        key = acme_key_generate(ACME_KEY_P256);
+        REQUIRE(key);
     }
     return X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) &&
            X509_set_pubkey(certificate, key) && X509_sign(certificate, key, EVP_sha256()) > 0;
@@ -69,15 +57,13 @@ static int is_repeated(X509 *certificate)
 {
     X509_EXTENSION *last;
     char oid[OID_SIZE];
-    int i;
+    int i, repeated = 0;
 
     for (i = 0; i < X509_get_ext_count(certificate); i++) {
         oid_of(oid, certificate, i);
-        if (count(certificate, oid, &last) > 1) {
-            return 1;
-        }
+        repeated |= count(certificate, oid, &last) > 1;
     }
-    return 0;
+    return repeated;
 }
 
 /* Whether an extension's value is of this size and begins so; *data gets it. */
