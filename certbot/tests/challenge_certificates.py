@@ -19,24 +19,10 @@ OTHER_KEY_AUTHORIZATION = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA." + "B" *
 
 
 class Issued(NamedTuple):
-    """A certificate and its private key."""
+    """A certificate, and itself with its private key."""
 
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-    @property
-    def certificate_pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        return self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption())
+    der: bytes
+    pem: bytes
 
 
 def value_for(key_authorization: str) -> bytes:
@@ -75,14 +61,19 @@ def issue(names: Sequence[str], acme_identifier: Optional[bytes] = value_for(KEY
             x509.UnrecognizedExtension(ACME_IDENTIFIER, acme_identifier), critical=critical)
     for extension in more:
         builder = builder.add_extension(extension, critical=False)
-    return Issued(builder.sign(signer or key, hashes.SHA256()), key)
+    certificate = builder.sign(signer or key, hashes.SHA256())
+    return Issued(
+        certificate.public_bytes(serialization.Encoding.DER),
+        certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption()))
 
 
 @contextlib.contextmanager
 def pem_file(issued: Issued) -> Iterator[str]:
     """The path of a file with the key and the certificate."""
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(issued.key_pem + issued.certificate_pem)
+        file.write(issued.pem)
         file.flush()
         yield file.name
 

@@ -51,15 +51,12 @@ def tls(context_for: Callable[[str], Optional[ssl.SSLContext]]) -> Answer:
 
     base = context(issue(["base.example"], None))
     base.sni_callback = choose
-    return _handshake(base)
+    return handshaking(base)
 
 
-def without_alpn(issued: Issued) -> Answer:
-    """A TLS server that knows nothing of ALPN."""
-    return _handshake(context(issued, protocols=()))
+def handshaking(server_context: ssl.SSLContext) -> Answer:
+    """Serve as it says, for one handshake."""
 
-
-def _handshake(server_context: ssl.SSLContext) -> Answer:
     def answer(connection: socket.socket) -> None:
         # The client may well hang up or send an alert: the test looks at what the client says.
         with contextlib.suppress(OSError):

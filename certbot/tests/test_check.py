@@ -16,8 +16,8 @@ from certbot_acme_alpn.spool import Entry
 from challenge_certificates import (
     KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION, context, issue, value_for)
 from loopback_servers import (
-    INTERNAL_ERROR, NO_APPLICATION_PROTOCOL, choosing, dropping, refusing, sending, serving,
-    silent, tls, without_alpn)
+    INTERNAL_ERROR, NO_APPLICATION_PROTOCOL, choosing, dropping, handshaking, refusing, sending,
+    serving, silent, tls)
 
 
 def entries_of(*names: str) -> list:
@@ -82,7 +82,8 @@ def test_an_answer_that_becomes_right_in_time() -> None:
     (sending(NO_APPLICATION_PROTOCOL),
      "httpd refused acme-tls/1 (TLS alert no_application_protocol)"),
     (choosing(b"http/1.1", issue(["a.example"])), "the server did not choose acme-tls/1"),
-    (without_alpn(issue(["a.example"])), "the server did not choose acme-tls/1"),
+    (handshaking(context(issue(["a.example"]), protocols=())),
+     "the server did not choose acme-tls/1"),
     (tls({"a.example": context(issue(["a.example"], None))}.get),
      "an ordinary certificate was served over acme-tls/1"),
     (tls({}.get), "the TLS handshake failed (TLSV1_UNRECOGNIZED_NAME)"),
