@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +25,7 @@ import latency
 import relay_storm
 import report
 import servers
-from harness import client, load, poll
+from harness import client, load
 from harness.pki import Authority
 from harness.server import PARENT, Httpd
 from harness.spool import KeyAuthorization
@@ -75,18 +73,13 @@ class Case:
 
 def settled(server: Server) -> int:
     """The server's CPU time once it does nothing any more: httpd closes connections after the client has."""
-    last = [-1]
-
-    def still() -> bool:
-        now = servers.cpu_ns(server.pid)
-        last[0], before = now, last[0]
-        return now == before
-
-    try:
-        poll.until(still, 1, "the server rests")
-    except TimeoutError:
-        pass  # Go has always something to do
-    return last[0]
+    last, now = -1, servers.cpu_ns(server.pid)
+    for _ in range(20):  # Go has always something to do
+        if now == last:
+            break
+        time.sleep(0.05)
+        last, now = now, servers.cpu_ns(server.pid)
+    return now
 
 
 def measure(case: Case, count: int, version: str, threads: int) -> dict[str, float]:
@@ -224,26 +217,9 @@ def is_fresh(httpd: Httpd, name: str) -> bool:
     return held and not refused.chain and refused.alert == client.NO_APPLICATION_PROTOCOL
 
 
-def machine() -> dict[str, str]:
-    processor = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    said = {"openssl": ["openssl", "version"], "httpd": ["apache2", "-v"], "caddy": ["caddy", "version"]}
-    versions = {
-        title: subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()[0]
-        for title, command in said.items()
-    }
-    cores = str(sum(line.startswith("processor") for line in Path("/proc/cpuinfo").read_text().splitlines()))
-    return {
-        "processor": processor[0].partition(": ")[2] if processor else platform.machine(),
-        "cores": cores,
-        "kernel": platform.release(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        **versions,
-    }
-
-
 def run(form: str) -> dict[str, Any]:
     size = SIZES[form]
-    result: dict[str, Any] = {"form": form, "machine": machine()}
+    result: dict[str, Any] = {"form": form}
     with tempfile.TemporaryDirectory(prefix="acme-alpn-bench-", dir=PARENT) as text, ExitStack() as stack:
         directory = Path(text)
         directory.chmod(0o755)

@@ -85,7 +85,7 @@ void *shared(size_t size)
     return memory;
 }
 
-static void run_child(void (*body)(void), int drops_rights)
+void in_child(void (*body)(void), int is_nobody)
 {
     int status;
     pid_t child = fork();
@@ -93,7 +93,7 @@ static void run_child(void (*body)(void), int drops_rights)
     assert_return_code(child, errno);
     if (child == 0) {
         alarm(DEADLINE_SECONDS);
-        if (drops_rights && geteuid() == 0 &&
+        if (is_nobody && geteuid() == 0 &&
             (setgroups(0, NULL) != 0 || setgid(NOGROUP) != 0 || setuid(NOBODY) != 0)) {
             _exit(1);
         }
@@ -102,16 +102,6 @@ static void run_child(void (*body)(void), int drops_rights)
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
-}
-
-void in_child(void (*body)(void))
-{
-    run_child(body, 0);
-}
-
-void as_nobody(void (*body)(void))
-{
-    run_child(body, 1);
 }
 
 /* How many are open, of as many as a test could ever use. */

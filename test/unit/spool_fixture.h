@@ -77,12 +77,10 @@ void write_file(const char *path, const void *content, size_t length);
 
 void set_mtime(const char *path, time_t seconds);
 
-/* Runs `body` in a child process, where that is root, as nobody; fails the test unless the
- * child gets to the end of it. What it writes to a buffer from shared() is there afterwards. */
-void as_nobody(void (*body)(void));
-
-/* The same without another user. */
-void in_child(void (*body)(void));
+/* Runs `body` in a child process, if asked to as nobody, where this one is root's; fails the
+ * test unless the child gets to the end of it. What it writes to a buffer from shared() is
+ * there afterwards. */
+void in_child(void (*body)(void), int is_nobody);
 
 /* Zeroed memory that child processes share; freed at exit. */
 void *shared(size_t size);

@@ -123,29 +123,10 @@ static void test_every_byte(void **state)
     }
 }
 
-/* RFC 1035 section 2.3.4, for names far longer than any, too. */
-static void test_every_length(void **state)
-{
-    char sni[2048];
-    size_t length;
-
-    (void)state;
-    for (length = 0; length < sizeof(sni); length++) {
-        sni[length] = length % 2 ? '.' : 'a';
-    }
-    for (length = 1; length < sizeof(sni); length += 2) {
-        acme_identifier_t identifier;
-        acme_error_e reason = acme_identifier_from_sni(&identifier, sni, length);
-
-        assert_reason(reason, length <= 253 ? ACME_OK : ACME_NAME_INVALID);
-    }
-}
-
 int main(void)
 {
     UNIT_ADD_ROWS(test_identifier, rows);
     UNIT_ADD(test_text);
     UNIT_ADD(test_every_byte);
-    UNIT_ADD(test_every_length);
     return cmocka_run_group_tests_name("identifier", unit_tests, NULL, NULL);
 }

@@ -151,7 +151,7 @@ static void test_directory(void **state)
     shell("root; chmod 755 run; chown 65534 run");
     refuse(ACME_RUNTIME_UNSAFE);
     shell("chown 0 run");
-    as_nobody(refuse_to_nobody);
+    in_child(refuse_to_nobody, 1);
 }
 
 int main(void)

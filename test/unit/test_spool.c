@@ -137,7 +137,7 @@ static void test_rule_for_nobody(void **state)
     const rule_row_t *row = *state;
 
     shell(row->change);
-    as_nobody(look);
+    in_child(look, 1);
     assert_outcome(row->reason, row->reason == ACME_OK ? SPOOL_DIGEST : UNTOUCHED_DIGEST);
 }
 

@@ -98,7 +98,7 @@ static void test_parent(void **state)
     result->row = *state;
     shell("root; " MAKE_TREE);
     shell(result->row->change);
-    in_child(look_in_chroot);
+    in_child(look_in_chroot, 0);
     assert_false(result->failed);
     assert_string_equal(result->found, result->row->found ? result->row->found : "");
 }
