@@ -22,7 +22,7 @@ from harness.server import Httpd
 from harness.spool import KeyAuthorization
 from servers import spread
 
-SPOOL, RELAY_HTTPD, RELAY_S_SERVER = "spool", "relay, httpd", "relay, s_server"
+SPOOL = "spool"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def name_of(title: str) -> str:
     return title.replace(", ", "-").replace("_", "-").lower() + ".test"
 
 
-def stores(stack: ExitStack, authority: Authority) -> dict[str, Source]:
+def all_sources(stack: ExitStack, directory: Path, authority: Authority) -> dict[str, Source]:
     redis = stack.enter_context(Redis(authority=authority))
     identity = authority.issue("client.test")
     tls = f"cafile={authority.root} certfile={identity.certificate} keyfile={identity.key}"
@@ -47,26 +47,20 @@ def stores(stack: ExitStack, authority: Authority) -> dict[str, Source]:
         "store, socket": f"unix://{redis.socket}",
         "store, TLS": f"rediss://localhost:{redis.tls_port} {tls}",
     }
-    return {
-        title: Source(name_of(title), f"AcmeAlpnStore {url} timeout=5s", redis.publish(name_of(title)))
-        for title, url in urls.items()
-    }
+    sources = {SPOOL: Source(name_of(SPOOL), "", KeyAuthorization.new())}
+    for title, url in urls.items():
+        sources[title] = Source(name_of(title), f"AcmeAlpnStore {url} timeout=5s", redis.publish(name_of(title)))
 
-
-def relays(stack: ExitStack, directory: Path, authority: Authority) -> dict[str, Source]:
-    name, value = name_of(RELAY_HTTPD), KeyAuthorization.new()
+    value = KeyAuthorization.new()
     responder = servers.httpd(authority)
     stack.callback(responder.close)
-    responder.start().spool.publish(name, value)
-    other, given = name_of(RELAY_S_SERVER), KeyAuthorization.new()
-    program = servers.s_server(directory, other, given)
+    responder.start().spool.publish(name_of("relay, httpd"), value)
+    program = servers.s_server(directory, name_of("relay, s_server"), value)
     stack.callback(program.close)
-    addresses = {name: responder.address(), other: program.address()}
-    directives = {name: f"AcmeAlpnUpstream {host}:{port} timeout=8s" for name, (host, port) in addresses.items()}
-    return {
-        RELAY_HTTPD: Source(name, directives[name], value),
-        RELAY_S_SERVER: Source(other, directives[other], given),
-    }
+    for title, server in (("relay, httpd", responder), ("relay, s_server", program)):
+        host, port = server.address()
+        sources[title] = Source(name_of(title), f"AcmeAlpnUpstream {host}:{port} timeout=8s", value)
+    return sources
 
 
 def times(httpd: Httpd, source: Source, count: int) -> list[float]:
@@ -83,11 +77,10 @@ def measure(directory: Path, authority: Authority, rounds: int, handshakes: int)
     with ExitStack() as stack:
         httpd = servers.httpd(authority)
         stack.callback(httpd.close)
-        spool = Source(name_of(SPOOL), "", KeyAuthorization.new())
-        sources = {SPOOL: spool, **stores(stack, authority), **relays(stack, directory, authority)}
+        sources = all_sources(stack, directory, authority)
         for source in sources.values():
             httpd.vhost(source.name, credentials=[authority.issue(source.name)], lines=[source.directive])
-        httpd.start().spool.publish(spool.name, spool.value)
+        httpd.start().spool.publish(sources[SPOOL].name, sources[SPOOL].value)
         rows: dict[str, dict[str, Any]] = {title: {"source": title, "ms": [], "more": []} for title in sources}
         for number in range(rounds + 1):
             found = {title: times(httpd, source, handshakes) for title, source in sources.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import statistics
 import subprocess
 import sys
@@ -64,12 +64,8 @@ def cpu_ns(pid: int) -> int:
 
 def resident_kib(pid: int) -> int:
     """The memory of a server: what is shared by its processes is divided among them."""
-    found = 0
-    for process in tree(pid):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                found += int(line.split()[1])
-    return found
+    rollups = (Path(f"/proc/{process}/smaps_rollup").read_text() for process in tree(pid))
+    return sum(int(size) for text in rollups for size in re.findall(r"^Pss: +(\d+)", text, re.MULTILINE))
 
 
 class Program:

@@ -94,39 +94,9 @@ static void test_text(void **state)
     }
 }
 
-/* Each byte there is, at the start of a label, within one and at the end of the name. */
-static void test_every_byte(void **state)
-{
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    static const struct {
-        size_t at;
-        const char *more; /* what is allowed there besides letters */
-    } places[] = {{0, ""}, {2, "-."}, {8, ""}, {10, ""}};
-    size_t i;
-    int byte;
-
-    (void)state;
-    for (i = 0; i < COUNT(places); i++) {
-        for (byte = 0; byte < 256; byte++) {
-            char sni[] = "example.com";
-            acme_identifier_t identifier;
-            int belongs = byte && (strchr(letters, byte) || strchr(places[i].more, byte));
-            acme_error_e reason;
-
-            sni[places[i].at] = (char)byte;
-            reason = acme_identifier_from_sni(&identifier, sni, sizeof(sni) - 1);
-            if ((reason == ACME_OK) != belongs) {
-                fail_msg("byte 0x%02x at %zu: %s", byte, places[i].at, acme_error_slug(reason));
-            }
-        }
-    }
-}
-
 int main(void)
 {
     UNIT_ADD_ROWS(test_identifier, rows);
     UNIT_ADD(test_text);
-    UNIT_ADD(test_every_byte);
     return cmocka_run_group_tests_name("identifier", unit_tests, NULL, NULL);
 }
