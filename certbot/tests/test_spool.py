@@ -49,19 +49,9 @@ def test_modes(
         Spool(spool_directory).check()
 
 
-def test_an_ordinary_user_with_a_spool_of_its_own(spool_directory: str, as_nobody) -> None:
-    os.chown(spool_directory, NOBODY, NOBODY)
-    with as_nobody():
-        Spool(spool_directory).check()
-        Spool(spool_directory).publish(ENTRY)
-    assert path_in(spool_directory).stat().st_uid == NOBODY
-    Spool(spool_directory).check()
-
-
-def test_an_ordinary_user_and_the_spool_of_root(spool_directory: str, as_nobody) -> None:
-    spool = Spool(spool_directory)
+def test_an_ordinary_user(spool_directory: str, as_nobody) -> None:
+    spool, path = Spool(spool_directory), path_in(spool_directory)
     spool.publish(ENTRY)
-    path = path_in(spool_directory)
     with as_nobody():
         with pytest.raises(errors.MisconfigurationError, match=r"not writable .* \(uid 65534\)"):
             spool.check()
@@ -70,6 +60,12 @@ def test_an_ordinary_user_and_the_spool_of_root(spool_directory: str, as_nobody)
         with pytest.raises(errors.PluginError, match=f"cannot remove {path}: Permission denied"):
             spool.withdraw(ENTRY)
     assert os.listdir(spool_directory) == ["a.example"]
+    os.chown(spool_directory, NOBODY, NOBODY)
+    with as_nobody():
+        spool.check()
+        spool.publish(ENTRY)
+    assert path.stat().st_uid == NOBODY
+    spool.check()
 
 
 def test_writable_but_of_another_owner(spool_directory: str, as_nobody) -> None:

@@ -95,17 +95,14 @@ def test_wrong_password_is_not_shown(redis_at: str, tmp_path: pathlib.Path) -> N
         store.Store(redis_at).check()
 
 
-def test_nobody_there() -> None:
-    with pytest.raises(errors.PluginError, match="the store redis://127.0.0.1:1: "):
-        store.Store("redis://127.0.0.1:1").check()
-
-
 def test_without_redis_for_python(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(errors.NoInstallationError, match="python3-redis"):
         store.Store(url).check()
 
 
-def test_wrong_url() -> None:
+def test_wrong_url_or_nobody_there() -> None:
+    with pytest.raises(errors.PluginError, match="the store redis://127.0.0.1:1: "):
+        store.Store("redis://127.0.0.1:1").check()
     with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-spool: there is no host"):
         store.Store("redis://")

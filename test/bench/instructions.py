@@ -66,15 +66,13 @@ class Server:
         counted = {"ordinary": _median(self._shake(site, handshakes, mode="ordinary"))}
         if self._httpd.with_module:
             counted["refused"] = _median(self._shake(site, handshakes, outcome="refused"))
-            repeated = self._shake([self._published(self._name)], handshakes)
+            repeated = self._shake([(self._name, self._httpd.spool.publish(self._name))], handshakes)
             counted["repeated"] = _median(repeated)
             counted[PAGE_SHARE] = _inclusive(repeated[-1], PAGE)
-            fresh = [self._published(f"{number}.first.test") for number in range(handshakes + 2)]
+            names = [f"{number}.first.test" for number in range(handshakes + 2)]
+            fresh: servers.Targets = [(name, self._httpd.spool.publish(name)) for name in names]
             counted["first"] = _median(self._shake(fresh, handshakes))
         return counted
-
-    def _published(self, name: str) -> tuple[str, Any]:
-        return name, self._httpd.spool.publish(name)
 
     def _shake(
         self, targets: servers.Targets, handshakes: int, *, mode: str | None = None, outcome: str = "right"
@@ -108,13 +106,8 @@ def _median(dumps: list[Path]) -> float:
 def _inclusive(dump: Path, functions: tuple[str, ...]) -> int:
     """Of the functions with what they call. One may have two lines, of which one leaves some of its calls out."""
     told = _output("callgrind_annotate", "--inclusive=yes", "--threshold=100", str(dump))
-    total = 0
-    for function in functions:
-        numbers = re.findall(rf"^ *([\d,]+) .*:{function}(?: \[|$)", told, re.MULTILINE)
-        if not numbers:
-            raise RuntimeError(f"callgrind has not seen {function}")
-        total += max(int(number.replace(",", "")) for number in numbers)
-    return total
+    numbers = [re.findall(rf"^ *([\d,]+) .*:{function}(?: \[|$)", told, re.MULTILINE) for function in functions]
+    return sum(max(int(number.replace(",", "")) for number in each) for each in numbers)
 
 
 def count(authority: Authority, handshakes: int, vhosts: tuple[int, ...]) -> list[dict[str, Any]]:
