@@ -29,7 +29,7 @@ def tls(httpd: Httpd, authority: Authority, *lines: str, name: str = NAME) -> Ht
 
 
 def said(httpd: Httpd) -> list[Record]:
-    return [record for record in httpd.log.refresh() if record.tag]
+    return httpd.log.tagged()
 
 
 # configtest

@@ -136,32 +136,19 @@ def test_off_means_as_ever(lines: list[str], make_httpd: StartHttpd) -> None:
     assert not placeholder(httpd).exists()
 
 
-def test_file_is_private_and_kept(make_httpd: StartHttpd) -> None:
+def test_file_is_private_and_made_anew(make_httpd: StartHttpd) -> None:
     httpd = make(make_httpd).start()
     file = placeholder(httpd)
     assert httpd.log.expect(MADE, level="info")[0].text.endswith(f" {file}")
     first = file.stat()
     assert (stat.S_IMODE(first.st_mode), first.st_uid, first.st_gid) == (0o600, 0, 0)
-    httpd.reload()
-    assert file.stat().st_ino == first.st_ino
-    httpd.stop()
-    httpd.start()
-    assert file.stat().st_ino == first.st_ino
-    assert [path.name for path in file.parent.iterdir() if "placeholder" in path.name] == [FILE]
-
-
-def test_bad_file_is_replaced_at_the_reload(make_httpd: StartHttpd) -> None:
-    """test_placeholder.c has all that can be wrong with it."""
-    httpd = make(make_httpd).start()
-    file = placeholder(httpd)
     before = load(file).serial_number
-    pem = file.read_bytes()
-    file.write_bytes(pem[: len(pem) // 2])
     httpd.reload()
     assert load(file).serial_number != before
     answer = ask(httpd, SITE)
     assert_serves_nothing(answer)
     assert answer.leaf == load(file).public_bytes(serialization.Encoding.DER)
+    assert [path.name for path in file.parent.iterdir() if path.name != "httpd.pid"] == [FILE]
 
 
 def runtime(httpd: Httpd, kind: str, patch: pytest.MonkeyPatch) -> Path:

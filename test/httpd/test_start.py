@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import struct
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
@@ -32,12 +35,23 @@ def test_right_configuration_is_not_worth_a_word(tls: bool, make_httpd: StartHtt
     assert httpd.configtest() == (0, "Syntax OK\n")
     httpd.start()
     httpd.reload()
-    assert not [record for record in httpd.log.refresh() if record.tag]
+    assert not httpd.log.tagged()
 
 
 def to_httpd(path: str) -> None:
     user = pwd.getpwnam(USER)
     os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def give_by_acl(path: Path, permissions: int, other: int) -> None:
+    """What acl(5) grants httpd's User, beside what the mode does: the owner all, and others this."""
+    anybody, user = 0xFFFFFFFF, pwd.getpwnam(USER).pw_uid
+    entries = [(1, 7, anybody), (2, permissions, user), (4, 0, anybody), (16, 7, anybody), (32, other, anybody)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", value)
+    except OSError as error:
+        pytest.skip(f"no ACLs at {path}: {error.strerror}")
 
 
 # What happens to the spool and the directory above it, what is told of it, and why handshakes are refused then.
@@ -49,9 +63,30 @@ FAULTS: dict[str, tuple[Spoil, str, str, str | None]] = {
     "out-of-reach": (
         lambda spool: spool.path.parent.chmod(0o700), AT_START, "on the way to it", "spool-unreadable",
     ),
+    "closed-by-acl": (
+        lambda spool: give_by_acl(spool.path, 0, 5), AT_START, "may not read the spool", "spool-unreadable",
+    ),
     "httpds-own": (lambda spool: to_httpd(str(spool.path)), HTTPD_CAN_WRITE, "", None),
     "unsafe-parent": (lambda spool: spool.path.parent.chmod(0o777), UNSAFE_PARENT, "parent", None),
 }
+
+
+OPEN: dict[str, Spoil] = {
+    "group": lambda spool: (spool.path.chmod(0o750), os.chown(spool.path, 0, pwd.getpwnam(USER).pw_gid)),
+    "acl": lambda spool: give_by_acl(spool.path, 5, 0),
+}
+
+
+@pytest.mark.parametrize("way", OPEN)
+def test_spool_that_is_open_to_httpd_alone_is_not_worth_a_word(
+    way: str, make_httpd: StartHttpd, authority: Authority
+) -> None:
+    httpd = make(make_httpd, authority)
+    OPEN[way](httpd.spool)
+    assert httpd.configtest() == (0, "Syntax OK\n")
+    httpd.start()
+    assert not httpd.log.tagged()
+    publish_and_check(httpd, NAME)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -87,13 +122,15 @@ def mend(spool: Spool) -> None:
     spool.path.parent.chmod(0o755)
     spool.path.mkdir(exist_ok=True)
     spool.path.chmod(0o755)
+    with suppress(OSError):  # it has none
+        os.removexattr(spool.path, "system.posix_acl_access")
 
 
 def test_without_mod_ssl_there_is_a_notice_and_nothing_else(make_httpd: StartHttpd) -> None:
     httpd = make_httpd(with_ssl=False)
     httpd.vhost(NAME, tls=False)
     httpd.start()
-    tagged = [record for record in httpd.log.refresh() if record.tag]
+    tagged = httpd.log.tagged()
     assert [(record.tag, record.level) for record in tagged] == [("AALPN0001", "notice")]
 
 

@@ -224,7 +224,7 @@ def test_without_a_tls_vhost_nobody_watches(kind: str, make_httpd: StartHttpd, a
     # One of prefork's, and in each MPM none of mod_watchdog's.
     assert httpd.mpm != "prefork" or set(threads) == {1}
     httpd.reload()
-    assert not [record for record in httpd.log.refresh() if record.tag]
+    assert not httpd.log.tagged()
 
 
 # The directory

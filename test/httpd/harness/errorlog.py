@@ -30,6 +30,9 @@ class UnexpectedLog(ServerFault):
     """The error log holds what no test claimed."""
 
 
+VERSION = "AALPN0009"
+
+
 @dataclass
 class Record:
     """One line of the log. A line that httpd did not format has the level `raw`."""
@@ -126,6 +129,10 @@ class ErrorLog:
     def find(self, tag: str | None = None, pattern: str | None = None, level: str | None = None) -> list[Record]:
         """All matching records so far, claimed or not; claims none."""
         return [record for record in self.refresh() if record.matches(tag, pattern, level)]
+
+    def tagged(self) -> list[Record]:
+        """All lines of the module's but that of its version, which comes at each start."""
+        return [record for record in self.refresh() if record.tag and record.tag != VERSION]
 
     def expect(
         self,
