@@ -20,7 +20,7 @@ from harness.pki import Authority
 from harness.redis import Redis
 from harness.server import Httpd
 from harness.spool import KeyAuthorization
-from servers import spread
+from servers import figure, spread
 
 SPOOL = "spool"
 
@@ -93,8 +93,5 @@ def measure(directory: Path, authority: Authority, rounds: int, handshakes: int)
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    def figure(value: dict[str, float]) -> str:
-        return f"{value['median']:.2f} ({value['low']:.2f}–{value['high']:.2f})"
-
     lines = ["| Latency of a challenge, ms (quartiles) | | more than from the spool |", "|---|---|---|"]
     return lines + [f"| {row['source']} | {figure(row['latency_ms'])} | {figure(row['more_ms'])} |" for row in rows]

@@ -63,14 +63,11 @@ def measure(authority: Authority, mpm: str, rounds: int, seconds: int) -> dict[s
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
-    def figure(value: dict[str, float]) -> str:
-        return f"{value['median']:.2f} ({value['low']:.2f}–{value['high']:.2f})"
-
     lines = ["| Ordinary requests in a relay storm (quartiles) | handshakes a second | of those without | of those "
              "in a storm that asks nobody |", "|---|---|---|---|"]
     for result in results:
         reached = servers.spread(result["reached"])["median"]
         lines.append(
-            f"| {result['mpm']} | {reached:.0f} | {figure(result[f'to_{QUIET}'])} | {figure(result[f'to_{REFUSED}'])} |"
+            f"| {result['mpm']} | {reached:.0f} | {servers.figure(result[f'to_{QUIET}'])} | {servers.figure(result[f'to_{REFUSED}'])} |"
         )
     return lines

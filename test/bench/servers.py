@@ -38,6 +38,10 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
+def figure(value: dict[str, float], digits: int = 2) -> str:
+    return f"{value['median']:.{digits}f} ({value['low']:.{digits}f}–{value['high']:.{digits}f})"
+
+
 def challenge_certificate(directory: Path, name: str, value: KeyAuthorization) -> Credential:
     """What the other servers are given to answer with, the key in the same file."""
     path = directory / f"{name}.pem"

@@ -69,10 +69,8 @@ static const rule_row_t rules[] = {
     {"spool that a group can write", "root; chgrp 65534 spool; chmod 775 spool",
      ACME_SPOOL_WRITABLE},
     {"spool that root's group can write", "root; chgrp 0 spool; chmod 775 spool", ACME_OK},
-};
 
-/* Looked at without root's rights. */
-static const rule_row_t rules_for_nobody[] = {
+    /* looked at without root's rights */
     {"nobody, good entry", ":", ACME_OK},
     {"nobody, entry of mode 0000", "chmod 0 $E", ACME_ENTRY_UNREADABLE},
     {"nobody, entry of mode 0600, as mkstemp leaves it", "root; chmod 600 $E",
@@ -109,15 +107,11 @@ static void test_rule(void **state)
     const rule_row_t *row = *state;
 
     shell(row->change);
-    assert_look(row->reason, row->reason == ACME_OK ? SPOOL_DIGEST : UNTOUCHED_DIGEST);
-}
-
-static void test_rule_for_nobody(void **state)
-{
-    const rule_row_t *row = *state;
-
-    shell(row->change);
-    in_child(look, 1);
+    if (strncmp(row->name, "nobody, ", 8) == 0) {
+        in_child(look, 1);
+    } else {
+        look();
+    }
     assert_outcome(row->reason, row->reason == ACME_OK ? SPOOL_DIGEST : UNTOUCHED_DIGEST);
 }
 
@@ -259,7 +253,6 @@ int main(void)
     unit_setup = fixture_setup;
     unit_teardown = fixture_teardown_closed;
     UNIT_ADD_ROWS(test_rule, rules);
-    UNIT_ADD_ROWS(test_rule_for_nobody, rules_for_nobody);
     UNIT_ADD(test_path_of_the_spool);
     UNIT_ADD(test_entry_longer_than_its_size);
     UNIT_ADD(test_changes);
