@@ -67,7 +67,6 @@ def table(results: list[dict[str, Any]]) -> list[str]:
              "in a storm that asks nobody |", "|---|---|---|---|"]
     for result in results:
         reached = servers.spread(result["reached"])["median"]
-        lines.append(
-            f"| {result['mpm']} | {reached:.0f} | {servers.figure(result[f'to_{QUIET}'])} | {servers.figure(result[f'to_{REFUSED}'])} |"
-        )
+        shares = (servers.figure(result[f"to_{other}"]) for other in (QUIET, REFUSED))
+        lines.append(f"| {result['mpm']} | {reached:.0f} | {' | '.join(shares)} |")
     return lines
