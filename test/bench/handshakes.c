@@ -295,25 +295,19 @@ static void *work(void *unused)
 static void read_targets(const char *file)
 {
     FILE *input = fopen(file, "r");
-    target_t target;
+    target_t target = {0};
     char line[512];
 
-    if (!input) {
-        fatal(file, strerror(errno));
-    }
-    while (fgets(line, sizeof(line), input)) {
-        memset(&target, 0, sizeof(target));
+    while (input && fgets(line, sizeof(line), input)) {
+        target.digest[0] = '\0';
         sscanf(line, "%253s %64[0-9a-f]", target.name, target.digest);
         targets = realloc(targets, (target_count + 1) * sizeof(target));
-        if (!targets) {
-            fatal(file, strerror(errno));
-        }
         targets[target_count++] = target;
     }
-    fclose(input);
     if (target_count == 0) {
         fatal(file, "it names no target");
     }
+    fclose(input);
 }
 
 static void make_context(void)
@@ -361,27 +355,13 @@ static void parse(int argc, char **argv)
     }
 }
 
-static void run(void)
-{
-    pthread_t threads[1024];
-    long i, wanted = given['t'] ? number_of('t') : 1;
-
-    for (i = 0; i < wanted && i < 1024; i++) {
-        if (pthread_create(&threads[i], NULL, work, NULL) != 0) {
-            fatal("threads", "the system makes no more");
-        }
-    }
-    while (i-- > 0) {
-        pthread_join(threads[i], NULL);
-    }
-}
-
 int main(int argc, char **argv)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
                                    .ai_socktype = SOCK_STREAM};
+    pthread_t threads[1024];
+    long i, all, wanted;
     double seconds;
-    long all;
 
     first = now();
     parse(argc, argv);
@@ -392,7 +372,15 @@ int main(int argc, char **argv)
     }
     read_targets(argv[optind + 2]);
     make_context();
-    run();
+    wanted = given['t'] ? number_of('t') : 1;
+    for (i = 0; i < wanted && i < 1024; i++) {
+        if (pthread_create(&threads[i], NULL, work, NULL) != 0) {
+            fatal("threads", "the system makes no more");
+        }
+    }
+    while (i-- > 0) {
+        pthread_join(threads[i], NULL);
+    }
     seconds = (double)(now() - first) / NS;
     all = results[RIGHT] + results[WRONG] + results[REFUSED] + results[FAILED];
     printf("handshakes=%ld right=%ld wrong=%ld refused=%ld failed=%ld seconds=%.3f "
