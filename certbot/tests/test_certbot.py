@@ -43,16 +43,11 @@ def certonly(certbot: Run, *arguments: str) -> str:
     return result.stdout + result.stderr
 
 
-def test_certbot_lists_the_plugin(certbot: Run) -> None:
+def test_certbot_shows_the_plugin(certbot: Run) -> None:
     result = certbot("plugins")
     assert result.returncode == 0, result.stderr
     assert "* acme-alpn\nDescription: Validate with tls-alpn-01" in result.stdout
-    assert "certbot_acme_alpn.authenticator:Authenticator" in result.stdout
-
-
-def test_certbot_shows_the_options(certbot: Run) -> None:
-    result = certbot("--help", "acme-alpn")
-    words = " ".join(result.stdout.split())
+    words = " ".join(certbot("--help", "acme-alpn").stdout.split())
     assert "--acme-alpn-spool DIR" in words and "(default: /var/spool/acme-alpn)" in words
     assert "--acme-alpn-check HOST:PORT" in words and "(default: 127.0.0.1:443)" in words
 
@@ -62,12 +57,9 @@ def test_a_good_configuration_goes_on_to_the_ca(certbot: Run, spool_directory: s
     assert "Connection refused" in text
 
 
-def test_a_bad_address(certbot: Run) -> None:
+def test_a_bad_address(certbot: Run, tmp_path: pathlib.Path) -> None:
     text = certonly(certbot, "--acme-alpn-check", "127.0.0.1", "-d", "a.example")
     assert "--acme-alpn-check: '127.0.0.1' is not allowed" in text
-
-
-def test_a_bad_address_in_a_configuration_file(certbot: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "cli.ini").write_text("acme-alpn-check = [127.0.0.1:443, nowhere]\n")
     text = certonly(certbot, "--config", f"{tmp_path}/cli.ini", "-d", "a.example")
     assert "--acme-alpn-check: 'nowhere' is not allowed" in text
