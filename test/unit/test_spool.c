@@ -1,8 +1,6 @@
 #include "spool_fixture.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +13,6 @@ static struct {
     acme_error_e reason;
     int error; /* errno */
     acme_digest_t digest;
-    acme_error_e directory;
-    uid_t owner;
 } * outcome; /* shared with the child that looks as nobody */
 
 typedef struct {
@@ -84,19 +80,10 @@ static const rule_row_t rules[] = {
     {"nobody, spool's parent of mode 0000", "chmod 0 .", ACME_SPOOL_UNREADABLE},
 };
 
-static acme_error_e check_for(uid_t user, gid_t group)
-{
-    const char *closed;
-
-    return acme_spool_check(here.pool, here.spool.directory, user, group, &outcome->owner,
-                            &closed);
-}
-
 static void look(void)
 {
     memset(outcome, 0, sizeof(*outcome));
     memcpy(outcome->digest.bytes, UNTOUCHED_DIGEST, ACME_DIGEST_SIZE);
-    outcome->directory = check_for(geteuid(), getegid());
     errno = 0;
     outcome->reason =
         acme_spool_find(&outcome->digest, &here.spool, &here.identifier, here.now);
@@ -107,11 +94,6 @@ static void assert_outcome(acme_error_e reason, const char *digest)
 {
     assert_reason(outcome->reason, reason);
     assert_memory_equal(outcome->digest.bytes, digest, ACME_DIGEST_SIZE);
-    assert_reason(outcome->directory,
-                  reason == ACME_SYSTEM_ERROR ||
-                          (reason >= ACME_SPOOL_MISSING && reason <= ACME_SPOOL_WRITABLE)
-                      ? reason
-                      : ACME_OK);
 }
 
 static void assert_look(acme_error_e reason, const char *digest)
@@ -194,7 +176,7 @@ static void test_age(void **state)
     (void)state;
     for (i = 0; i < COUNT(rows); i++) {
         print_message("# written at %lld\n", (long long)rows[i].written);
-        here.spool.entry_age = rows[i].limit;
+        here.spool.max_age = rows[i].limit;
         set_mtime(here.entry, rows[i].written);
         assert_look(rows[i].reason,
                     rows[i].reason == ACME_OK ? SPOOL_DIGEST : UNTOUCHED_DIGEST);
@@ -250,69 +232,6 @@ static void test_entry_of_each_kind_of_name(void **state)
     assert_look(ACME_OK, SPOOL_DIGEST);
 }
 
-/* Who asks about the spool is root when httpd starts, and does not know by trying. */
-static void test_check_for_another_user(void **state)
-{
-    static const struct {
-        mode_t mode;
-        int is_owner, is_group; /* of the user that the check is about */
-        acme_error_e reason;
-    } rows[] = {
-        {0755, 0, 0, ACME_OK},
-        {0754, 0, 0, ACME_SPOOL_UNREADABLE},
-        {0751, 0, 0, ACME_SPOOL_UNREADABLE},
-        {0750, 0, 1, ACME_OK},
-        {0745, 0, 1, ACME_SPOOL_UNREADABLE},
-        {0705, 0, 1, ACME_SPOOL_UNREADABLE},
-        {0700, 1, 0, ACME_OK},
-        {0655, 1, 1, ACME_SPOOL_UNREADABLE},
-        {0355, 1, 1, ACME_SPOOL_UNREADABLE},
-    };
-    size_t i;
-
-    (void)state;
-    shell(GIVE "spool");
-    for (i = 0; i < COUNT(rows); i++) {
-        print_message("# mode %04o\n", rows[i].mode);
-        assert_return_code(chmod(here.directory, rows[i].mode), errno);
-        assert_reason(check_for(rows[i].is_owner ? NOBODY : SOMEBODY,
-                                rows[i].is_group ? NOGROUP : NOGROUP - 1),
-                      rows[i].reason);
-        assert_reason(check_for(0, 0), ACME_OK);
-        assert_int_equal(outcome->owner, NOBODY);
-    }
-}
-
-/* In place of libc's, since no user has other groups for sure. */
-static int has_other_group;
-
-struct passwd *getpwuid(uid_t user)
-{
-    static struct passwd somebody = {.pw_name = "somebody"};
-
-    return user == SOMEBODY && has_other_group ? &somebody : NULL;
-}
-
-int getgrouplist(const char *user, gid_t primary, gid_t *groups, int *count)
-{
-    assert_string_equal(user, "somebody");
-    assert_true(*count >= 2);
-    groups[0] = primary;
-    groups[1] = NOGROUP;
-    *count = 2;
-    return *count;
-}
-
-static void test_check_for_a_user_with_other_groups(void **state)
-{
-    (void)state;
-    shell(GIVE "spool; chmod 750 spool");
-    assert_reason(check_for(SOMEBODY, NOGROUP - 1), ACME_SPOOL_UNREADABLE);
-    has_other_group = 1;
-    assert_reason(check_for(SOMEBODY, NOGROUP - 1), ACME_OK);
-    has_other_group = 0;
-}
-
 static void test_no_file_descriptor_left(void **state)
 {
     struct rlimit limit, none;
@@ -338,8 +257,6 @@ int main(void)
     UNIT_ADD(test_entry_longer_than_its_size);
     UNIT_ADD(test_changes);
     UNIT_ADD(test_entry_of_each_kind_of_name);
-    UNIT_ADD(test_check_for_another_user);
-    UNIT_ADD(test_check_for_a_user_with_other_groups);
     UNIT_ADD(test_no_file_descriptor_left);
     unit_setup = fixture_setup_on_tmpfs;
     UNIT_ADD(test_age);
