@@ -5,9 +5,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/inotify.h>
-#endif
 
 #include <apr_atomic.h>
 #include <apr_hash.h>
@@ -24,6 +21,11 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_log.h"
+
+#ifdef __linux__
+#include <sys/inotify.h>
+static int watch_inotify = -1;
+#endif
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -55,7 +57,6 @@ typedef struct {
 static watch_spool_t **watch_spools;
 static int watch_count;
 static apr_hash_t *watch_by_wd;
-static int watch_inotify = -1;
 static int watch_is_refused; /* AALPN0218 has been logged */
 static int watch_first;      /* the spool that the tick begins with */
 static apr_time_t watch_now; /* when the tick began */
@@ -124,8 +125,6 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
     }
 }
 
-/* Events */
-
 /* Returns whether the directory is another one than at the last call: its number changes. */
 static int watch_subscribe(watch_spool_t *spool)
 {
@@ -157,12 +156,14 @@ static int watch_subscribe(watch_spool_t *spool)
 }
 
 /* `names` gets the spool of each file, by "WD/NAME". Returns whether events were lost. */
-static int watch_read_events(apr_hash_t *names, apr_pool_t *pool)
+static int watch_read_events(apr_hash_t *names)
 {
     int has_lost = 0;
 
+    (void)names;
 #ifdef __linux__
     struct inotify_event buffer[1024];
+    apr_pool_t *pool = apr_hash_pool_get(names);
     ssize_t length, offset;
 
     while ((length = read(watch_inotify, buffer, sizeof(buffer))) > 0) {
@@ -192,7 +193,7 @@ static void watch_hear(apr_pool_t *pool)
     struct stat directory;
     int fd, i;
 
-    if (watch_read_events(names, pool)) {
+    if (watch_read_events(names)) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                      "AALPN0219: more files came than the system tells of; reading all spools");
         for (i = 0; i < watch_count; i++) {
@@ -211,8 +212,6 @@ static void watch_hear(apr_pool_t *pool)
         }
     }
 }
-
-/* Scans */
 
 static apr_time_t watch_time(const struct timespec *time)
 {
