@@ -3,7 +3,8 @@
  * directory, in the TLS vhosts of mod_ssl.
  *
  * This file only wires: the module record, the directives and the hooks. What a handshake goes
- * through is told in src/module/mod_acme_alpn_cert_callback.c and src/module/mod_acme_alpn_alpn.c.
+ * through is told in src/module/mod_acme_alpn_cert_callback.c and
+ * src/module/mod_acme_alpn_alpn.c.
  */
 #include "mod_acme_alpn_ssl.h"
 
