@@ -43,7 +43,7 @@ static const char usage[] =
     "(docs/fleet.md).\n"
     "Exit codes: 0 done or passed, 1 failed, 2 wrong usage, 3 a problem with the spool.\n";
 
-typedef exit_e (*command_f)(acme_alpn_options_t *options, int count, char **arguments);
+enum { ADD, REMOVE, LIST, CHECK };
 
 static exit_e main_wrong_usage(void)
 {
@@ -84,78 +84,32 @@ static const char *main_read_value(acme_digest_t *digest, apr_pool_t *pool,
     return apr_pstrmemdup(pool, value, strcspn(value, "\r\n"));
 }
 
-static exit_e main_command_add(acme_alpn_options_t *options, int count, char **arguments)
+/* The digest is NULL where no value was given. */
+static exit_e main_check(acme_alpn_options_t *options, const acme_identifier_t *identifier,
+                         const acme_digest_t *digest)
 {
-    acme_identifier_t identifier;
-    acme_digest_t digest;
-    const char *value;
+    acme_digest_t found;
+    exit_e code = digest ? EXIT_PASS : acme_alpn_find(&found, options, identifier);
 
-    (void)count;
-    if (!main_read_identifier(&identifier, arguments[0])) {
-        return EXIT_USAGE;
-    }
-    value = main_read_value(&digest, options->pool, arguments[1]);
-    if (!value) {
-        return EXIT_USAGE;
-    }
-    return acme_alpn_publish(options, &identifier, value);
-}
-
-static exit_e main_command_remove(acme_alpn_options_t *options, int count, char **arguments)
-{
-    acme_identifier_t identifier;
-    acme_digest_t digest;
-
-    if (!main_read_identifier(&identifier, arguments[0]) ||
-        (count > 1 && !main_read_value(&digest, options->pool, arguments[1]))) {
-        return EXIT_USAGE;
-    }
-    return acme_alpn_withdraw(options, &identifier, count > 1 ? &digest : NULL);
-}
-
-static exit_e main_command_list(acme_alpn_options_t *options, int count, char **arguments)
-{
-    (void)count;
-    (void)arguments;
-    return acme_alpn_list(options);
-}
-
-static exit_e main_command_check(acme_alpn_options_t *options, int count, char **arguments)
-{
-    acme_identifier_t identifier;
-    acme_digest_t digest;
-    exit_e code;
-
-    if (!main_read_identifier(&identifier, arguments[0])) {
-        return EXIT_USAGE;
-    }
-    if (count > 1) {
-        if (!main_read_value(&digest, options->pool, arguments[1])) {
-            return EXIT_USAGE;
-        }
-    } else {
-        code = acme_alpn_find(&digest, options, &identifier);
-        if (code != EXIT_PASS) {
-            return code;
-        }
+    if (code != EXIT_PASS) {
+        return code;
     }
     if (options->connect->nelts == 0) {
         APR_ARRAY_PUSH(options->connect, const char *) = DEFAULT_CONNECT;
     }
-    return acme_alpn_check(options, &identifier, &digest);
+    return acme_alpn_check(options, identifier, digest ? digest : &found);
 }
 
 static const struct {
     const char *name;
-    command_f run;
     int arguments_min, arguments_max;
     const char *options; /* the letters of those that it takes besides --spool */
     const char *allowed; /* the same in words */
 } commands[] = {
-    {"add", main_command_add, 2, 2, "", " and no other option"},
-    {"remove", main_command_remove, 1, 2, "", " and no other option"},
-    {"list", main_command_list, 0, 0, "j", " and --json, and no other option"},
-    {"check", main_command_check, 1, 2, "jcw", ", --connect, --wait and --json"},
+    [ADD] = {"add", 2, 2, "", " and no other option"},
+    [REMOVE] = {"remove", 1, 2, "", " and no other option"},
+    [LIST] = {"list", 0, 0, "j", " and --json, and no other option"},
+    [CHECK] = {"check", 1, 2, "jcw", ", --connect, --wait and --json"},
 };
 
 /* Where the spool is the URL of a store: its settings, and the files that they name. A URL can
@@ -182,19 +136,49 @@ static exit_e main_load_store(acme_alpn_options_t *options)
     return EXIT_PASS;
 }
 
+static exit_e main_run_command(acme_alpn_options_t *options, apr_size_t command, int count,
+                               char **operands)
+{
+    acme_identifier_t identifier;
+    acme_digest_t digest;
+    const char *value = NULL;
+    exit_e code;
+
+    if (count > 0 && !main_read_identifier(&identifier, operands[0])) {
+        return EXIT_USAGE;
+    }
+    if (count > 1) {
+        value = main_read_value(&digest, options->pool, operands[1]);
+        if (!value) {
+            return EXIT_USAGE;
+        }
+    }
+    code = main_load_store(options);
+    if (code != EXIT_PASS) {
+        return code;
+    }
+    switch (command) {
+    case ADD:
+        return acme_alpn_publish(options, &identifier, value);
+    case REMOVE:
+        return acme_alpn_withdraw(options, &identifier, value ? &digest : NULL);
+    case LIST:
+        return acme_alpn_list(options);
+    default:
+        return main_check(options, &identifier, value ? &digest : NULL);
+    }
+}
+
 static exit_e main_run(acme_alpn_options_t *options, const char *given, int count,
                        char **arguments)
 {
     apr_size_t i;
-    exit_e code;
-    int wanted;
 
     for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(arguments[0], commands[i].name) != 0) {
             continue;
         }
-        wanted = count - 1;
-        if (wanted < commands[i].arguments_min || wanted > commands[i].arguments_max) {
+        if (count - 1 < commands[i].arguments_min || count - 1 > commands[i].arguments_max) {
             acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
             return main_wrong_usage();
         }
@@ -202,8 +186,7 @@ static exit_e main_run(acme_alpn_options_t *options, const char *given, int coun
             acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
             return main_wrong_usage();
         }
-        code = main_load_store(options);
-        return code == EXIT_PASS ? commands[i].run(options, wanted, arguments + 1) : code;
+        return main_run_command(options, i, count - 1, arguments + 1);
     }
     acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
     return main_wrong_usage();
