@@ -9,14 +9,40 @@
 
 #include "acme_text.h"
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_connection.h"
+#include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_relay.h"
+#include "mod_acme_alpn_store.h"
 
-const char *acme_alpn_report_name(apr_pool_t *pool, const acme_record_row_t *row)
+/* What bounds the page. */
+#define ENTRIES_MAX 200  /* looked at in each spool */
+#define SPOOLS_MAX  64   /* whose entries are listed */
+#define VHOSTS_MAX  1000 /* listed, those with problems first */
+
+#define NUMBER(value)         (json_int_t)(value)
+#define SECONDS(microseconds) (double)(microseconds) / APR_USEC_PER_SEC
+
+typedef struct {
+    apr_pool_t *pool;
+    apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
+    apr_time_t now;
+    int has_lists;
+    json_t *spool_problems; /* of all spools, by AcmeAlpnMaxAge and directory */
+    json_t *spools;
+    json_t *vhosts;
+    size_t vhosts_with_problems;
+} report_t;
+
+static const apr_array_header_t *tls_servers;
+
+void acme_alpn_report_init(const apr_array_header_t *servers)
 {
-    return row->is_identifier ? row->name : acme_text_word(pool, row->name);
+    tls_servers = servers;
 }
 
-const char *acme_alpn_report_time(apr_pool_t *pool, apr_time_t when)
+/* RFC 3339, in UTC and seconds. */
+static const char *report_time(apr_pool_t *pool, apr_time_t when)
 {
     apr_time_exp_t parts;
 
@@ -26,110 +52,322 @@ const char *acme_alpn_report_time(apr_pool_t *pool, apr_time_t when)
                         parts.tm_sec);
 }
 
-apr_int64_t acme_alpn_report_age(const acme_alpn_report_t *report,
-                                 const acme_spool_entry_t *entry)
+/* jansson makes null of NULL. */
+static const char *report_or_null(const char *text)
 {
-    return apr_time_sec(report->now) - apr_time_sec(entry->written);
+    return *text ? text : NULL;
 }
 
-static void list_entries(apr_pool_t *pool, const acme_alpn_report_t *report,
-                         acme_alpn_report_spool_t *made, const acme_spool_t *spool)
+/* Handshakes */
+
+static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
 {
-    apr_size_t most = report->has_lists ? ACME_ALPN_REPORT_ENTRIES : 0;
-    int i;
+    const char *identifier = NULL, *sni = NULL, *key = NULL, *reason = NULL, *text = NULL;
+    json_t *alert = json_null();
 
-    made->state =
-        acme_spool_sample(pool, &made->entries, &made->total, spool, most, report->now);
-    for (i = 0; i < made->entries->nelts; i++) {
-        acme_spool_entry_t *entry = &APR_ARRAY_IDX(made->entries, i, acme_spool_entry_t);
-
-        entry->name = acme_text_phrase(pool, entry->name);
+    if (row->is_identifier) {
+        identifier = row->name;
+    } else {
+        sni = report_or_null(acme_text_word(pool, row->name));
     }
-}
-
-/* In a child, which is httpd's User, so it is opened as a handshake opens it. */
-static acme_error_e look_at(const char *directory, uid_t *owner)
-{
-    struct stat status;
-    int fd;
-    acme_error_e error = acme_spool_open(&fd, &status, directory);
-
-    if (error == ACME_OK) {
-        *owner = status.st_uid;
-        close(fd);
-    }
-    return error;
-}
-
-/* `scratch` is for what is not in the report. */
-static acme_alpn_report_spool_t *describe_spool(apr_pool_t *pool, apr_pool_t *scratch,
-                                                const acme_spool_t *spool)
-{
-    acme_alpn_report_spool_t *made = apr_pcalloc(pool, sizeof(*made));
-    uid_t owner = 0;
-
-    made->max_age = spool->max_age;
-    made->state = look_at(spool->directory, &owner);
-    if (made->state == ACME_OK) {
-        const char *parent = acme_spool_unsafe_parent(scratch, spool->directory);
-
-        made->unsafe_parent = parent ? acme_text_phrase(pool, parent) : NULL;
-        made->is_writable_by_user = owner != 0 && owner == ap_unixd_config.user_id;
-    }
-    return made;
-}
-
-static void list_spool(apr_pool_t *pool, acme_alpn_report_t *report,
-                       acme_alpn_report_spool_t *made, const acme_spool_t *spool)
-{
-    made->directory = acme_text_phrase(pool, spool->directory);
-    made->entries = apr_array_make(pool, 1, sizeof(acme_spool_entry_t));
-    if (made->state == ACME_OK) {
-        list_entries(pool, report, made, spool);
-    }
-    APR_ARRAY_PUSH(report->spools, acme_alpn_report_spool_t *) = made;
-}
-
-const acme_alpn_report_spool_t *acme_alpn_report_spool(acme_alpn_report_t *report,
-                                                       const server_rec *server,
-                                                       apr_pool_t *scratch)
-{
-    acme_spool_t spool = acme_alpn_server_spool(server);
-    acme_alpn_report_spool_t *first =
-        apr_hash_get(report->seen, spool.directory, APR_HASH_KEY_STRING);
-    acme_alpn_report_spool_t *made = first;
-    apr_pool_t *pool = report->spools->pool;
-
-    while (made && made->max_age != spool.max_age) {
-        made = made->next;
-    }
-    if (!made) {
-        made = describe_spool(pool, scratch, &spool);
-        made->next = first;
-        apr_hash_set(report->seen, spool.directory, APR_HASH_KEY_STRING, made);
-        report->spools_total++;
-        if (report->spools->nelts < ACME_ALPN_REPORT_SPOOLS) {
-            list_spool(pool, report, made, &spool);
+    if (row->outcome == ACME_RECORD_ANSWERED) {
+        key = acme_key_name(row->key_type);
+    } else if (row->outcome == ACME_RECORD_REFUSED) {
+        reason = acme_error_slug(row->reason);
+        text = acme_error_text(row->reason);
+    } else {
+        text = acme_alpn_outcome_end(pool, row);
+        if (row->alert) {
+            alert = json_pack("{s:i, s:s}", "number", row->alert, "by",
+                              acme_alpn_outcome_alert_by(row));
         }
     }
-    return made;
+    return json_pack(
+        "{s:s, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:o, s:s, s:f}", "time",
+        report_time(pool, row->ended), "identifier", identifier, "sni", sni, "peer", row->peer,
+        "vhost", report_or_null(acme_text_phrase(pool, row->vhost)), "tls",
+        report_or_null(row->tls), "key", key, "source",
+        acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
+        acme_record_outcome_name(row->outcome), "reason", reason, "text", text, "alert", alert,
+        "tag", acme_alpn_outcome_tag(row->outcome), "duration_seconds", SECONDS(row->duration));
 }
 
-acme_alpn_report_t *acme_alpn_report_gather(apr_pool_t *pool, int has_lists)
+static json_t *report_handshakes(const report_t *report)
 {
-    acme_alpn_report_t *report = apr_pcalloc(pool, sizeof(*report));
-    const acme_record_t *record = acme_alpn_record_get();
+    json_t *handshakes = json_array();
+    acme_record_row_t *rows;
+    apr_size_t count, i;
 
-    report->now = apr_time_now();
-    report->has_lists = has_lists;
-    report->memory = acme_record_size();
-    acme_record_counts(&report->counts, record);
-    if (has_lists) {
-        report->rows = apr_palloc(pool, ACME_RECORD_ROWS * sizeof(*report->rows));
-        report->row_count = acme_record_read(report->rows, record);
+    if (report->has_lists) {
+        rows = apr_palloc(report->pool, ACME_RECORD_ROWS * sizeof(*rows));
+        count = acme_record_read(rows, acme_alpn_record_get());
+        for (i = 0; i < count; i++) {
+            json_array_append_new(handshakes, report_handshake(report->pool, &rows[i]));
+        }
     }
-    report->seen = apr_hash_make(pool);
-    report->spools = apr_array_make(pool, 4, sizeof(acme_alpn_report_spool_t *));
-    report->vhosts = apr_array_make(pool, 8, sizeof(acme_alpn_report_vhost_t *));
-    return report;
+    return handshakes;
+}
+
+static json_t *report_counters(const acme_record_counts_t *counts)
+{
+    json_t *answered = json_object(), *refused = json_object();
+    int i;
+
+    for (i = ACME_ALPN_SOURCE_NONE + 1; i < ACME_ALPN_SOURCES; i++) {
+        json_object_set_new(answered, acme_alpn_source_name((acme_alpn_source_e)i),
+                            json_integer(NUMBER(counts->answered[i])));
+    }
+    for (i = 0; i < ACME_ERRORS; i++) {
+        if (counts->refused[i] > 0) {
+            json_object_set_new(refused, acme_error_slug((acme_error_e)i),
+                                json_integer(NUMBER(counts->refused[i])));
+        }
+    }
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:f}", "answered", answered, "refused",
+                     refused, "incomplete", NUMBER(counts->incomplete), "minted",
+                     NUMBER(counts->events[ACME_RECORD_MINTED]), "cached",
+                     NUMBER(counts->events[ACME_RECORD_CACHED]), "relays",
+                     NUMBER(counts->events[ACME_RECORD_RELAYS]), "answered_seconds",
+                     SECONDS(counts->answered_duration));
+}
+
+/* Spools */
+
+static const char *const report_problem[] = {"reason", "text"};
+static const char *const report_setting[] = {"directive", "value"};
+
+/* Append an object with these two keys. The second value is formatted. */
+static void report_add(const report_t *report, json_t *list, const char *const keys[2],
+                       const char *name, const char *format, ...)
+{
+    va_list arguments;
+    const char *text;
+
+    va_start(arguments, format);
+    text = acme_text_phrase(report->scratch, apr_pvsprintf(report->scratch, format, arguments));
+    va_end(arguments);
+    json_array_append_new(list, json_pack("{s:s, s:s}", keys[0], name, keys[1], text));
+}
+
+static json_t *report_entry(const report_t *report, const acme_spool_entry_t *entry)
+{
+    int is_valid = entry->state == ACME_OK;
+
+    return json_pack("{s:s, s:I, s:s, s:b, s:s?, s:s?}", "identifier",
+                     acme_text_phrase(report->scratch, entry->name), "age_seconds",
+                     NUMBER(apr_time_sec(report->now) - apr_time_sec(entry->written)), "source",
+                     acme_alpn_source_name(ACME_ALPN_SOURCE_SPOOL), "valid", is_valid, "reason",
+                     is_valid ? NULL : acme_error_slug(entry->state), "text",
+                     is_valid ? NULL : acme_error_text(entry->state));
+}
+
+/* List the spool, which is in this state. Returns what its state is then. */
+static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spool,
+                                      acme_error_e state)
+{
+    apr_array_header_t *sample = apr_array_make(report->scratch, 1, sizeof(acme_spool_entry_t));
+    json_t *entries = json_array();
+    apr_size_t total = 0;
+    int i;
+
+    if (state == ACME_OK) {
+        state = acme_spool_sample(report->scratch, &sample, &total, spool,
+                                  report->has_lists ? ENTRIES_MAX : 0, report->now);
+    }
+    for (i = 0; i < sample->nelts; i++) {
+        json_array_append_new(
+            entries, report_entry(report, &APR_ARRAY_IDX(sample, i, acme_spool_entry_t)));
+    }
+    json_array_append_new(
+        report->spools,
+        json_pack("{s:s, s:I, s:b, s:s?, s:s?, s:I, s:b, s:o}", "directory",
+                  acme_text_phrase(report->scratch, spool->directory), "max_age_seconds",
+                  NUMBER(apr_time_sec(spool->max_age)), "usable", state == ACME_OK, "reason",
+                  state == ACME_OK ? NULL : acme_error_slug(state), "text",
+                  state == ACME_OK ? NULL : acme_error_text(state), "total", NUMBER(total),
+                  "total_is_exact", total < ACME_SPOOL_COUNT_MAX, "entries", entries));
+    return state;
+}
+
+/* A child, which is httpd's User, opens the spool as a handshake does. Returns its problems. */
+static json_t *report_examine_spool(report_t *report, const acme_spool_t *spool)
+{
+    json_t *problems = json_array();
+    const char *parent = NULL;
+    struct stat status = {0};
+    int fd;
+    acme_error_e state = acme_spool_open(&fd, &status, spool->directory);
+
+    if (state == ACME_OK) {
+        close(fd);
+        parent = acme_spool_unsafe_parent(report->scratch, spool->directory);
+    }
+    if (json_array_size(report->spools) < SPOOLS_MAX) {
+        state = report_list_spool(report, spool, state);
+    }
+    if (state != ACME_OK) {
+        report_add(report, problems, report_problem, acme_error_slug(state), "%s",
+                   acme_error_text(state));
+    }
+    if (status.st_uid != 0 && status.st_uid == ap_unixd_config.user_id) {
+        report_add(report, problems, report_problem, "spool-owner",
+                   "the spool belongs to httpd's User: whatever runs in httpd can "
+                   "get certificates for every name of this server");
+    }
+    if (parent) {
+        report_add(report, problems, report_problem, "spool-parent",
+                   "others than root and the spool's owner own or can write %s", parent);
+    }
+    return problems;
+}
+
+/* What is wrong with a server's spool, which is examined once. */
+static json_t *report_spool_problems(report_t *report, const server_rec *server)
+{
+    acme_spool_t spool = acme_alpn_server_spool(server);
+    const char *key = apr_psprintf(report->scratch, "%" APR_INT64_T_FMT " %s",
+                                   (apr_int64_t)spool.max_age, spool.directory);
+
+    if (!json_object_get(report->spool_problems, key)) {
+        /* Without a check for UTF-8, which a path need not be. */
+        json_object_set_new_nocheck(report->spool_problems, key,
+                                    report_examine_spool(report, &spool));
+    }
+    return json_object_get(report->spool_problems, key);
+}
+
+/* Vhosts */
+
+static json_t *report_problems(report_t *report, const server_rec *server)
+{
+    const acme_alpn_server_t *config = acme_alpn_server_get(server);
+    json_t *problems = json_array();
+    int i;
+
+    if (!acme_alpn_server_answers(server)) {
+        report_add(report, problems, report_problem, "engine-off",
+                   "AcmeAlpnEngine is Off: acme-tls/1 is not answered here");
+        return problems;
+    }
+    for (i = 0; config->stores && i < config->stores->nelts; i++) {
+        const acme_alpn_store_t *store = APR_ARRAY_IDX(config->stores, i, acme_alpn_store_t *);
+
+        if (acme_alpn_store_is_down(store)) {
+            report_add(report, problems, report_problem, "store-down",
+                       "the last call of %s has failed; the handshakes and the log tell why",
+                       acme_alpn_store_name(store));
+        }
+    }
+    if (config->has_placeholder) {
+        report_add(report, problems, report_problem, "placeholder",
+                   "it has no certificate yet and serves 503 with a placeholder; "
+                   "reload httpd once there is one");
+    }
+    json_array_extend(problems, report_spool_problems(report, server));
+    return problems;
+}
+
+/* The stores and upstreams of a server. */
+static void report_add_sources(const report_t *report, json_t *settings,
+                               const acme_alpn_server_t *config)
+{
+    int i;
+
+    for (i = 0; config->stores && i < config->stores->nelts; i++) {
+        report_add(report, settings, report_setting, "AcmeAlpnStore", "%s",
+                   acme_alpn_store_name(APR_ARRAY_IDX(config->stores, i, acme_alpn_store_t *)));
+    }
+    for (i = 0; config->upstreams && i < config->upstreams->nelts; i++) {
+        const acme_alpn_upstream_t *upstream =
+            APR_ARRAY_IDX(config->upstreams, i, acme_alpn_upstream_t *);
+
+        report_add(report, settings, report_setting, "AcmeAlpnUpstream",
+                   "%s timeout=%" APR_INT64_T_FMT "ms max=%d%s", upstream->given,
+                   (apr_int64_t)apr_time_as_msec(upstream->timeout), upstream->places,
+                   upstream->any_name ? " any-name" : "");
+    }
+}
+
+static json_t *report_settings(const report_t *report, const server_rec *server)
+{
+    acme_spool_t spool = acme_alpn_server_spool(server);
+    int answers = acme_alpn_server_answers(server);
+    json_t *settings = json_array();
+
+    report_add(report, settings, report_setting, "AcmeAlpnEngine", answers ? "On" : "Off");
+    if (answers) {
+        report_add(report, settings, report_setting, "AcmeAlpnSpool", "%s", spool.directory);
+        report_add(report, settings, report_setting, "AcmeAlpnMaxAge", "%" APR_INT64_T_FMT "s",
+                   (apr_int64_t)apr_time_sec(spool.max_age));
+        report_add_sources(report, settings, acme_alpn_server_get(server));
+        report_add(report, settings, report_setting, "AcmeAlpnPlaceholder",
+                   acme_alpn_server_wants_placeholder(server) ? "On" : "Off");
+    }
+    return settings;
+}
+
+/* Takes the problems over. */
+static json_t *report_vhost(const report_t *report, const server_rec *server, json_t *problems)
+{
+    apr_pool_t *pool = report->scratch;
+    const server_addr_rec *bound = server->addrs;
+    const char *name = server->server_hostname ? server->server_hostname : "";
+    const char *address = "", *defined = NULL;
+
+    if (bound) {
+        address = apr_psprintf(pool, "%s:%d", bound->virthost, (int)bound->host_port);
+    }
+    if (server->defn_name) {
+        defined = acme_text_phrase(
+            pool, apr_psprintf(pool, "%s:%u", server->defn_name, server->defn_line_number));
+    }
+    return json_pack("{s:s, s:s, s:s?, s:o, s:o}", "name", acme_text_phrase(pool, name),
+                     "address", acme_text_phrase(pool, address), "defined", defined, "settings",
+                     report_settings(report, server), "problems", problems);
+}
+
+/* Those with problems stand before the others. */
+static void report_add_vhost(report_t *report, const server_rec *server)
+{
+    size_t most = report->has_lists ? VHOSTS_MAX : 0;
+    json_t *problems = report_problems(report, server);
+    size_t place = json_array_size(problems) > 0 ? report->vhosts_with_problems++
+                                                 : json_array_size(report->vhosts);
+
+    if (place < most) {
+        json_array_insert_new(report->vhosts, place, report_vhost(report, server, problems));
+        json_array_remove(report->vhosts, most); /* if there are so many */
+    } else {
+        json_decref(problems);
+    }
+}
+
+json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
+{
+    report_t report = {.pool = pool, .now = apr_time_now(), .has_lists = has_lists};
+    acme_record_counts_t counts;
+    json_t *document;
+    int i;
+
+    report.spool_problems = json_object();
+    report.spools = json_array();
+    report.vhosts = json_array();
+    apr_pool_create(&report.scratch, pool);
+    /* In the order of the configuration, which is the reverse of httpd's. */
+    for (i = tls_servers->nelts - 1; i >= 0; i--) {
+        report_add_vhost(&report, APR_ARRAY_IDX(tls_servers, i, const server_rec *));
+        apr_pool_clear(report.scratch);
+    }
+    apr_pool_destroy(report.scratch);
+    acme_record_counts(&counts, acme_alpn_record_get());
+    document = json_pack(
+        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "time",
+        report_time(pool, report.now), "since", report_time(pool, counts.since),
+        "shared_memory_bytes", NUMBER(acme_record_size()), "spools_total",
+        NUMBER(json_object_size(report.spool_problems)), "spools", report.spools, "handshakes",
+        report_handshakes(&report), "counters", report_counters(&counts), "vhosts_total",
+        NUMBER(tls_servers->nelts), "vhosts_with_problems", NUMBER(report.vhosts_with_problems),
+        "vhosts", report.vhosts);
+    json_decref(report.spool_problems);
+    return document;
 }

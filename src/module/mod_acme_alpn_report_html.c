@@ -1,14 +1,12 @@
 /*
- * The report as one HTML page without script and without anything to load. Every text goes
- * through `text`, which escapes it.
+ * The report as one HTML page without script and without anything to load. Every text of the
+ * document goes through html_get, which escapes it.
  */
 #include "mod_acme_alpn_report.h"
 
-#include <apr_strings.h>
+#include <stdlib.h>
 
-#include "acme_text.h"
-#include "mod_acme_alpn_outcome.h"
-#include "mod_acme_alpn_connection.h"
+#include <apr_strings.h>
 
 /* On a narrow screen each row of a table is a card, with the headings beside the values. */
 const char acme_alpn_report_style[] =
@@ -34,321 +32,298 @@ const char acme_alpn_report_style[] =
     ".w{min-width:0}td:before{content:attr(data-h);position:absolute;left:0;color:var(--dim);"
     "font-size:13px}}";
 
-static void raw(apr_bucket_brigade *out, const char *markup)
+typedef struct {
+    const char *heading; /* NULL after the last column */
+    const char *classes;
+    void (*render)(apr_bucket_brigade *out, const json_t *row, const char *key);
+    const char *key; /* of the row's value, where that is all that the cell shows */
+} html_column_t;
+
+static void html_put(apr_bucket_brigade *out, const char *format, ...)
 {
-    apr_brigade_puts(out, NULL, NULL, markup);
+    va_list arguments;
+
+    va_start(arguments, format);
+    apr_brigade_vprintf(out, NULL, NULL, format, arguments);
+    va_end(arguments);
 }
 
-static void text(apr_bucket_brigade *out, const char *plain)
+/* Also of null: "". */
+static const char *html_get(apr_bucket_brigade *out, const json_t *object, const char *key)
 {
-    raw(out, ap_escape_html2(out->p, plain, 1));
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? ap_escape_html2(out->p, text, 1) : "";
 }
 
-static void number(apr_bucket_brigade *out, apr_uint64_t value)
+static apr_int64_t html_integer(const json_t *object, const char *key)
 {
-    apr_brigade_printf(out, NULL, NULL, "%" APR_UINT64_T_FMT, value);
+    return json_integer_value(json_object_get(object, key));
 }
 
-/* The start of a table; `headings` ends with NULL. */
-static void open_table(apr_bucket_brigade *out, const char *const *headings)
+static void html_table(apr_bucket_brigade *out, const html_column_t *columns,
+                       const json_t *rows)
 {
-    raw(out, "<table><thead><tr>");
-    for (; *headings; headings++) {
-        raw(out, "<th>");
-        text(out, *headings);
-        raw(out, "</th>");
+    const html_column_t *column;
+    size_t i;
+
+    html_put(out, "<table><thead><tr>");
+    for (column = columns; column->heading; column++) {
+        html_put(out, "<th>%s</th>", column->heading);
     }
-    raw(out, "</tr></thead><tbody>\n");
+    html_put(out, "</tr></thead><tbody>\n");
+    for (i = 0; i < json_array_size(rows); i++) {
+        html_put(out, "<tr>");
+        for (column = columns; column->heading; column++) {
+            html_put(out, "<td data-h=\"%s\" class=\"%s\">", column->heading, column->classes);
+            column->render(out, json_array_get(rows, i), column->key);
+        }
+        html_put(out, "</tr>\n");
+    }
+    html_put(out, "</tbody></table>\n");
 }
 
-static void close_table(apr_bucket_brigade *out)
+/* Cells */
+
+static void html_text(apr_bucket_brigade *out, const json_t *row, const char *key)
 {
-    raw(out, "</tbody></table>\n");
+    const char *text = html_get(out, row, key);
+
+    html_put(out, "%s", *text ? text : "-");
 }
 
-/* The start of a cell, which the next one, or the end of the row, ends. */
-static void cell(apr_bucket_brigade *out, const char *heading, const char *classes)
+static void html_code(apr_bucket_brigade *out, const json_t *row, const char *key)
 {
-    apr_brigade_printf(out, NULL, NULL, "<td data-h=\"%s\" class=\"%s\">", heading, classes);
+    html_put(out, "<code>");
+    html_text(out, row, key);
+    html_put(out, "</code>");
 }
 
-static void text_cell(apr_bucket_brigade *out, const char *heading, const char *classes,
-                      const char *plain)
+static void html_age(apr_bucket_brigade *out, const json_t *row, const char *key)
 {
-    cell(out, heading, classes);
-    text(out, *plain ? plain : "-");
+    static const struct {
+        apr_int64_t seconds;
+        const char *name;
+    } units[] = {{24 * 60 * 60, "d"}, {60 * 60, "h"}, {60, "min"}, {1, "s"}};
+    apr_int64_t age = html_integer(row, key);
+    int i = 0;
+
+    while (units[i].seconds > 1 && llabs(age) < 2 * units[i].seconds) {
+        i++;
+    }
+    html_put(out, "%" APR_INT64_T_FMT " %s", age / units[i].seconds, units[i].name);
 }
 
-static void code(apr_bucket_brigade *out, const char *plain)
+static void html_duration(apr_bucket_brigade *out, const json_t *row, const char *key)
 {
-    raw(out, "<code>");
-    text(out, *plain ? plain : "-");
-    raw(out, "</code>");
+    html_put(out, "%.3f ms", json_real_value(json_object_get(row, key)) * 1000);
 }
 
 /* A slug that can be looked up, and what it means. */
-static void reason(apr_bucket_brigade *out, const char *slug, const char *meaning)
+static void html_reason(apr_bucket_brigade *out, const json_t *object)
 {
-    raw(out, "<p class=bad><b>");
-    text(out, slug);
-    raw(out, "</b>: ");
-    text(out, meaning);
-    raw(out, "</p>");
+    html_put(out, "<p class=bad><b>%s</b>: %s</p>", html_get(out, object, "reason"),
+             html_get(out, object, "text"));
 }
 
-static const char *duration_of(apr_pool_t *pool, apr_uint64_t microseconds)
+static void html_validity(apr_bucket_brigade *out, const json_t *entry, const char *key)
 {
-    return apr_psprintf(pool, "%" APR_UINT64_T_FMT ".%03" APR_UINT64_T_FMT " ms",
-                        microseconds / 1000, microseconds % 1000);
-}
-
-static const char *age_of(apr_pool_t *pool, apr_int64_t seconds)
-{
-    const char *sign = seconds < 0 ? "-" : "";
-    apr_int64_t age = seconds < 0 ? -seconds : seconds;
-
-    if (age < 120) {
-        return apr_psprintf(pool, "%s%" APR_INT64_T_FMT " s", sign, age);
-    }
-    if (age < 2 * 60 * 60) {
-        return apr_psprintf(pool, "%s%" APR_INT64_T_FMT " min", sign, age / 60);
-    }
-    if (age < 2 * 24 * 60 * 60) {
-        return apr_psprintf(pool, "%s%" APR_INT64_T_FMT " h", sign, age / (60 * 60));
-    }
-    return apr_psprintf(pool, "%s%" APR_INT64_T_FMT " d", sign, age / (24 * 60 * 60));
-}
-
-static void entry_row(apr_bucket_brigade *out, const acme_alpn_report_t *report,
-                      const acme_spool_entry_t *entry)
-{
-    raw(out, "<tr>");
-    cell(out, "Identifier", "");
-    code(out, entry->name);
-    text_cell(out, "Age", "n", age_of(out->p, acme_alpn_report_age(report, entry)));
-    text_cell(out, "Source", "n", acme_alpn_source_name(ACME_ALPN_SOURCE_SPOOL));
-    cell(out, "State", "");
-    if (entry->state == ACME_OK) {
-        raw(out, "<b class=good>valid</b>");
+    if (json_is_true(json_object_get(entry, key))) {
+        html_put(out, "<b class=good>valid</b>");
     } else {
-        reason(out, acme_error_slug(entry->state), acme_error_text(entry->state));
+        html_reason(out, entry);
     }
-    raw(out, "</tr>\n");
 }
 
-static void spool_entries(apr_bucket_brigade *out, const acme_alpn_report_t *report,
-                          const acme_alpn_report_spool_t *spool)
+static void html_name(apr_bucket_brigade *out, const json_t *handshake, const char *key)
 {
-    static const char *const headings[] = {"Identifier", "Age", "Source", "State", NULL};
-    int i;
-
-    open_table(out, headings);
-    for (i = 0; i < spool->entries->nelts; i++) {
-        entry_row(out, report, &APR_ARRAY_IDX(spool->entries, i, acme_spool_entry_t));
-    }
-    close_table(out);
+    html_code(out, handshake, *html_get(out, handshake, key) ? key : "sni");
 }
 
-static void spool_part(apr_bucket_brigade *out, const acme_alpn_report_t *report,
-                       const acme_alpn_report_spool_t *spool)
+/* There is a reason where it was refused, and a text alone where it is incomplete. */
+static void html_outcome(apr_bucket_brigade *out, const json_t *handshake, const char *key)
 {
-    apr_size_t shown = (apr_size_t)spool->entries->nelts;
+    const char *text = html_get(out, handshake, "text");
+    const char *class = *html_get(out, handshake, "reason") ? "bad" : *text ? "warn" : "good";
 
-    raw(out, "<p>");
-    code(out, spool->directory);
-    if (spool->state != ACME_OK) {
-        raw(out, "</p>");
-        reason(out, acme_error_slug(spool->state), acme_error_text(spool->state));
+    html_put(out, "<b class=%s>%s</b> <span class=dim>%s</span>", class,
+             html_get(out, handshake, key), html_get(out, handshake, "tag"));
+    if (*class == 'b') {
+        html_reason(out, handshake);
+    } else if (*text) {
+        html_put(out, "<p class=warn>%s</p>", text);
+    }
+}
+
+static void html_vhost(apr_bucket_brigade *out, const json_t *vhost, const char *key)
+{
+    html_put(out, "%s <span class=dim>%s</span><p class=dim>%s</p>", html_get(out, vhost, key),
+             html_get(out, vhost, "address"), html_get(out, vhost, "defined"));
+}
+
+static void html_settings(apr_bucket_brigade *out, const json_t *vhost, const char *key)
+{
+    const json_t *settings = json_object_get(vhost, key);
+    size_t i;
+
+    for (i = 0; i < json_array_size(settings); i++) {
+        const json_t *setting = json_array_get(settings, i);
+
+        html_put(out, "<p><code>%s %s</code></p>", html_get(out, setting, "directive"),
+                 html_get(out, setting, "value"));
+    }
+}
+
+static void html_problems(apr_bucket_brigade *out, const json_t *vhost, const char *key)
+{
+    const json_t *problems = json_object_get(vhost, key);
+    size_t i;
+
+    for (i = 0; i < json_array_size(problems); i++) {
+        html_reason(out, json_array_get(problems, i));
+    }
+    if (i == 0) {
+        html_put(out, "<b class=good>ready</b>");
+    }
+}
+
+/* Sections */
+
+static void html_spool(apr_bucket_brigade *out, const json_t *spool)
+{
+    static const html_column_t columns[] = {{"Identifier", "", html_code, "identifier"},
+                                            {"Age", "n", html_age, "age_seconds"},
+                                            {"Source", "n", html_text, "source"},
+                                            {"State", "", html_validity, "valid"},
+                                            {0}};
+    const json_t *entries = json_object_get(spool, "entries");
+    apr_int64_t shown = (apr_int64_t)json_array_size(entries);
+    apr_int64_t total = html_integer(spool, "total");
+
+    html_put(out, "<p>");
+    html_code(out, spool, "directory");
+    if (!json_is_true(json_object_get(spool, "usable"))) {
+        html_put(out, "</p>");
+        html_reason(out, spool);
         return;
     }
-    raw(out, spool->total < ACME_SPOOL_COUNT_MAX ? ": " : ": at least ");
-    number(out, spool->total);
-    raw(out, spool->total == 1 ? " entry" : " entries");
-    if (shown < spool->total) {
-        raw(out, ", of which this page shows ");
-        number(out, shown);
+    html_put(out, ": %s%" APR_INT64_T_FMT " %s",
+             json_is_true(json_object_get(spool, "total_is_exact")) ? "" : "at least ", total,
+             total == 1 ? "entry" : "entries");
+    if (shown < total) {
+        html_put(out, ", of which this page shows %" APR_INT64_T_FMT, shown);
     }
-    raw(out, "</p>\n");
+    html_put(out, "</p>\n");
     if (shown > 0) {
-        spool_entries(out, report, spool);
+        html_table(out, columns, entries);
     }
 }
 
-static void pending_section(apr_bucket_brigade *out, const acme_alpn_report_t *report)
+static void html_pending_section(apr_bucket_brigade *out, const json_t *document)
 {
-    int i;
+    const json_t *spools = json_object_get(document, "spools");
+    size_t i;
 
-    raw(out, "<h2>Pending challenges</h2>\n");
-    if (report->spools->nelts == 0) {
-        raw(out, "<p class=dim>No TLS vhost answers from a spool.</p>\n");
+    html_put(out, "<h2>Pending challenges</h2>\n");
+    for (i = 0; i < json_array_size(spools); i++) {
+        html_spool(out, json_array_get(spools, i));
     }
-    for (i = 0; i < report->spools->nelts; i++) {
-        spool_part(out, report, APR_ARRAY_IDX(report->spools, i, acme_alpn_report_spool_t *));
+    if (i == 0) {
+        html_put(out, "<p class=dim>No TLS vhost answers from a spool.</p>\n");
     }
-    if (report->spools_total > (apr_size_t)report->spools->nelts) {
-        raw(out, "<p class=dim>Spools of the configuration in all: ");
-        number(out, report->spools_total);
-        raw(out, "</p>\n");
-    }
-}
-
-static void outcome_cell(apr_bucket_brigade *out, const acme_record_row_t *row)
-{
-    static const char *const classes[ACME_RECORD_OUTCOMES] = {"good", "bad", "warn"};
-
-    cell(out, "Outcome", "w");
-    apr_brigade_printf(out, NULL, NULL, "<b class=%s>%s</b> <span class=dim>%s</span>",
-                       classes[row->outcome], acme_record_outcome_name(row->outcome),
-                       acme_alpn_outcome_tag(row->outcome));
-    if (row->outcome == ACME_RECORD_REFUSED) {
-        reason(out, acme_error_slug(row->reason), acme_error_text(row->reason));
-    } else if (row->outcome == ACME_RECORD_INCOMPLETE) {
-        raw(out, "<p class=warn>");
-        text(out, acme_alpn_outcome_end(out->p, row));
-        raw(out, "</p>");
+    if (html_integer(document, "spools_total") > (apr_int64_t)i) {
+        html_put(out,
+                 "<p class=dim>Spools of the configuration in all: %" APR_INT64_T_FMT "</p>\n",
+                 html_integer(document, "spools_total"));
     }
 }
 
-static void handshake_row(apr_bucket_brigade *out, const acme_record_row_t *row)
+static void html_handshakes_section(apr_bucket_brigade *out, const json_t *document)
 {
-    raw(out, "<tr>");
-    cell(out, "Time", "n");
-    text(out, acme_alpn_report_time(out->p, row->ended));
-    cell(out, "Name", "w");
-    code(out, acme_alpn_report_name(out->p, row));
-    outcome_cell(out, row);
-    text_cell(out, "Peer", "w", row->peer);
-    text_cell(out, "Vhost", "w", acme_text_phrase(out->p, row->vhost));
-    text_cell(out, "TLS", "n", row->tls);
-    text_cell(out, "Key", "n",
-              row->outcome == ACME_RECORD_ANSWERED ? acme_key_name(row->key_type) : "");
-    text_cell(out, "Source", "n", acme_alpn_source_name((acme_alpn_source_e)row->source));
-    cell(out, "Duration", "n");
-    text(out, duration_of(out->p, row->duration));
-    raw(out, "</tr>\n");
-}
+    static const html_column_t columns[] = {
+        {"Time", "n", html_text, "time"},
+        {"Name", "w", html_name, "identifier"},
+        {"Outcome", "w", html_outcome, "outcome"},
+        {"Peer", "w", html_text, "peer"},
+        {"Vhost", "w", html_text, "vhost"},
+        {"TLS", "n", html_text, "tls"},
+        {"Key", "n", html_text, "key"},
+        {"Source", "n", html_text, "source"},
+        {"Duration", "n", html_duration, "duration_seconds"},
+        {0}};
+    const json_t *handshakes = json_object_get(document, "handshakes");
 
-static void handshakes_section(apr_bucket_brigade *out, const acme_alpn_report_t *report)
-{
-    static const char *const headings[] = {"Time", "Name", "Outcome", "Peer",     "Vhost",
-                                           "TLS",  "Key",  "Source",  "Duration", NULL};
-    apr_size_t i;
-
-    raw(out, "<h2>Last handshakes</h2>\n");
-    if (report->row_count == 0) {
-        raw(out,
-            "<p class=dim>No client has offered acme-tls/1 yet. If a CA should have, it did "
-            "not reach this server.</p>\n");
+    html_put(out, "<h2>Last handshakes</h2>\n");
+    if (json_array_size(handshakes) == 0) {
+        html_put(out, "<p class=dim>No client has offered acme-tls/1 yet. If a CA should have, "
+                      "it did not reach this server.</p>\n");
         return;
     }
-    open_table(out, headings);
-    for (i = 0; i < report->row_count; i++) {
-        handshake_row(out, &report->rows[i]);
-    }
-    close_table(out);
+    html_table(out, columns, handshakes);
 }
 
-static void count_row(apr_bucket_brigade *out, const char *what, const char *which,
-                      apr_uint64_t value)
+/* A row for the number, or for each number of the object. */
+static void html_count(apr_bucket_brigade *out, const char *what, json_t *counter)
 {
-    raw(out, "<tr>");
-    cell(out, "What", "");
-    text(out, what);
-    raw(out, " ");
-    text(out, which);
-    cell(out, "Count", "");
-    number(out, value);
-    raw(out, "</tr>\n");
+    void *place = json_object_iter(counter);
+
+    if (json_is_integer(counter)) {
+        html_put(out,
+                 "<tr><td data-h=\"What\" class=\"\">%s<td data-h=\"Count\" "
+                 "class=\"\">%" APR_INT64_T_FMT "</tr>\n",
+                 what, (apr_int64_t)json_integer_value(counter));
+    }
+    for (; place; place = json_object_iter_next(counter, place)) {
+        html_count(out, apr_pstrcat(out->p, what, " ", json_object_iter_key(place), NULL),
+                   json_object_iter_value(place));
+    }
 }
 
-static void counters_section(apr_bucket_brigade *out, const acme_alpn_report_t *report)
+static void html_counters_section(apr_bucket_brigade *out, const json_t *document)
 {
-    static const char *const headings[] = {"What", "Count", NULL};
-    const acme_record_counts_t *counts = &report->counts;
-    int i;
+    const json_t *counters = json_object_get(document, "counters");
 
-    raw(out, "<h2>Counters since ");
-    text(out, acme_alpn_report_time(out->p, counts->since));
-    raw(out, "</h2>\n");
-    open_table(out, headings);
-    for (i = ACME_ALPN_SOURCE_NONE + 1; i < ACME_ALPN_SOURCES; i++) {
-        count_row(out, "answered from", acme_alpn_source_name((acme_alpn_source_e)i),
-                  counts->answered[i]);
-    }
-    for (i = 0; i < ACME_ERRORS; i++) {
-        if (counts->refused[i] > 0) {
-            count_row(out, "refused:", acme_error_slug((acme_error_e)i), counts->refused[i]);
-        }
-    }
-    count_row(out, "incomplete", "", counts->incomplete);
-    count_row(out, "certificates minted", "", counts->events[ACME_RECORD_MINTED]);
-    count_row(out, "certificates from the cache", "", counts->events[ACME_RECORD_CACHED]);
-    count_row(out, "handshakes with other responders", "", counts->events[ACME_RECORD_RELAYS]);
-    close_table(out);
+    html_put(out,
+             "<h2>Counters since %s</h2>\n<table><thead><tr><th>What</th><th>Count</th>"
+             "</tr></thead><tbody>\n",
+             html_get(out, document, "since"));
+    html_count(out, "answered from", json_object_get(counters, "answered"));
+    html_count(out, "refused:", json_object_get(counters, "refused"));
+    html_count(out, "incomplete", json_object_get(counters, "incomplete"));
+    html_count(out, "certificates minted", json_object_get(counters, "minted"));
+    html_count(out, "certificates from the cache", json_object_get(counters, "cached"));
+    html_count(out, "handshakes with other responders", json_object_get(counters, "relays"));
+    html_put(out, "</tbody></table>\n");
 }
 
-static void vhost_row(apr_bucket_brigade *out, const acme_alpn_report_vhost_t *vhost)
+static void html_vhosts_section(apr_bucket_brigade *out, const json_t *document)
 {
-    int i;
+    static const html_column_t columns[] = {{"Vhost", "", html_vhost, "name"},
+                                            {"Settings", "", html_settings, "settings"},
+                                            {"State", "", html_problems, "problems"},
+                                            {0}};
 
-    raw(out, "<tr>");
-    cell(out, "Vhost", "");
-    text(out, vhost->name);
-    raw(out, " <span class=dim>");
-    text(out, vhost->address);
-    raw(out, "</span><p class=dim>");
-    text(out, vhost->defined);
-    raw(out, "</p>");
-    cell(out, "Settings", "");
-    for (i = 0; i < vhost->settings->nelts; i++) {
-        const acme_alpn_report_item_t *item =
-            &APR_ARRAY_IDX(vhost->settings, i, acme_alpn_report_item_t);
-
-        raw(out, "<p>");
-        code(out, apr_pstrcat(out->p, item->name, " ", item->value, NULL));
-        raw(out, "</p>");
-    }
-    cell(out, "State", "");
-    for (i = 0; i < vhost->problems->nelts; i++) {
-        const acme_alpn_report_item_t *item =
-            &APR_ARRAY_IDX(vhost->problems, i, acme_alpn_report_item_t);
-
-        reason(out, item->name, item->value);
-    }
-    raw(out, vhost->problems->nelts > 0 ? "</tr>\n" : "<b class=good>ready</b></tr>\n");
+    html_put(out,
+             "<h2>TLS vhosts</h2>\n<p class=dim>%" APR_INT64_T_FMT " in all, %" APR_INT64_T_FMT
+             " with something to look at</p>\n",
+             html_integer(document, "vhosts_total"),
+             html_integer(document, "vhosts_with_problems"));
+    html_table(out, columns, json_object_get(document, "vhosts"));
 }
 
-static void vhosts_section(apr_bucket_brigade *out, const acme_alpn_report_t *report)
+void acme_alpn_report_html(apr_bucket_brigade *out, const json_t *document)
 {
-    static const char *const headings[] = {"Vhost", "Settings", "State", NULL};
-    int i;
-
-    raw(out, "<h2>TLS vhosts</h2>\n<p class=dim>");
-    number(out, report->vhosts_total);
-    raw(out, " in all, ");
-    number(out, report->vhosts_with_problems);
-    raw(out, " with something to look at</p>\n");
-    open_table(out, headings);
-    for (i = 0; i < report->vhosts->nelts; i++) {
-        vhost_row(out, APR_ARRAY_IDX(report->vhosts, i, acme_alpn_report_vhost_t *));
-    }
-    close_table(out);
-}
-
-void acme_alpn_report_html(apr_bucket_brigade *out, const acme_alpn_report_t *report)
-{
-    raw(out, "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
+    html_put(out,
+             "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
              "<meta name=viewport content=\"width=device-width\">"
-             "<title>acme-tls/1 on this server</title><style>");
-    raw(out, acme_alpn_report_style);
-    raw(out, "</style></head><body>\n<h1>acme-tls/1 on this server</h1>\n<p class=dim>");
-    text(out, acme_alpn_report_time(out->p, report->now));
-    raw(out, ", all children together; the record takes ");
-    number(out, report->memory);
-    raw(out, " bytes of shared memory</p>\n");
-    pending_section(out, report);
-    handshakes_section(out, report);
-    counters_section(out, report);
-    vhosts_section(out, report);
-    raw(out, "</body></html>\n");
+             "<title>acme-tls/1 on this server</title><style>%s</style></head><body>\n"
+             "<h1>acme-tls/1 on this server</h1>\n<p class=dim>%s, all children together; "
+             "the record takes %" APR_INT64_T_FMT " bytes of shared memory</p>\n",
+             acme_alpn_report_style, html_get(out, document, "time"),
+             html_integer(document, "shared_memory_bytes"));
+    html_pending_section(out, document);
+    html_handshakes_section(out, document);
+    html_counters_section(out, document);
+    html_vhosts_section(out, document);
+    html_put(out, "</body></html>\n");
 }

@@ -20,13 +20,26 @@ APLOG_USE_MODULE(acme_alpn);
 
 #define HANDLER "acme-alpn-status"
 
-typedef enum { FORM_HTML, FORM_JSON, FORM_PROMETHEUS } form_e;
+typedef struct {
+    const char *content_type;
+    void (*render)(apr_bucket_brigade *out, const json_t *document);
+} status_form_t;
 
-static const char *const content_types[] = {
-    [FORM_HTML] = "text/html; charset=utf-8",
-    [FORM_JSON] = "application/json",
-    [FORM_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8",
-};
+static void status_json(apr_bucket_brigade *out, const json_t *document)
+{
+    char *text = json_dumps(document, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+    if (text) {
+        apr_brigade_putstrs(out, NULL, NULL, text, "\n", NULL);
+        free(text);
+    }
+}
+
+static const status_form_t status_form_html = {"text/html; charset=utf-8",
+                                               acme_alpn_report_html};
+static const status_form_t status_form_json = {"application/json", status_json};
+static const status_form_t status_form_prometheus = {"text/plain; version=0.0.4; charset=utf-8",
+                                                     acme_alpn_report_prometheus};
 
 /* The quality that one element of an Accept header, as ap_get_list_item returns it, gives the
  * type (RFC 9110 section 12.4.2), or -1 where it is about another. */
@@ -59,12 +72,12 @@ static int status_prefers_json(request_rec *r)
     return json > 0 && json >= html;
 }
 
-static form_e status_choose_form(request_rec *r)
+static const status_form_t *status_choose_form(request_rec *r)
 {
     if (r->args && strcmp(r->args, "prometheus") == 0) {
-        return FORM_PROMETHEUS;
+        return &status_form_prometheus;
     }
-    return status_prefers_json(r) ? FORM_JSON : FORM_HTML;
+    return status_prefers_json(r) ? &status_form_json : &status_form_html;
 }
 
 /* Nothing may be loaded, run or sent, and of styles only the page's own counts. */
@@ -81,40 +94,29 @@ static const char *status_policy(apr_pool_t *pool)
                        "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", NULL);
 }
 
-static void status_set_headers(request_rec *r, form_e form)
+static void status_set_headers(request_rec *r, const status_form_t *form)
 {
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     apr_table_setn(r->headers_out, "Content-Security-Policy", status_policy(r->pool));
     apr_table_setn(r->headers_out, "Referrer-Policy", "no-referrer");
-    if (form != FORM_PROMETHEUS) {
+    if (form != &status_form_prometheus) {
         apr_table_mergen(r->headers_out, "Vary", "Accept");
     }
-    ap_set_content_type(r, content_types[form]);
+    ap_set_content_type(r, form->content_type);
 }
 
-static int status_render(apr_bucket_brigade *out, form_e form, const acme_alpn_report_t *report)
-{
-    switch (form) {
-    case FORM_JSON:
-        return acme_alpn_report_json(out, report);
-    case FORM_PROMETHEUS:
-        acme_alpn_report_prometheus(out, report);
-        return 1;
-    default:
-        acme_alpn_report_html(out, report);
-        return 1;
-    }
-}
-
-static int status_respond(request_rec *r, form_e form)
+static int status_respond(request_rec *r, const status_form_t *form)
 {
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    acme_alpn_report_t *report = acme_alpn_report_gather(r->pool, form != FORM_PROMETHEUS);
+    json_t *document = acme_alpn_report(r->pool, form != &status_form_prometheus);
     apr_off_t length = 0;
 
-    acme_alpn_report_vhosts(report);
-    if (!status_render(out, form, report)) {
+    if (document) {
+        form->render(out, document);
+        json_decref(document);
+    }
+    if (APR_BRIGADE_EMPTY(out)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     status_set_headers(r, form);
