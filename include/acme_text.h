@@ -10,7 +10,7 @@
 /* A phrase may have spaces. */
 const char *acme_text_phrase(apr_pool_t *pool, const char *text);
 
-/* In a word, such as the value of a field, spaces are encoded too. */
+/* In a word, such as the value of a field, all but letters, digits and -._~:/ and * are. */
 const char *acme_text_word(apr_pool_t *pool, const char *text);
 
 /* As much of the phrase as fits, in `size` bytes with the NUL. */

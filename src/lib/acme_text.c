@@ -2,17 +2,27 @@
 
 #include <string.h>
 
+#include <apr_lib.h>
 #include <apr_strings.h>
+
+/* Besides letters and digits; not what a line of the log has between its fields. */
+#define IN_WORDS "-._~:/*"
 
 /* The longest that one byte becomes. */
 #define ENCODED 3
 
-static void text_encode(char *to, apr_size_t size, const char *text, char first)
+static int text_is_plain(char byte, int is_word)
+{
+    return is_word ? apr_isalnum(byte) || strchr(IN_WORDS, byte)
+                   : byte >= ' ' && byte <= '~' && byte != '%';
+}
+
+static void text_encode(char *to, apr_size_t size, const char *text, int is_word)
 {
     const char *end = to + size - ENCODED;
 
     for (; *text && to < end; text++) {
-        if (*text >= first && *text <= '~' && *text != '%') {
+        if (text_is_plain(*text, is_word)) {
             *to++ = *text;
         } else {
             to += apr_snprintf(to, ENCODED + 1, "%%%02x", (unsigned int)(unsigned char)*text);
@@ -21,26 +31,26 @@ static void text_encode(char *to, apr_size_t size, const char *text, char first)
     *to = '\0';
 }
 
-static const char *text_make(apr_pool_t *pool, const char *text, char first)
+static const char *text_make(apr_pool_t *pool, const char *text, int is_word)
 {
     apr_size_t size = ENCODED * (strlen(text) + 1);
     char *to = apr_palloc(pool, size);
 
-    text_encode(to, size, text, first);
+    text_encode(to, size, text, is_word);
     return to;
 }
 
 const char *acme_text_phrase(apr_pool_t *pool, const char *text)
 {
-    return text_make(pool, text, ' ');
+    return text_make(pool, text, 0);
 }
 
 const char *acme_text_word(apr_pool_t *pool, const char *text)
 {
-    return text_make(pool, text, '!');
+    return text_make(pool, text, 1);
 }
 
 void acme_text_copy(char *to, apr_size_t size, const char *text)
 {
-    text_encode(to, size, text, ' ');
+    text_encode(to, size, text, 0);
 }

@@ -311,11 +311,13 @@ def test_each_address_has_its_verdict() -> None:
         assert verdicts(*expected, wait="0") == expected
 
 
-def test_each_address_of_a_host_is_tried() -> None:
+def test_each_address_of_a_host_is_tried(tmp_path: Path) -> None:
     with Upstream(serve(certificate([NAME], DIGEST))) as good, swallowing(("127.0.0.2", good.address[1])):
         address = f"two.test:{good.address[1]}"
         library = compile_program(ADDRESSES, "-shared", "-fPIC")
-        environment = {"ACME_ALPN_HOST": "two.test", "ACME_ALPN_ADDRESSES": "127.0.0.2,127.0.0.1"}
+        addresses = tmp_path / "addresses"
+        addresses.write_text("127.0.0.2,127.0.0.1")
+        environment = {"ACME_ALPN_HOST": "two.test", "ACME_ALPN_ADDRESSES": str(addresses)}
         assert verdicts(address, wait="4", environment={**environment, "LD_PRELOAD": str(library)}) == {address: "ok"}
 
 

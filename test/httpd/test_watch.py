@@ -125,7 +125,7 @@ def test_bad_entries_are_told_before_any_ca_comes(httpd: Httpd) -> None:
 
 def test_file_names_cannot_forge_lines(httpd: Httpd) -> None:
     path = httpd.spool.write("a\nb [\x1b[31m%s", b"")
-    noticed(httpd, UNUSABLE, r"file=a%0ab%20\[%1b\[31m%25s reason=name-invalid: ")
+    noticed(httpd, UNUSABLE, r"file=a%0ab%20%5b%1b%5b31m%25s reason=name-invalid: ")
     path.unlink()
     assert_nothing_more(httpd)
 

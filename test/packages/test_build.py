@@ -34,7 +34,8 @@ def test_lintian_finds_no_error_and_no_warning(built: Built, tmp_path: Path) -> 
 
 
 def test_version_is_the_same_everywhere(built: Built) -> None:
-    (version,) = re.findall(r"(?m)^AC_INIT\(\[mod_acme_alpn\], \[(.*?)\]", (REPOSITORY / "configure.ac").read_text())
+    header = (REPOSITORY / "include" / "acme_version.h").read_text()
+    (version,) = re.findall(r'(?m)^#define ACME_VERSION "(.*)"$', header)
     (plugin,) = re.findall(r'(?m)^version = "(.*)"$', (REPOSITORY / "certbot" / "pyproject.toml").read_text())
     assert plugin == version
     assert {field(built, package, "Version") for package in PACKAGES} == {version}

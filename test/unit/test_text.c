@@ -15,8 +15,10 @@ static void test_bytes(void **state)
         {"", "", ""},
         {"www.example.com", "www.example.com", "www.example.com"},
         {"two words", "two words", "two%20words"},
+        {"\"\\", "\"\\", "%22%5c"},
         {"100%", "100%25", "100%25"},
-        {"a\nb\x1b[31m\x7f", "a%0ab%1b[31m%7f", "a%0ab%1b[31m%7f"},
+        {"a\nb\x1b[31m\x7f", "a%0ab%1b[31m%7f", "a%0ab%1b%5b31m%7f"},
+        {"a=b", "a=b", "a%3db"},
         {"\xc3\xa4\xff", "%c3%a4%ff", "%c3%a4%ff"},
     };
     apr_pool_t *pool;

@@ -33,6 +33,9 @@ ADDRESSES = REPOSITORY / "test" / "httpd" / "observer" / "addresses.c"
 ESTABLISHED = "01"
 READINGS = 3
 
+# How long `slowly` takes.
+SLOW = 0.3
+
 # A bound on what a connection that is held takes, for the case that nobody closes it.
 HELD = 120.0
 
@@ -126,9 +129,9 @@ def held(until: threading.Event, behaviour: Behaviour = close) -> Behaviour:
     return behave
 
 
-def slowly(behaviour: Behaviour, seconds: float = 0.3) -> Behaviour:
+def slowly(behaviour: Behaviour) -> Behaviour:
     def behave(connection: socket.socket) -> None:
-        poll.let_pass(seconds)
+        poll.let_pass(SLOW)
         behaviour(connection)
 
     return behave
