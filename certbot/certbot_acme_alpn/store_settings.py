@@ -1,6 +1,6 @@
 """A store as its URL describes it, in the words of AcmeAlpnStore; docs/fleet.md has them.
 
-What is refused here is what httpd and the tool refuse, in their words: src/acme_store_settings.c.
+What is refused here is what httpd and the tool refuse, in their words: src/lib/acme_store_settings.c.
 """
 import os
 import re
