@@ -43,15 +43,6 @@ void use_longest_name(void)
                   ACME_OK);
 }
 
-void write_file(const char *path, const void *content, size_t length)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-
-    assert_return_code(fd, errno);
-    assert_int_equal(write(fd, content, length), length);
-    assert_return_code(close(fd), errno);
-}
-
 void set_mtime(const char *path, time_t seconds)
 {
     const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds}};
@@ -155,15 +146,10 @@ int fixture_teardown(void **state)
 
     (void)state;
     alarm(0);
+    assert_int_equal(open_descriptors(), here.descriptors);
     apr_pool_destroy(here.pool);
     /* A test may have locked even us out, or have removed or replaced the spool. */
     snprintf(script, sizeof(script), "chmod 755 %s %s 2>/dev/null; rm -rf %s", here.base,
              here.directory, here.base);
     return system(script);
-}
-
-int fixture_teardown_closed(void **state)
-{
-    assert_int_equal(open_descriptors(), here.descriptors);
-    return fixture_teardown(state);
 }

@@ -57,10 +57,8 @@ int fixture_setup(void **state);
 /* The same on tmpfs, which keeps any mtime; where there is none, like fixture_setup. */
 int fixture_setup_on_tmpfs(void **state);
 
+/* Fails a test that leaves a file descriptor open. */
 int fixture_teardown(void **state);
-
-/* The same, after a test that leaves no file descriptor open. */
-int fixture_teardown_closed(void **state);
 
 /* Runs commands of sh in base, of which none may fail. $E is the entry, below base, and $V and
  * $O are the two values; `root` skips the test where it does not run as root. */
@@ -71,9 +69,6 @@ void use_longest_name(void);
 
 /* A path below base, in memory that lasts until the next call but one. */
 const char *path_of(const char *name);
-
-/* Writes (or writes anew) a file of mode 0644. */
-void write_file(const char *path, const void *content, size_t length);
 
 void set_mtime(const char *path, time_t seconds);
 

@@ -102,7 +102,7 @@ static void test_directory(void **state)
 int main(void)
 {
     unit_setup = set_up;
-    unit_teardown = fixture_teardown_closed;
+    unit_teardown = fixture_teardown;
     UNIT_ADD(test_is_whole);
     UNIT_ADD(test_what_is_there_is_replaced);
     UNIT_ADD(test_directory);

@@ -250,7 +250,7 @@ int main(void)
 {
     result = shared(sizeof(*result));
     unit_setup = fixture_setup;
-    unit_teardown = fixture_teardown_closed;
+    unit_teardown = fixture_teardown;
     UNIT_ADD_ROWS(test_change, changes);
     UNIT_ADD(test_publish_longest_name);
     UNIT_ADD(test_publish_without_room);

@@ -104,7 +104,7 @@ int main(void)
 {
     result = shared(sizeof(*result));
     unit_setup = fixture_setup;
-    unit_teardown = fixture_teardown_closed;
+    unit_teardown = fixture_teardown;
     UNIT_ADD_ROWS(test_parent, rows);
     UNIT_ADD(test_parent_as_any_user);
     return cmocka_run_group_tests_name("spool parents", unit_tests, NULL, NULL);
