@@ -31,7 +31,7 @@
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_modules.h"
 #include "mod_acme_alpn_placeholder.h"
-#include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_store.h"
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_report.h"

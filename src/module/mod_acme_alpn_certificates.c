@@ -8,7 +8,7 @@
 
 #include "acme_cache.h"
 #include "mod_acme_alpn_config.h"
-#include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_outcome.h"
 
 APLOG_USE_MODULE(acme_alpn);
 

@@ -9,12 +9,43 @@
 #include "acme_text.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_log.h"
-#include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_shm.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
 /* Beyond an hour it does not matter any more, and the clock may have been set. */
 #define DURATION_MAX apr_time_from_sec(60 * 60)
+
+static acme_record_t *outcome_record;
+
+/* The layout's number, so that another version of the module, which the server had before a
+ * reload, does not share its record with this one. */
+static const char *outcome_record_name(apr_pool_t *pool)
+{
+    const char *names = "";
+    int source;
+
+    for (source = 0; source < ACME_ALPN_SOURCES; source++) {
+        names = apr_pstrcat(pool, names, acme_alpn_source_name((acme_alpn_source_e)source), " ",
+                            NULL);
+    }
+    return apr_psprintf(pool, "record:%08x", acme_record_layout(names));
+}
+
+int acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server)
+{
+    outcome_record =
+        acme_alpn_shm_get(server, outcome_record_name(config_pool), acme_record_size());
+    if (outcome_record) {
+        acme_record_begin(outcome_record, apr_time_now());
+    }
+    return outcome_record != NULL;
+}
+
+acme_record_t *acme_alpn_record_get(void)
+{
+    return outcome_record;
+}
 
 void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connection)
 {
@@ -208,6 +239,6 @@ void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
     } else {
         outcome_describe_hello(&row, connection);
     }
-    acme_record_add(acme_alpn_record_get(), &row);
+    acme_record_add(outcome_record, &row);
     outcome_say(c, connection->challenge, &row);
 }

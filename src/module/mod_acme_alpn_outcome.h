@@ -11,6 +11,15 @@
 #include "acme_record.h"
 #include "mod_acme_alpn_connection.h"
 
+/* The record: one for all children, which lasts as long as the server does, over graceful
+ * restarts too. */
+
+/* In the parent, at each start and reload. Returns whether there is memory for it. */
+int acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server);
+
+/* Never NULL once a server has started. */
+acme_record_t *acme_alpn_record_get(void);
+
 /* The ClientHello (after a HelloRetryRequest: the first) offers acme-tls/1 and nothing else. */
 void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connection);
 

@@ -12,7 +12,7 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_names.h"
-#include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_outcome.h"
 
 APLOG_USE_MODULE(acme_alpn);
 

@@ -11,7 +11,6 @@
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_outcome.h"
-#include "mod_acme_alpn_record.h"
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_store.h"
 

@@ -6,7 +6,7 @@
 #include "mod_acme_alpn_report.h"
 
 #include "mod_acme_alpn_connection.h"
-#include "mod_acme_alpn_record.h"
+#include "mod_acme_alpn_outcome.h"
 
 #define PREFIX "acme_alpn_"
 
