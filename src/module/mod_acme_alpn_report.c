@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <apr_hash.h>
 #include <apr_strings.h>
 
 #include <http_config.h>
@@ -22,12 +23,19 @@
 #define NUMBER(value)         (json_int_t)(value)
 #define SECONDS(microseconds) (double)(microseconds) / APR_USEC_PER_SEC
 
+/* A directory with one AcmeAlpnMaxAge. */
+typedef struct {
+    acme_error_e state;        /* ACME_OK: it can be answered from */
+    const char *unsafe_parent; /* or NULL */
+    int is_writable_by_user;   /* it belongs to httpd's User */
+} report_spool_t;
+
 typedef struct {
     apr_pool_t *pool;
     apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
     apr_time_t now;
     int has_lists;
-    json_t *spool_problems; /* of all spools, by AcmeAlpnMaxAge and directory */
+    apr_hash_t *seen; /* of report_spool_t, by AcmeAlpnMaxAge and directory */
     json_t *spools;
     json_t *vhosts;
     size_t vhosts_with_problems;
@@ -188,54 +196,63 @@ static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spoo
     return state;
 }
 
-/* A child, which is httpd's User, opens the spool as a handshake does. Returns its problems. */
-static json_t *report_examine_spool(report_t *report, const acme_spool_t *spool)
+/* A child, which is httpd's User, opens the spool as a handshake does. */
+static report_spool_t *report_examine_spool(report_t *report, const acme_spool_t *config)
 {
-    json_t *problems = json_array();
-    const char *parent = NULL;
-    struct stat status = {0};
+    report_spool_t *spool = apr_pcalloc(report->pool, sizeof(*spool));
+    const char *parent;
+    struct stat status;
     int fd;
-    acme_error_e state = acme_spool_open(&fd, &status, spool->directory);
 
-    if (state == ACME_OK) {
+    spool->state = acme_spool_open(&fd, &status, config->directory);
+    if (spool->state == ACME_OK) {
         close(fd);
-        parent = acme_spool_unsafe_parent(report->scratch, spool->directory);
+        parent = acme_spool_unsafe_parent(report->scratch, config->directory);
+        spool->unsafe_parent = parent ? apr_pstrdup(report->pool, parent) : NULL;
+        spool->is_writable_by_user =
+            status.st_uid != 0 && status.st_uid == ap_unixd_config.user_id;
     }
     if (json_array_size(report->spools) < SPOOLS_MAX) {
-        state = report_list_spool(report, spool, state);
+        spool->state = report_list_spool(report, config, spool->state);
     }
-    if (state != ACME_OK) {
-        report_add(report, problems, report_problem, acme_error_slug(state), "%s",
-                   acme_error_text(state));
+    return spool;
+}
+
+/* A server's spool, which is examined once. */
+static const report_spool_t *report_spool(report_t *report, const server_rec *server)
+{
+    acme_spool_t config = acme_alpn_server_spool(server);
+    const char *key = apr_psprintf(report->scratch, "%" APR_INT64_T_FMT " %s",
+                                   (apr_int64_t)config.max_age, config.directory);
+    report_spool_t *spool = apr_hash_get(report->seen, key, APR_HASH_KEY_STRING);
+
+    if (!spool) {
+        spool = report_examine_spool(report, &config);
+        apr_hash_set(report->seen, apr_pstrdup(report->pool, key), APR_HASH_KEY_STRING, spool);
     }
-    if (status.st_uid != 0 && status.st_uid == ap_unixd_config.user_id) {
+    return spool;
+}
+
+/* Vhosts */
+
+static void report_add_spool_problems(const report_t *report, json_t *problems,
+                                      const report_spool_t *spool)
+{
+    if (spool->state != ACME_OK) {
+        report_add(report, problems, report_problem, acme_error_slug(spool->state), "%s",
+                   acme_error_text(spool->state));
+    }
+    if (spool->is_writable_by_user) {
         report_add(report, problems, report_problem, "spool-owner",
                    "the spool belongs to httpd's User: whatever runs in httpd can "
                    "get certificates for every name of this server");
     }
-    if (parent) {
+    if (spool->unsafe_parent) {
         report_add(report, problems, report_problem, "spool-parent",
-                   "others than root and the spool's owner own or can write %s", parent);
+                   "others than root and the spool's owner own or can write %s",
+                   spool->unsafe_parent);
     }
-    return problems;
 }
-
-/* What is wrong with a server's spool, which is examined once. */
-static json_t *report_spool_problems(report_t *report, const server_rec *server)
-{
-    acme_spool_t spool = acme_alpn_server_spool(server);
-    const char *key = apr_psprintf(report->scratch, "%" APR_INT64_T_FMT " %s",
-                                   (apr_int64_t)spool.max_age, spool.directory);
-
-    if (!json_object_get(report->spool_problems, key)) {
-        /* Without a check for UTF-8, which a path need not be. */
-        json_object_set_new_nocheck(report->spool_problems, key,
-                                    report_examine_spool(report, &spool));
-    }
-    return json_object_get(report->spool_problems, key);
-}
-
-/* Vhosts */
 
 static json_t *report_problems(report_t *report, const server_rec *server)
 {
@@ -262,7 +279,7 @@ static json_t *report_problems(report_t *report, const server_rec *server)
                    "it has no certificate yet and serves 503 with a placeholder; "
                    "reload httpd once there is one");
     }
-    json_array_extend(problems, report_spool_problems(report, server));
+    report_add_spool_problems(report, problems, report_spool(report, server));
     return problems;
 }
 
@@ -345,10 +362,9 @@ json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
 {
     report_t report = {.pool = pool, .now = apr_time_now(), .has_lists = has_lists};
     acme_record_counts_t counts;
-    json_t *document;
     int i;
 
-    report.spool_problems = json_object();
+    report.seen = apr_hash_make(pool);
     report.spools = json_array();
     report.vhosts = json_array();
     apr_pool_create(&report.scratch, pool);
@@ -359,14 +375,11 @@ json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
     }
     apr_pool_destroy(report.scratch);
     acme_record_counts(&counts, acme_alpn_record_get());
-    document = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "time",
-        report_time(pool, report.now), "since", report_time(pool, counts.since),
-        "shared_memory_bytes", NUMBER(acme_record_size()), "spools_total",
-        NUMBER(json_object_size(report.spool_problems)), "spools", report.spools, "handshakes",
-        report_handshakes(&report), "counters", report_counters(&counts), "vhosts_total",
-        NUMBER(tls_servers->nelts), "vhosts_with_problems", NUMBER(report.vhosts_with_problems),
-        "vhosts", report.vhosts);
-    json_decref(report.spool_problems);
-    return document;
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "time",
+                     report_time(pool, report.now), "since", report_time(pool, counts.since),
+                     "shared_memory_bytes", NUMBER(acme_record_size()), "spools_total",
+                     NUMBER(apr_hash_count(report.seen)), "spools", report.spools, "handshakes",
+                     report_handshakes(&report), "counters", report_counters(&counts),
+                     "vhosts_total", NUMBER(tls_servers->nelts), "vhosts_with_problems",
+                     NUMBER(report.vhosts_with_problems), "vhosts", report.vhosts);
 }

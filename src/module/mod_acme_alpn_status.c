@@ -5,20 +5,13 @@
 
 #include <apr_strings.h>
 
-#include <http_core.h>
-#include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
 #include <util_filter.h>
 
 #include <openssl/evp.h>
 
-#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_report.h"
-
-APLOG_USE_MODULE(acme_alpn);
-
-#define HANDLER "acme-alpn-status"
 
 typedef struct {
     const char *content_type;
@@ -130,7 +123,7 @@ static int status_respond(request_rec *r, const status_form_t *form)
 
 int acme_alpn_status_handler(request_rec *r)
 {
-    if (!r->handler || strcmp(r->handler, HANDLER) != 0) {
+    if (!r->handler || strcmp(r->handler, "acme-alpn-status") != 0) {
         return DECLINED;
     }
     ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_OPTIONS, -1);
