@@ -74,7 +74,7 @@ static int hook_check_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     (void)config_pool;
     (void)log_pool;
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
-        acme_alpn_check_spools(temp_pool, hook_all_that_answer(temp_pool, server),
+        acme_alpn_check_spools(temp_pool, server, hook_all_that_answer(temp_pool, server),
                                ACME_ALPN_AT_CONFIGTEST);
         acme_alpn_placeholder_check(temp_pool, server);
     }
@@ -112,9 +112,10 @@ static int hook_start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool,
 /* What all processes share. Returns whether httpd can start; if not, the log says why. */
 static int hook_init_shared(apr_pool_t *config_pool, server_rec *server)
 {
-    return acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
-           acme_alpn_store_init(config_pool, server) &&
-           acme_alpn_relay_init(config_pool, server, vhosts);
+    return vhosts->nelts == 0 ||
+           (acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
+            acme_alpn_store_init(config_pool, server) &&
+            acme_alpn_relay_init(config_pool, server, vhosts));
 }
 
 static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
@@ -123,7 +124,8 @@ static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     (void)log_pool;
     (void)temp_pool;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK;
+        acme_alpn_check_ask_early(server, vhosts);
+        return hook_init_shared(config_pool, server) ? OK : HTTP_INTERNAL_SERVER_ERROR;
     }
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
                  "AALPN0009: mod_acme_alpn/" ACME_VERSION ", built with " OPENSSL_VERSION_TEXT);
@@ -142,7 +144,7 @@ static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         acme_alpn_alpn_allow(config_pool, server);
-        acme_alpn_check_spools(config_pool, vhosts, ACME_ALPN_AT_START);
+        acme_alpn_check_spools(config_pool, server, vhosts, ACME_ALPN_AT_START);
     }
     return OK;
 }

@@ -28,11 +28,15 @@ typedef struct {
 typedef struct {
     const char *directory;
     server_rec *server; /* the first that has this spool */
+    int has_answer;
     check_answer_t answer;
 } check_spool_t;
 
 /* Those of this configuration, by their directory. */
 static apr_hash_t *check_known;
+
+/* Those that were asked about early, in the process's pool. */
+#define EARLY "mod_acme_alpn:spools"
 
 /* As a child */
 
@@ -95,30 +99,28 @@ static void check_answer_and_exit(int fd, apr_pool_t *pool, server_rec *server,
     _exit(0);
 }
 
-/* Returns how many of the spools have an answer, the first ones. */
-static int check_ask(apr_pool_t *pool, server_rec *server, const apr_array_header_t *spools)
+static void check_ask(apr_pool_t *pool, server_rec *server, const apr_array_header_t *spools)
 {
-    int ends[2], count = 0;
+    int ends[2], i;
     pid_t child;
 
-    if (pipe(ends) != 0) {
-        return 0;
+    if (spools->nelts == 0 || pipe(ends) != 0) {
+        return;
     }
     child = fork();
     if (child == 0) {
         check_answer_and_exit(ends[1], pool, server, spools);
     }
     close(ends[1]);
-    while (child > 0 && count < spools->nelts &&
-           acme_file_read(ends[0],
-                          (char *)&APR_ARRAY_IDX(spools, count, check_spool_t *)->answer,
-                          sizeof(check_answer_t)) == sizeof(check_answer_t)) {
-        count++;
+    for (i = 0; child > 0 && i < spools->nelts; i++) {
+        check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
+
+        spool->has_answer = acme_file_read(ends[0], (char *)&spool->answer,
+                                           sizeof(spool->answer)) == sizeof(spool->answer);
     }
     close(ends[0]);
     while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {
     }
-    return count;
 }
 
 /* The log */
@@ -187,30 +189,58 @@ static apr_array_header_t *check_collect(apr_pool_t *pool, const apr_array_heade
         if (!apr_hash_get(check_known, directory, APR_HASH_KEY_STRING)) {
             check_spool_t *spool = apr_pcalloc(pool, sizeof(*spool));
 
-            spool->directory = directory;
+            spool->directory = apr_pstrdup(pool, directory);
             spool->server = server;
-            apr_hash_set(check_known, directory, APR_HASH_KEY_STRING, spool);
+            apr_hash_set(check_known, spool->directory, APR_HASH_KEY_STRING, spool);
             APR_ARRAY_PUSH(spools, check_spool_t *) = spool;
         }
     }
     return spools;
 }
 
-void acme_alpn_check_spools(apr_pool_t *pool, const apr_array_header_t *servers,
-                            acme_alpn_moment_e moment)
+void acme_alpn_check_ask_early(server_rec *server, const apr_array_header_t *servers)
+{
+    apr_pool_t *pool = server->process->pool;
+
+    check_ask(pool, server, check_collect(pool, servers));
+    apr_pool_userdata_set(check_known, EARLY, apr_pool_cleanup_null, pool);
+}
+
+/* Returns whether they had been asked about. */
+static int check_take_early(server_rec *server, const apr_array_header_t *spools)
+{
+    void *early = NULL;
+    int i;
+
+    apr_pool_userdata_get(&early, EARLY, server->process->pool);
+    apr_pool_userdata_set(NULL, EARLY, apr_pool_cleanup_null, server->process->pool);
+    for (i = 0; early && i < spools->nelts; i++) {
+        check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
+        const check_spool_t *asked = apr_hash_get(early, spool->directory, APR_HASH_KEY_STRING);
+
+        if (asked) {
+            spool->has_answer = asked->has_answer;
+            spool->answer = asked->answer;
+        }
+    }
+    return early != NULL;
+}
+
+void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
+                            const apr_array_header_t *servers, acme_alpn_moment_e moment)
 {
     apr_array_header_t *spools = check_collect(pool, servers);
-    int i, count = 0;
+    int i;
 
-    if (spools->nelts > 0) {
-        count = check_ask(pool, APR_ARRAY_IDX(servers, 0, server_rec *), spools);
+    if (!check_take_early(server, spools)) {
+        check_ask(pool, server, spools);
     }
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < spools->nelts; i++) {
         const check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
 
-        if (spool->answer.error != ACME_OK) {
+        if (spool->has_answer && spool->answer.error != ACME_OK) {
             check_log_unusable(pool, spool, moment);
-        } else {
+        } else if (spool->has_answer) {
             check_log_owner(spool);
             check_log_parent(pool, spool);
         }

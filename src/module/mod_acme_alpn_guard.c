@@ -1,6 +1,7 @@
 #include "mod_acme_alpn_guard.h"
 
 #include <ap_mpm.h>
+#include <http_core.h>
 #include <http_log.h>
 #include <scoreboard.h>
 
@@ -56,17 +57,15 @@ int acme_alpn_guard_init(apr_pool_t *config_pool, server_rec *server)
 
 /* Names */
 
-static acme_error_e guard_resolve_one(guard_name_t *name, apr_time_t latest)
+static void guard_resolve_one(guard_name_t *name, apr_time_t latest)
 {
     acme_addresses_t addresses;
-    acme_error_e error = acme_net_resolve(&addresses, name->host, name->port, latest);
 
     /* A name server that fails is no reason to forget what it said before. */
-    if (error == ACME_OK) {
+    if (acme_net_resolve(&addresses, name->host, name->port, latest) == ACME_OK) {
         acme_guard_set_addresses(name->row, &addresses);
     }
     name->due = acme_monotonic() + RESOLVE_EVERY;
-    return error;
 }
 
 static int guard_is_named(const acme_guard_row_t *row)
@@ -81,20 +80,26 @@ static int guard_is_named(const acme_guard_row_t *row)
     return 0;
 }
 
+/* A start asks once, before httpd detaches; a reload need not wait for what it has. */
 static void guard_add_name(server_rec *server, acme_guard_row_t *row, const char *host,
                            const char *port)
 {
     guard_name_t name = {row, host, port, acme_monotonic() + RESOLVE_EVERY};
     acme_addresses_t known;
 
+    if (!row->is_resolved) {
+        row->is_resolved = 1;
+        guard_resolve_one(&name, guard_start_ends);
+    }
     acme_guard_addresses(&known, row);
-    /* A reload has them, and need not wait. */
-    if (known.count == 0 && guard_resolve_one(&name, guard_start_ends) != ACME_OK) {
+    if (known.count == 0) {
         name.due = 0;
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "AALPN0033: %s has no address, or its name servers did not answer in 2 "
-                     "seconds; it is resolved again every 30 seconds",
-                     host);
+        if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                         "AALPN0033: %s has no address, or its name servers did not answer in "
+                         "2 seconds; it is resolved again every 30 seconds",
+                         host);
+        }
     }
     APR_ARRAY_PUSH(guard_names, guard_name_t) = name;
 }

@@ -64,7 +64,7 @@ def test_without_shared_memory_httpd_does_not_start(httpd: Httpd) -> None:
     with pytest.raises(HttpdFailed, match="AALPN0008: httpd cannot start: no .* bytes of shared memory"):
         started(httpd, "apr_shm_create")
     httpd.log.expect(NO_MEMORY, level="emerg")
-    httpd.log.expect(pattern="AH00020")
+    httpd.log.expect(pattern="AH00016")
 
 
 def test_memory_is_there_over_a_reload(httpd: Httpd) -> None:
@@ -99,7 +99,7 @@ def test_lines_of_stores_and_upstreams(httpd: Httpd, stores: int) -> None:
     with pytest.raises(HttpdFailed, match="AALPN0034: httpd cannot start: it can have 256 different"):
         httpd.start()
     httpd.log.expect(NO_ROW, level="emerg")
-    httpd.log.expect(pattern="AH00020")
+    httpd.log.expect(pattern="AH00016")
 
 
 def test_without_mod_watchdog_nobody_watches(httpd: Httpd) -> None:
