@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mod_acme_alpn: answers ACME's tls-alpn-01 challenges (RFC 8737, RFC 8738) from a spool
  * directory, in the TLS vhosts of mod_ssl.
@@ -174,7 +175,7 @@ static void hook_register_protocol_hooks(void)
     ap_hook_protocol_propose(acme_alpn_alpn_propose, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_switch(acme_alpn_alpn_switch, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_get(acme_alpn_alpn_get, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_ssl_answer_challenge(acme_alpn_modules_keep_out, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_ssl_answer_challenge(acme_alpn_modules_exclude, NULL, NULL, APR_HOOK_FIRST);
 
     /* Last, when all proposals are there. */
     ap_hook_protocol_propose(acme_alpn_alpn_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);

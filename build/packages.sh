@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Which Debian packages what needs; sourced by build/bench, build/quickstart, build/check and test/roots/run.
 # shellcheck shell=bash disable=SC2034
 

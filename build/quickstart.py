@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The part of build/quickstart that runs servers: httpd, a CA, certbot and an ordinary client."""
 
 from __future__ import annotations

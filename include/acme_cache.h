@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A bounded cache of minted challenge certificates, for one process and all its threads.
  *

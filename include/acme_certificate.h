@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Challenge certificates (RFC 8737 section 3, RFC 8738 section 3), and the certificate of a
  * vhost that has none yet.

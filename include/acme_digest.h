@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The 32 bytes that a challenge certificate carries: the SHA-256 of the key authorization
  * (RFC 8737 section 3), from the line that an ACME client has left.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whole files: read up to a size, and replaced so that no reader sees a part of one.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guard: how many of httpd's workers may wait for stores and upstreams. A table in memory
  * that all processes share, with a row for each store and upstream that is configured.

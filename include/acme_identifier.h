@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Identifiers: what a challenge is about, a DNS name or an IP address (RFC 8555 section 9.7.7,
  * RFC 8738 section 3), and the way a CA names them in the TLS server name.

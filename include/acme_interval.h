@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Times as httpd's directives write them: a number and a unit, "30s", "10min", "12h", "7d".
  */

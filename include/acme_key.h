@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keys of challenge certificates. Nothing in the protocol depends on them (RFC 8737
  * section 3: the certificate is self-signed and used for nothing else), so a server makes one

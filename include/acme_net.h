@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections that end at a deadline: the name of a host, its addresses, a wait for a socket.
  *

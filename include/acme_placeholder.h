@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The placeholder: a self-signed certificate for the time until there is a real one, with its
  * key in the same file, so that the two are always replaced together.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One acme-tls/1 handshake as a CA makes it (RFC 8737 section 3), and what a CA would think of
  * it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What became of the acme-tls/1 handshakes of a server: the last ones one by one, and counters
  * of all of them, in memory that processes share and that outlives them.

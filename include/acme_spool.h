@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spool: a directory with one file for each identifier that has a live challenge, named by
  * the identifier's canonical form, its content one value (see acme_digest.h). Whoever can

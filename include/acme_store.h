@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shared store: a Redis (or Valkey) server in which all nodes of a fleet look challenges
  * up. The key is a prefix and the identifier's canonical form; the value is what a file of the

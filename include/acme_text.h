@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Text of clients, files and servers as printable ASCII, for logs, pages and terminals. Other
  * bytes, and the percent sign, are percent-encoded.

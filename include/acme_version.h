@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The version of module and tool. configure.ac takes it from here, for a build by apxs alone
  * knows no configure.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The values of --acme-alpn-check: where to make the handshakes that come before the CA's."""
 import argparse
 import ipaddress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a CA checks of the certificate served (RFC 8737 §3, and Boulder where it is stricter)."""
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm

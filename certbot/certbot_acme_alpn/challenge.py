@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The acme library's class for the tls-alpn-01 challenge, brought along where it has none.
 
 acme 5.0 removed its own. Without a class of that type certbot takes the CA's offer for a challenge

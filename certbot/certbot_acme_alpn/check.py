@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Handshakes made before the CA is told, whose failed validations count against rate limits."""
 import contextlib
 import itertools

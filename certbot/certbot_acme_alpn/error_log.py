@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where an operator finds what httpd has to say."""
 import os
 

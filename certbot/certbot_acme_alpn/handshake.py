@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One acme-tls/1 handshake as a CA makes it, and the certificate that was served."""
 import socket
 import ssl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An ACME identifier: how the spool names it, and which SNI a CA sends for it."""
 import ipaddress
 import re

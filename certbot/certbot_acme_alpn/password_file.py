@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file with the store's password: one line, which others cannot read."""
 import os
 import stat

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The spool: one file for each identifier, which mod_acme_alpn reads at each handshake."""
 import hashlib
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The store: a Redis or Valkey that all nodes of a fleet share, in place of a spool directory."""
 import importlib
 from typing import Any, Optional

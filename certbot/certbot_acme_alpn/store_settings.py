@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A store as its URL describes it, in the words of AcmeAlpnStore; docs/fleet.md has them.
 
 What is refused here is what httpd and the tool refuse, in their words: src/lib/acme_store_settings.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who could put another spool in the place of this one. Asked when httpd starts and by its
  * status page; a handshake just opens the spool.

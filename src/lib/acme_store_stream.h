@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes to and from a store: a TCP or Unix domain socket, with TLS where the store wants
  * it, and one deadline for all that is done.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_acme_alpn_alpn.h"
 
 #include <string.h>
@@ -216,7 +217,7 @@ int acme_alpn_alpn_close(conn_rec *c)
     acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
 
     if (!connection) {
-        acme_alpn_connection_forgo(c);
+        acme_alpn_connection_skip(c);
         return DECLINED;
     }
     if (connection->over) {

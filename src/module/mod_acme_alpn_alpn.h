@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The httpd side: httpd's negotiation of acme-tls/1 (ap_select_protocol, ap_switch_protocol),
  * the servers' Protocols that it goes by, and the end of such a connection.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mod_ssl owns OpenSSL's ClientHello and ALPN callbacks, and they cannot be chained. OpenSSL
  * calls three others, in this order:

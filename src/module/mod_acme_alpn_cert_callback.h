@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The TLS side: give a handshake whose ClientHello offers acme-tls/1 alone the challenge
  * certificate (RFC 8737 section 3).

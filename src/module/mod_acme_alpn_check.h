@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can be said of the spools before the first handshake. Nothing of it stops httpd: a
  * post_config that fails would end a running server at a graceful restart.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the ClientHello says, seen extension by extension before anything is chosen: whether it
  * offers acme-tls/1 alone (RFC 8737 section 3), and for which name.

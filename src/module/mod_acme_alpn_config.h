@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the directives make of each server: what a vhost does not say, the main server says.
  */

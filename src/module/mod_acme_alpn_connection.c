@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_acme_alpn_connection.h"
 
 #include "mod_acme_alpn_config.h"
@@ -11,7 +12,7 @@ acme_alpn_connection_t *acme_alpn_connection_create(conn_rec *c, SSL *ssl)
     return connection;
 }
 
-void acme_alpn_connection_forgo(conn_rec *c)
+void acme_alpn_connection_skip(conn_rec *c)
 {
     /* Of all connections and threads, and never written. */
     static acme_alpn_connection_t over = {.over = 1};

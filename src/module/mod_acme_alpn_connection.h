@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the module knows of one TLS connection, from its first ClientHello to its end.
  * Allocated from the connection's pool; used by one thread at a time, as the connection is.
@@ -73,7 +74,7 @@ acme_alpn_connection_t *acme_alpn_connection_create(conn_rec *c, SSL *ssl);
 
 /* The connection does not begin with TLS. Should it go over to it in a request (RFC 2817), that
  * handshake is not for challenges, since application data would follow. */
-void acme_alpn_connection_forgo(conn_rec *c);
+void acme_alpn_connection_skip(conn_rec *c);
 
 /* NULL on a connection that is not ours to look at. */
 acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);

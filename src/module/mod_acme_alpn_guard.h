@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guard (acme_guard.h) of this server: the rows of its stores and upstreams, where they can
  * be reached, and how many workers may wait for them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Groups and the cipher suites of TLS 1.3 are chosen right after mod_ssl has chosen the vhost,
  * and no callback is meant for the moment between. But OpenSSL asks the security callback of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limits of a vhost (groups, cipher suites, signature algorithms) do not count for a
  * handshake that only proves something to a CA: there is nothing to protect in it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the log says of acme-tls/1 handshakes: one line for each, with a stable tag and
  * key=value fields (docs/messages.md). What strangers can cause is rate-limited over all

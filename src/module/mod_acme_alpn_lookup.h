@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The look-up of a challenge: from the server name that the client sent to an identifier, and
  * with that to the sources of the vhost, in their order.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_acme_alpn_modules.h"
 
 #include <openssl/bio.h>
@@ -61,8 +62,8 @@ acme_error_e acme_alpn_modules_ask(conn_rec *c, acme_alpn_challenge_t *challenge
     return found ? modules_read_digest(challenge, certificate) : ACME_NO_ENTRY;
 }
 
-int acme_alpn_modules_keep_out(conn_rec *c, const char *server_name, const char **certificate,
-                               const char **key)
+int acme_alpn_modules_exclude(conn_rec *c, const char *server_name, const char **certificate,
+                              const char **key)
 {
     const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The other modules of httpd that answer challenges, such as mod_md, as a source.
  */
@@ -14,7 +15,7 @@ acme_error_e acme_alpn_modules_ask(conn_rec *c, acme_alpn_challenge_t *challenge
 
 /* The body of the hook of httpd of that name: where we answer, mod_ssl is not to put another
  * module's certificate beside ours. */
-int acme_alpn_modules_keep_out(conn_rec *c, const char *server_name, const char **certificate,
-                               const char **key);
+int acme_alpn_modules_exclude(conn_rec *c, const char *server_name, const char **certificate,
+                              const char **key);
 
 #endif

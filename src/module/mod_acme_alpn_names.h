@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The names that this server and its vhosts have: what ServerName and ServerAlias say.
  */

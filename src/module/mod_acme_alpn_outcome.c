@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_acme_alpn_outcome.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What became of a handshake for a challenge, said once: this writes the log's line and the
  * record's row, and nothing else does. A row is written for every handshake; the lines that

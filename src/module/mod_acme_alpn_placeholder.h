@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first start of a server without any certificate (AcmeAlpnPlaceholder): httpd does not
  * start with a TLS vhost that has none, and without httpd there is nobody to answer the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The relay: ask another acme-tls/1 responder, as a CA would, for the challenge that this
  * server lacks, and answer with its digest. So whatever responder an ACME client brings along

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All that the status page shows, gathered once for each request: the JSON document that
  * docs/status.md explains. The HTML page and the metrics are written from it. All its texts are

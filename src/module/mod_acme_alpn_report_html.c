@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The report as one HTML page without script and without anything to load. Every text of the
  * document goes through html_get, which escapes it.

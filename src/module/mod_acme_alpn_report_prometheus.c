@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The report in Prometheus's text format, version 0.0.4. Labels have few values: sources and
  * reasons are closed lists, and the spools are those of the configuration. No name of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that all processes of the server share, and that outlives reloads: the old children go
  * on using it beside the new ones.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The two optional hooks of mod_ssl that the module stands on. Debian's apache2-dev lacks
  * mod_ssl_openssl.h, so they are declared here where it is missing; their signatures are the

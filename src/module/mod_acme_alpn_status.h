@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The handler acme-alpn-status: the report as HTML, as JSON for who accepts that, or for
  * Prometheus with the query string "prometheus". Who may see it is httpd's to decide (Require).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shared stores of a server (AcmeAlpnStore): the connections of each child, and what all
  * children know of a store that fails.

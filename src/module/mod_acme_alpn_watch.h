@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The watch: one process of the server at a time (mod_watchdog) logs what is wrong with entries
  * before a CA asks for them. The kernel tells of new files (inotify). Scans find what becomes

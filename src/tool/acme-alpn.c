@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * acme-alpn(1): look after the spool of mod_acme_alpn, and see what a CA would see.
  */
