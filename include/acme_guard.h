@@ -48,7 +48,7 @@ typedef struct {
     apr_uint32_t is_failing;  /* its last call has failed */
     apr_uint32_t reported;    /* when that was last logged; 0: never */
     apr_uint32_t is_told;     /* it was, and not that it works again */
-    apr_uint32_t generation;  /* counts failures: connections from before one are not trusted */
+    apr_uint32_t generation;  /* connections of an earlier one are not used again */
 
     apr_uint32_t current; /* which of these */
     acme_addresses_t addresses[2];
@@ -68,7 +68,7 @@ typedef struct {
 typedef struct {
     acme_guard_row_t *row;
     acme_guard_lease_t worker, place;
-    int is_short; /* waiting took most of the time, so a time-out says nothing of the row */
+    int is_short; /* the row had a part of its time only, so a time-out says nothing of it */
     int tries;    /* whether the breaker may be closed */
 } acme_guard_pass_t;
 
@@ -85,7 +85,8 @@ void acme_guard_begin(acme_guard_t *guard);
  * configuration since has had is used again once no free one is left. NULL: all are in use. */
 acme_guard_row_t *acme_guard_row(acme_guard_t *guard, const char *line);
 
-/* Where it can be reached, as last set; one process sets it at a time, seldom. */
+/* Where it can be reached, as last set; one process sets it at a time, seldom. Another address
+ * begins a new generation. */
 void acme_guard_set_addresses(acme_guard_row_t *row, const acme_addresses_t *addresses);
 void acme_guard_addresses(acme_addresses_t *addresses, const acme_guard_row_t *row);
 

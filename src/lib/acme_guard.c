@@ -63,16 +63,18 @@ static acme_guard_row_t *guard_find(acme_guard_t *guard, apr_uint64_t key)
     return NULL;
 }
 
+/* The one that has been unused for longest: children of the last configuration may still run.
+ */
 static acme_guard_row_t *guard_find_unused(acme_guard_t *guard)
 {
-    apr_size_t i;
+    acme_guard_row_t *oldest = &guard->row[0], *row;
 
-    for (i = 0; i < ACME_GUARD_ROWS; i++) {
-        if (guard->row[i].round != guard->round) {
-            return &guard->row[i];
+    for (row = guard->row; row < guard->row + ACME_GUARD_ROWS; row++) {
+        if (guard->round - row->round > guard->round - oldest->round) {
+            oldest = row;
         }
     }
-    return NULL;
+    return oldest->round == guard->round ? NULL : oldest;
 }
 
 void acme_guard_begin(acme_guard_t *guard)
@@ -97,19 +99,31 @@ acme_guard_row_t *acme_guard_row(acme_guard_t *guard, const char *line)
     return row;
 }
 
-/* In the copy that nobody reads: the other was current for seconds, and a reader takes
- * microseconds. */
+/* In the copy that is not current: the other was for seconds, and a reader takes microseconds.
+ */
 void acme_guard_set_addresses(acme_guard_row_t *row, const acme_addresses_t *addresses)
 {
     apr_uint32_t other = !apr_atomic_read32(&row->current);
 
-    row->addresses[other] = *addresses;
-    apr_atomic_xchg32(&row->current, other);
+    if (memcmp(&row->addresses[!other], addresses, sizeof(*addresses)) != 0) {
+        memcpy(&row->addresses[other], addresses, sizeof(*addresses));
+        apr_atomic_xchg32(&row->current, other);
+        apr_atomic_inc32(&row->generation);
+    }
 }
 
 void acme_guard_addresses(acme_addresses_t *addresses, const acme_guard_row_t *row)
 {
     *addresses = row->addresses[apr_atomic_read32((apr_uint32_t *)&row->current) & 1];
+}
+
+/* Whether the moment is still to come. The clock starts anew every 49 days, so what is further
+ * ahead than a lease can be is long over. */
+static int guard_is_ahead(apr_uint32_t moment)
+{
+    apr_int32_t left = (apr_int32_t)(moment - acme_guard_clock());
+
+    return moment != 0 && left > 0 && left <= LEASE_MAX_MS;
 }
 
 /* Leases */
@@ -118,15 +132,12 @@ void acme_guard_addresses(acme_addresses_t *addresses, const acme_guard_row_t *r
 static int guard_lease(acme_guard_lease_t *lease, apr_uint32_t *slots, unsigned int count,
                        apr_uint32_t until)
 {
-    apr_uint32_t now = acme_guard_clock();
     unsigned int i;
 
     for (i = 0; i < count; i++) {
         apr_uint32_t taken = apr_atomic_read32(&slots[i]);
-        apr_int32_t left = (apr_int32_t)(taken - now);
 
-        if ((taken == 0 || left <= 0 || left > LEASE_MAX_MS) &&
-            apr_atomic_cas32(&slots[i], until, taken) == taken) {
+        if (!guard_is_ahead(taken) && apr_atomic_cas32(&slots[i], until, taken) == taken) {
             lease->slot = &slots[i];
             lease->until = until;
             return 1;
@@ -148,11 +159,6 @@ static unsigned int guard_least(unsigned int one, unsigned int other)
 
 /* The breaker */
 
-static int guard_is_open(apr_uint32_t retry)
-{
-    return retry != 0 && (apr_int32_t)(retry - acme_guard_clock()) > 0;
-}
-
 /* Of those that could try, once the breaker has been open for long enough, one does; the others
  * go on being refused until it knows. */
 static int guard_may_try(acme_guard_pass_t *pass, apr_uint32_t until)
@@ -163,7 +169,7 @@ static int guard_may_try(acme_guard_pass_t *pass, apr_uint32_t until)
         return 1;
     }
     pass->tries =
-        !guard_is_open(retry) && apr_atomic_cas32(&pass->row->retry, until, retry) == retry;
+        !guard_is_ahead(retry) && apr_atomic_cas32(&pass->row->retry, until, retry) == retry;
     return pass->tries;
 }
 
@@ -210,7 +216,7 @@ static acme_guard_answer_e guard_wait(acme_guard_pass_t *pass, acme_guard_t *gua
     apr_interval_time_t look = SHORTEST_LOOK;
     apr_time_t now = begin;
 
-    while (!guard_is_open(apr_atomic_read32(&pass->row->retry))) {
+    while (!guard_is_ahead(apr_atomic_read32(&pass->row->retry))) {
         if (guard_take(pass, guard, places, workers, until)) {
             pass->is_short = now - begin > (deadline - begin) / 2;
             return guard_may_try(pass, until) ? ACME_GUARD_PASS : ACME_GUARD_OPEN;

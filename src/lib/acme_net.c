@@ -84,17 +84,20 @@ static acme_error_e net_look_up(acme_addresses_t *addresses, const char *host, c
 }
 
 /* In the forked process. It may hang on a lock of a thread that it lacks, and outlive the one
- * that would have killed it; it has httpd's listening sockets. */
+ * that would have killed it; it has httpd's listening sockets, and httpd's signal handlers. */
 static void net_answer_and_exit(int fd, const char *host, const char *port, apr_time_t deadline)
 {
+    static const int deadly[] = {SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     apr_interval_time_t left = deadline - acme_monotonic();
     acme_addresses_t found;
-    sigset_t alarms;
+    sigset_t none;
+    size_t i;
 
-    sigemptyset(&alarms);
-    sigaddset(&alarms, SIGALRM);
-    signal(SIGALRM, SIG_DFL);
-    sigprocmask(SIG_UNBLOCK, &alarms, NULL);
+    for (i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
+        signal(deadly[i], SIG_DFL);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     alarm((unsigned int)(left > 0 ? apr_time_sec(left) : 0) + 1);
     net_look_up(&found, host, port, 0);
     _exit(send(fd, &found, sizeof(found), MSG_NOSIGNAL) == sizeof(found) ? 0 : 1);
@@ -211,7 +214,8 @@ static acme_error_e net_connect_one(int *fd, const struct sockaddr *address, soc
 
     *fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0) {
-        return ACME_SYSTEM_ERROR;
+        /* A machine may lack IPv6. */
+        return errno == EAFNOSUPPORT ? ACME_PROBE_UNREACHABLE : ACME_SYSTEM_ERROR;
     }
     if (address->sa_family != AF_UNIX) {
         net_set_up_tcp(*fd);

@@ -41,7 +41,7 @@ int acme_alpn_guard_init(apr_pool_t *config_pool, server_rec *server)
 {
     int processes = 1, threads = 1;
 
-    guard = acme_alpn_shm_get(server, "guard", acme_guard_size());
+    guard = acme_alpn_shm_get(server, "guard:1", acme_guard_size());
     if (!guard) {
         return 0;
     }

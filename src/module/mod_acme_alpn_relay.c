@@ -194,6 +194,7 @@ static acme_error_e relay_ask(acme_alpn_challenge_t *challenge,
                               apr_time_t latest)
 {
     apr_time_t deadline = acme_monotonic() + upstream->timeout;
+    int is_cut = deadline > latest;
     acme_guard_pass_t pass;
     acme_error_e error;
 
@@ -202,7 +203,7 @@ static acme_error_e relay_ask(acme_alpn_challenge_t *challenge,
     if (!context) {
         return ACME_SYSTEM_ERROR;
     }
-    if (deadline > latest) {
+    if (is_cut) {
         deadline = latest;
     }
     switch (
@@ -215,6 +216,7 @@ static acme_error_e relay_ask(acme_alpn_challenge_t *challenge,
         break;
     }
     error = relay_probe(challenge, upstream, pool, deadline);
+    pass.is_short |= is_cut;
     acme_guard_leave(&pass, error == ACME_PROBE_TIMEOUT  ? ACME_GUARD_TIMED_OUT
                             : error == ACME_SYSTEM_ERROR ? ACME_GUARD_NOT_ASKED
                                                          : ACME_GUARD_ANSWERED);

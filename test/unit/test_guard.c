@@ -128,6 +128,17 @@ static void test_time_out_opens_the_breaker(void **state)
     acme_guard_leave(&pass, ACME_GUARD_ANSWERED);
 }
 
+/* Milliseconds begin anew: a row that timed out weeks ago must not seem to lie ahead. */
+static void test_breaker_of_weeks_ago_is_closed(void **state)
+{
+    acme_guard_pass_t pass;
+
+    (void)state;
+    acme_guard_row(guard, "a")->retry = acme_guard_clock() - 30u * 24 * 3600 * 1000;
+    assert_int_equal(enter(&pass, "a", 8, many, LONG), ACME_GUARD_PASS);
+    acme_guard_leave(&pass, ACME_GUARD_ANSWERED);
+}
+
 /* A time-out after most of the time went into waiting says nothing of the row. */
 static void test_short_try_does_not_open_the_breaker(void **state)
 {
@@ -194,6 +205,14 @@ static void test_row_stays_over_a_reload(void **state)
     acme_guard_addresses(&found, row);
     assert_int_equal(found.count, 1);
 
+    /* The same addresses are no reason to connect anew, others are. */
+    assert_int_equal(row->generation, 1);
+    acme_guard_set_addresses(row, &addresses);
+    assert_int_equal(row->generation, 1);
+    addresses.address[0].size = 1;
+    acme_guard_set_addresses(row, &addresses);
+    assert_int_equal(row->generation, 2);
+
     /* Rows of old configurations make room, those of this one do not. */
     other = acme_guard_row(guard, "b");
     acme_guard_begin(guard);
@@ -205,6 +224,12 @@ static void test_row_stays_over_a_reload(void **state)
     assert_null(acme_guard_row(guard, "one more"));
     assert_ptr_equal(acme_guard_row(guard, "a"), row);
     assert_ptr_equal(acme_guard_row(guard, line), other);
+
+    /* The one that has been unused for longest goes first. */
+    acme_guard_begin(guard);
+    acme_guard_row(guard, "a");
+    acme_guard_begin(guard);
+    assert_ptr_not_equal(acme_guard_row(guard, "one more"), row);
     acme_guard_addresses(&found, other);
     assert_int_equal(found.count, 0);
 }
@@ -215,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_row_has_places_of_its_own, begin, end),
         cmocka_unit_test_setup_teardown(test_place_is_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(test_time_out_opens_the_breaker, begin, end),
+        cmocka_unit_test_setup_teardown(test_breaker_of_weeks_ago_is_closed, begin, end),
         cmocka_unit_test_setup_teardown(test_short_try_does_not_open_the_breaker, begin, end),
         cmocka_unit_test_setup_teardown(test_workers_are_limited, begin, end),
         cmocka_unit_test_setup_teardown(test_killed_process_gives_its_place_back, begin, end),
