@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <apr_hash.h>
 #include <apr_strings.h>
@@ -20,9 +21,6 @@
 #include "mod_acme_alpn_connection.h"
 
 APLOG_USE_MODULE(acme_alpn);
-
-/* That of this configuration, in its pool. */
-#define PLACEHOLDER "mod_acme_alpn:placeholder"
 
 /* In seconds. An issuance takes some, and then the administrator's reload. */
 #define RETRY_AFTER "60"
@@ -87,26 +85,27 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     }
 }
 
-/* Once in each configuration. Returns its file, or NULL after a line of the log. */
+/* Once in each start: a reload must not fail because the disk is full. Returns its file, or NULL
+ * after a line of the log. */
 static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
 {
     const char *directory = placeholder_runtime_directory(pool);
+    const char *file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
     apr_status_t status;
     acme_error_e error;
-    void *file = NULL;
+    void *written = NULL;
 
-    apr_pool_userdata_get(&file, PLACEHOLDER, pool);
-    if (file) {
+    apr_pool_userdata_get(&written, file, server->process->pool);
+    if (written && access(file, R_OK) == 0) {
         return file;
     }
     error = acme_placeholder_write(pool, directory, apr_time_now());
     if (error == ACME_OK) {
-        file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
-        apr_pool_userdata_set(file, PLACEHOLDER, apr_pool_cleanup_null, pool);
+        apr_pool_userdata_set("", file, apr_pool_cleanup_null, server->process->pool);
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
                      "AALPN0022: a placeholder for certificates that are not there yet is now "
                      "in %s",
-                     (const char *)file);
+                     file);
         return file;
     }
     status = error == ACME_SYSTEM_ERROR ? errno : 0;

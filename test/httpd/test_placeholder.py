@@ -136,13 +136,16 @@ def test_off_means_as_ever(lines: list[str], make_httpd: StartHttpd) -> None:
     assert not placeholder(httpd).exists()
 
 
-def test_file_is_private_and_made_anew(make_httpd: StartHttpd) -> None:
+def test_file_is_private_and_written_once_or_where_it_is_missing(make_httpd: StartHttpd) -> None:
     httpd = make(make_httpd).start()
     file = placeholder(httpd)
     assert httpd.log.expect(MADE, level="info")[0].text.endswith(f" {file}")
     first = file.stat()
     assert (stat.S_IMODE(first.st_mode), first.st_uid, first.st_gid) == (0o600, 0, 0)
     before = load(file).serial_number
+    httpd.reload()
+    assert load(file).serial_number == before
+    file.unlink()
     httpd.reload()
     assert load(file).serial_number != before
     answer = ask(httpd, SITE)
