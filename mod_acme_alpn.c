@@ -104,7 +104,7 @@ static int hook_start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool,
     (void)log_pool;
     (void)temp_pool;
     (void)server;
-    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG && vhosts->nelts > 0) {
+    if (ap_state_query(AP_SQ_CONFIG_GEN) > 0 && vhosts->nelts > 0) {
         acme_alpn_watch_init(config_pool, vhosts);
     }
     return OK;
@@ -113,39 +113,47 @@ static int hook_start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool,
 /* What all processes share. Returns whether httpd can start; if not, the log says why. */
 static int hook_init_shared(apr_pool_t *config_pool, server_rec *server)
 {
-    return vhosts->nelts == 0 ||
-           (acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
-            acme_alpn_store_init(config_pool, server) &&
-            acme_alpn_relay_init(config_pool, server, vhosts));
+    return acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
+           acme_alpn_store_init(config_pool, server) &&
+           acme_alpn_relay_init(config_pool, server, vhosts);
 }
 
-static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
-                            apr_pool_t *temp_pool, server_rec *server)
+/* For the status page, whether or not there is a TLS vhost. */
+static int hook_init_report(apr_pool_t *config_pool, server_rec *server)
 {
-    (void)log_pool;
-    (void)temp_pool;
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        acme_alpn_check_ask_early(server, vhosts);
-        return hook_init_shared(config_pool, server) ? OK : HTTP_INTERNAL_SERVER_ERROR;
-    }
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
                  "AALPN0009: mod_acme_alpn/" ACME_VERSION ", built with " OPENSSL_VERSION_TEXT);
-    if (!acme_alpn_record_init(config_pool, server)) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    acme_alpn_report_init(tls_vhosts);
     if (!ap_find_linked_module("mod_ssl.c")) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                      "AALPN0001: mod_ssl is not loaded, so there is no TLS handshake to answer "
                      "challenges in");
+    }
+    acme_alpn_report_init(tls_vhosts);
+    return acme_alpn_record_init(config_pool, server);
+}
+
+/* A start configures httpd twice, and detaches in between. Whoever started it then looks for
+ * its pid file at once, so what takes time is done before. */
+static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
+                            apr_pool_t *temp_pool, server_rec *server)
+{
+    int generation = ap_state_query(AP_SQ_CONFIG_GEN); /* 0 and 1: the start; 2: a reload */
+
+    (void)log_pool;
+    if (generation > 0 && !hook_init_report(config_pool, server)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (vhosts->nelts == 0) {
         return OK;
     }
-    if (vhosts->nelts > 0) {
-        if (!hook_init_shared(config_pool, server)) {
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
+    if (!hook_init_shared(config_pool, server)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (generation != 1) {
+        acme_alpn_check_spools(temp_pool, server, vhosts, ACME_ALPN_AT_START);
+    }
+    if (generation > 0) {
         acme_alpn_alpn_allow(config_pool, server);
-        acme_alpn_check_spools(config_pool, server, vhosts, ACME_ALPN_AT_START);
     }
     return OK;
 }
@@ -156,7 +164,6 @@ static void hook_child_init(apr_pool_t *pool, server_rec *server)
         acme_alpn_certificates_child_init(pool, server);
         acme_alpn_store_child_init(pool, server);
         acme_alpn_relay_child_init(pool, server);
-        acme_alpn_watch_child_init(pool);
     }
 }
 
@@ -191,8 +198,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_pre_config(hook_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(hook_check_config, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* Before mod_watchdog's, which starts the thread of the watch. */
-    ap_hook_child_init(hook_child_init, NULL, before_watchdog, APR_HOOK_MIDDLE);
+    ap_hook_child_init(hook_child_init, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Last, since mod_ssl calls init_server in its own, and since mod_md would change the
      * challenge type of its domains if it saw acme-tls/1 in the Protocols. */

@@ -41,10 +41,11 @@ static acme_error_e spool_directory_error(int error)
     }
 }
 
+/* By its name, since a directory that may be read but not passed opens all the same. */
 static acme_error_e spool_check_directory(int fd, struct stat *status)
 {
-    if (fstat(fd, status) != 0) {
-        return ACME_SYSTEM_ERROR;
+    if (fstatat(fd, ".", status, 0) != 0) {
+        return spool_directory_error(errno);
     }
     return acme_spool_others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
 }

@@ -29,15 +29,8 @@ typedef struct {
 typedef struct {
     const char *directory;
     server_rec *server; /* the first that has this spool */
-    int has_answer;
     check_answer_t answer;
 } check_spool_t;
-
-/* Those of this configuration, by their directory. */
-static apr_hash_t *check_known;
-
-/* Those that were asked about early, in the process's pool. */
-#define EARLY "mod_acme_alpn:spools"
 
 /* As a child */
 
@@ -71,9 +64,6 @@ static check_answer_t check_look(const char *directory)
     if (answer.error == ACME_OK) {
         answer.owner = status.st_uid;
         close(fd);
-        if (access(directory, X_OK) != 0) {
-            answer.error = ACME_SPOOL_UNREADABLE;
-        }
     } else if (answer.error == ACME_SPOOL_UNREADABLE) {
         answer.closed = check_closed(directory);
     }
@@ -90,7 +80,7 @@ static void check_answer_and_exit(int fd, apr_pool_t *pool, server_rec *server,
     if (ap_run_drop_privileges(pool, server) == OK) {
         for (i = 0; i < spools->nelts; i++) {
             check_answer_t answer =
-                check_look(APR_ARRAY_IDX(spools, i, check_spool_t *)->directory);
+                check_look(APR_ARRAY_IDX(spools, i, check_spool_t).directory);
 
             if (write(fd, &answer, sizeof(answer)) != sizeof(answer)) {
                 break;
@@ -100,28 +90,31 @@ static void check_answer_and_exit(int fd, apr_pool_t *pool, server_rec *server,
     _exit(0);
 }
 
-static void check_ask(apr_pool_t *pool, server_rec *server, const apr_array_header_t *spools)
+/* Returns how many of the spools have an answer. */
+static int check_ask(apr_pool_t *pool, server_rec *server, const apr_array_header_t *spools)
 {
-    int ends[2], i;
+    int ends[2], count = 0, is_answered = 1;
     pid_t child;
 
     if (spools->nelts == 0 || pipe(ends) != 0) {
-        return;
+        return 0;
     }
     child = fork();
     if (child == 0) {
         check_answer_and_exit(ends[1], pool, server, spools);
     }
     close(ends[1]);
-    for (i = 0; child > 0 && i < spools->nelts; i++) {
-        check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
+    while (is_answered && count < spools->nelts) {
+        check_answer_t *answer = &APR_ARRAY_IDX(spools, count, check_spool_t).answer;
 
-        spool->has_answer = acme_file_read(ends[0], (char *)&spool->answer,
-                                           sizeof(spool->answer)) == sizeof(spool->answer);
+        is_answered =
+            acme_file_read(ends[0], (char *)answer, sizeof(*answer)) == sizeof(*answer);
+        count += is_answered;
     }
     close(ends[0]);
     while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {
     }
+    return count;
 }
 
 /* The log */
@@ -179,78 +172,36 @@ static void check_log_parent(apr_pool_t *pool, const check_spool_t *spool)
 
 static apr_array_header_t *check_collect(apr_pool_t *pool, const apr_array_header_t *servers)
 {
-    apr_array_header_t *spools = apr_array_make(pool, 4, sizeof(check_spool_t *));
+    apr_array_header_t *spools = apr_array_make(pool, 4, sizeof(check_spool_t));
+    apr_hash_t *known = apr_hash_make(pool);
     int i;
 
-    check_known = apr_hash_make(pool);
     for (i = 0; i < servers->nelts; i++) {
         server_rec *server = APR_ARRAY_IDX(servers, i, server_rec *);
         const char *directory = acme_alpn_server_spool(server).directory;
 
-        if (!apr_hash_get(check_known, directory, APR_HASH_KEY_STRING)) {
-            check_spool_t *spool = apr_pcalloc(pool, sizeof(*spool));
-
-            spool->directory = apr_pstrdup(pool, directory);
-            spool->server = server;
-            apr_hash_set(check_known, spool->directory, APR_HASH_KEY_STRING, spool);
-            APR_ARRAY_PUSH(spools, check_spool_t *) = spool;
+        if (!apr_hash_get(known, directory, APR_HASH_KEY_STRING)) {
+            apr_hash_set(known, directory, APR_HASH_KEY_STRING, "");
+            APR_ARRAY_PUSH(spools, check_spool_t) = (check_spool_t){directory, server, {0}};
         }
     }
     return spools;
-}
-
-void acme_alpn_check_ask_early(server_rec *server, const apr_array_header_t *servers)
-{
-    apr_pool_t *pool = server->process->pool;
-
-    check_ask(pool, server, check_collect(pool, servers));
-    apr_pool_userdata_set(check_known, EARLY, apr_pool_cleanup_null, pool);
-}
-
-/* Returns whether they had been asked about. */
-static int check_take_early(server_rec *server, const apr_array_header_t *spools)
-{
-    void *early = NULL;
-    int i;
-
-    apr_pool_userdata_get(&early, EARLY, server->process->pool);
-    apr_pool_userdata_set(NULL, EARLY, apr_pool_cleanup_null, server->process->pool);
-    for (i = 0; early && i < spools->nelts; i++) {
-        check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
-        const check_spool_t *asked = apr_hash_get(early, spool->directory, APR_HASH_KEY_STRING);
-
-        if (asked) {
-            spool->has_answer = asked->has_answer;
-            spool->answer = asked->answer;
-        }
-    }
-    return early != NULL;
 }
 
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
                             const apr_array_header_t *servers, acme_alpn_moment_e moment)
 {
     apr_array_header_t *spools = check_collect(pool, servers);
-    int i;
+    int count = check_ask(pool, server, spools), i;
 
-    if (!check_take_early(server, spools)) {
-        check_ask(pool, server, spools);
-    }
-    for (i = 0; i < spools->nelts; i++) {
-        const check_spool_t *spool = APR_ARRAY_IDX(spools, i, check_spool_t *);
+    for (i = 0; i < count; i++) {
+        const check_spool_t *spool = &APR_ARRAY_IDX(spools, i, check_spool_t);
 
-        if (spool->has_answer && spool->answer.error != ACME_OK) {
+        if (spool->answer.error != ACME_OK) {
             check_log_unusable(pool, spool, moment);
-        } else if (spool->has_answer) {
+        } else {
             check_log_owner(spool);
             check_log_parent(pool, spool);
         }
     }
-}
-
-acme_error_e acme_alpn_check_found(const char *directory)
-{
-    const check_spool_t *spool = apr_hash_get(check_known, directory, APR_HASH_KEY_STRING);
-
-    return spool ? spool->answer.error : ACME_OK;
 }

@@ -95,7 +95,7 @@ static void guard_add_name(server_rec *server, acme_guard_row_t *row, const char
     acme_guard_addresses(&known, row);
     if (known.count == 0) {
         name.due = 0;
-        if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
+        if (ap_state_query(AP_SQ_CONFIG_GEN) > 0) {
             row->is_resolved = 0; /* the next reload tries again */
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                          "AALPN0033: %s has no address, or its name servers did not answer in "

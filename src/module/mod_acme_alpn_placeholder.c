@@ -85,8 +85,8 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     }
 }
 
-/* Once in each start: a reload must not fail because the disk is full. Returns its file, or NULL
- * after a line of the log. */
+/* Once in each start: a reload must not fail because the disk is full. Returns its file, or
+ * NULL after a line of the log. */
 static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
 {
     const char *directory = placeholder_runtime_directory(pool);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <apr_atomic.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
 #include <apr_strings.h>
@@ -18,7 +17,6 @@
 
 #include "acme_spool.h"
 #include "acme_text.h"
-#include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_guard.h"
 #include "mod_acme_alpn_log.h"
@@ -70,10 +68,6 @@ static struct {
     apr_time_t since, previous; /* the spool's `since` and `scanned` when it began */
 } watch_scan;
 
-/* What this process is about. */
-enum { WATCH_IDLE, WATCH_JUDGING, WATCH_ENDED };
-static volatile apr_uint32_t watch_turn;
-
 /* ACME_NO_ENTRY is a temporary file that is left over. */
 static void watch_log_file(const watch_spool_t *spool, const char *file, acme_error_e reason,
                            apr_pool_t *pool)
@@ -113,12 +107,10 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
     acme_spool_entry_t entry;
     struct stat directory;
 
-    if (fstat(directory_fd, &directory) != 0 ||
-        apr_atomic_cas32(&watch_turn, WATCH_JUDGING, WATCH_IDLE) != WATCH_IDLE) {
+    if (fstat(directory_fd, &directory) != 0) {
         return;
     }
     entry = acme_spool_examine(directory_fd, &directory, file, spool->spool.max_age, watch_now);
-    apr_atomic_cas32(&watch_turn, WATCH_IDLE, WATCH_JUDGING);
     /* An entry that could not be looked at has been removed; a first scan logs all bad ones. */
     if (entry.state != ACME_NO_ENTRY && entry.written != 0 &&
         (entry.state == ACME_OK ? logs_good : spool->scanned != 0)) {
@@ -230,7 +222,7 @@ static void watch_scan_file(const char *file, apr_pool_t *pool)
         return;
     }
     has_changed = watch_time(&status.st_ctim) > watch_scan.since;
-    is_due = acme_spool_is_too_old(status.st_mtime, age, watch_now) &&
+    is_due = acme_spool_is_too_old(status.st_mtime, age, spool->scanned) &&
              !acme_spool_is_too_old(status.st_mtime, age, watch_scan.previous);
     if (!is_dot && (has_changed || is_due || watch_scan.previous == 0)) {
         watch_judge(spool, fd, file, has_changed, pool);
@@ -262,10 +254,11 @@ static void watch_look(watch_spool_t *spool)
     acme_error_e state = acme_spool_open(&fd, &spool->directory, path);
     apr_status_t status = state == ACME_SYSTEM_ERROR ? errno : 0;
 
+    /* Once for each change, so these lines have no limit. The start has logged what it found.
+     */
     if (spool->state == WATCH_UNSEEN) {
-        spool->state = acme_alpn_check_found(path);
+        spool->state = state;
     }
-    /* Once for each change, so these lines have no limit. */
     if (state == ACME_OK && spool->state != ACME_OK) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, spool->server,
                      "AALPN0216: spool=%s: challenges are answered from it again", path);
@@ -361,25 +354,6 @@ static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
     return APR_SUCCESS;
 }
 
-/* A child's exit() cleans libcrypto up, which judging an entry needs, and mod_watchdog's thread
- * may run on. prefork exits in a signal handler, so this takes no lock, and waits a second. */
-static apr_status_t watch_end(void *data)
-{
-    int tries = 200;
-
-    (void)data;
-    while (apr_atomic_cas32(&watch_turn, WATCH_ENDED, WATCH_IDLE) != WATCH_IDLE &&
-           tries-- > 0) {
-        apr_sleep(apr_time_from_msec(5));
-    }
-    return APR_SUCCESS;
-}
-
-void acme_alpn_watch_child_init(apr_pool_t *pool)
-{
-    apr_pool_pre_cleanup_register(pool, NULL, watch_end);
-}
-
 /* Setting up */
 
 static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *server)
@@ -428,7 +402,6 @@ void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *ser
     watch_by_wd = apr_hash_make(pool);
     watch_spools = apr_palloc(pool, (apr_size_t)servers->nelts * sizeof(*watch_spools));
     watch_count = 0;
-    watch_turn = WATCH_IDLE;
     for (i = 0; i < servers->nelts; i++) {
         watch_add_spool(pool, known, APR_ARRAY_IDX(servers, i, server_rec *));
     }
