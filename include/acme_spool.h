@@ -66,7 +66,7 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
 
 typedef struct {
     const char *name;     /* of the file */
-    apr_time_t written;   /* its mtime; 0 where it could not be looked at */
+    apr_time_t written;   /* its mtime; 0 where that is not known */
     acme_error_e state;   /* ACME_OK: a handshake would be answered from it now */
     acme_digest_t digest; /* with ACME_OK */
 } acme_spool_entry_t;
@@ -85,6 +85,9 @@ acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory
 acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
                                       const char *name, apr_interval_time_t max_age,
                                       apr_time_t now);
+
+/* A file's time in microseconds; the nearest where it is beyond what these can tell. */
+apr_time_t acme_spool_time(const struct timespec *time);
 
 /* Whether an entry of this mtime is too old at that time. */
 int acme_spool_is_too_old(time_t written, apr_interval_time_t max_age, apr_time_t now);

@@ -253,15 +253,15 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
     return error;
 }
 
-/* An mtime can be beyond what microseconds since 1970 can tell. */
-static apr_time_t spool_time_of(time_t seconds)
+apr_time_t acme_spool_time(const struct timespec *time)
 {
-    const apr_int64_t most = APR_INT64_MAX / APR_USEC_PER_SEC;
+    const apr_int64_t most = APR_INT64_MAX / APR_USEC_PER_SEC - 1;
 
-    if (seconds > most) {
+    if (time->tv_sec > most) {
         return apr_time_from_sec(most);
     }
-    return apr_time_from_sec(seconds < -most ? -most : seconds);
+    return apr_time_from_sec(time->tv_sec < -most ? -most : time->tv_sec) +
+           time->tv_nsec / 1000;
 }
 
 acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
@@ -272,9 +272,11 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
     acme_identifier_t identifier;
     struct stat status;
 
-    if (fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-        entry.written = spool_time_of(status.st_mtime);
+    if (fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        entry.state = spool_entry_error(errno);
+        return entry;
     }
+    entry.written = acme_spool_time(&status.st_mtim);
     entry.state = acme_identifier_from_text(&identifier, name);
     if (entry.state == ACME_OK && strcmp(identifier.name, name) != 0) {
         entry.state = ACME_NAME_INVALID;

@@ -111,8 +111,8 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
         return;
     }
     entry = acme_spool_examine(directory_fd, &directory, file, spool->spool.max_age, watch_now);
-    /* An entry that could not be looked at has been removed; a first scan logs all bad ones. */
-    if (entry.state != ACME_NO_ENTRY && entry.written != 0 &&
+    /* A first scan logs all bad ones. */
+    if (entry.state != ACME_NO_ENTRY &&
         (entry.state == ACME_OK ? logs_good : spool->scanned != 0)) {
         watch_log_file(spool, file, entry.state, pool);
     }
@@ -206,11 +206,6 @@ static void watch_hear(apr_pool_t *pool)
     }
 }
 
-static apr_time_t watch_time(const struct timespec *time)
-{
-    return apr_time_from_sec(time->tv_sec) + time->tv_nsec / 1000;
-}
-
 static void watch_scan_file(const char *file, apr_pool_t *pool)
 {
     const watch_spool_t *spool = watch_scan.spool;
@@ -221,7 +216,7 @@ static void watch_scan_file(const char *file, apr_pool_t *pool)
     if (fstatat(fd, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
         return;
     }
-    has_changed = watch_time(&status.st_ctim) > watch_scan.since;
+    has_changed = acme_spool_time(&status.st_ctim) > watch_scan.since;
     is_due = acme_spool_is_too_old(status.st_mtime, age, spool->scanned) &&
              !acme_spool_is_too_old(status.st_mtime, age, watch_scan.previous);
     if (!is_dot && (has_changed || is_due || watch_scan.previous == 0)) {
@@ -281,7 +276,7 @@ static void watch_look(watch_spool_t *spool)
         closedir(watch_scan.stream);
         watch_scan.stream = NULL;
     }
-    spool->told = watch_time(&spool->directory.st_mtim);
+    spool->told = acme_spool_time(&spool->directory.st_mtim);
     spool->since = WATCH_NEVER;
     spool->scanned = 0;
 }
@@ -292,7 +287,7 @@ static void watch_settle(watch_spool_t *spool)
 {
     apr_interval_time_t ageing =
         spool->spool.max_age < WATCH_AGEING ? spool->spool.max_age : WATCH_AGEING;
-    apr_time_t changed = watch_time(&spool->directory.st_mtim);
+    apr_time_t changed = acme_spool_time(&spool->directory.st_mtim);
 
     if (changed != spool->told && spool->told < spool->since &&
         (spool->wd < 0 || spool->heard < spool->looked)) {

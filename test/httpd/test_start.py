@@ -60,6 +60,7 @@ FAULTS: dict[str, tuple[Spoil, str, str, str | None]] = {
     "missing": (lambda spool: spool.path.rmdir(), AT_START, "does not exist", "spool-missing"),
     "world-writable": (lambda spool: spool.path.chmod(0o777), AT_START, "mode 0755", "spool-writable"),
     "unreadable": (lambda spool: spool.path.chmod(0o700), AT_START, "may not read the spool", "spool-unreadable"),
+    "not-passed": (lambda spool: spool.path.chmod(0o744), AT_START, "may not read the spool", "spool-unreadable"),
     "out-of-reach": (
         lambda spool: spool.path.parent.chmod(0o700), AT_START, "on the way to it", "spool-unreadable",
     ),

@@ -39,7 +39,7 @@ def shared(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     for name, path in spools.items():
         httpd.vhost(name, credentials=[authority.issue(name)], lines=[f"AcmeAlpnSpool {path}"])
     writable.path.chmod(0o777)
-    closed.path.chmod(0o700)
+    closed.path.chmod(0o744)
     httpd.log.allow("AALPN0002")
     return httpd.start()
 
