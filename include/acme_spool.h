@@ -40,9 +40,9 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
 /* Whether others than the owner can write to a file or directory. */
 int acme_spool_others_can_write(const struct stat *status);
 
-/* A directory on the way to the spool, symbolic links included, that lets others than root and
- * the spool's owner replace what lies under it, as sshd's StrictModes would see it: the last on
- * the way, or NULL where all are safe. `directory` is absolute. Allocated from `pool`. */
+/* A directory above the spool, by its absolute path as given or without symbolic links, that
+ * lets others than root and the spool's owner replace what lies under it; NULL where all are
+ * safe. Allocated from `pool`. */
 const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory);
 
 /*

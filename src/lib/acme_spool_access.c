@@ -6,39 +6,13 @@
 #include "acme_spool.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <apr_strings.h>
 
 #define ROOT_UID 0
-
-/* As many symbolic links as Linux follows in one path. */
-#define MAX_LINKS 40
-
-/* Where the symbolic link leads to, NULL if it is none. Freed with the pool. */
-static const char *access_link_target(apr_pool_t *pool, const char *path)
-{
-    char target[PATH_MAX];
-    ssize_t length = readlink(path, target, sizeof(target));
-
-    return length < 0 ? NULL : apr_pstrmemdup(pool, target, (apr_size_t)length);
-}
-
-/* The path of `name` in the directory `from`, of which "" is the root. */
-static const char *access_step(apr_pool_t *pool, const char *from, const char *name)
-{
-    const char *slash = strrchr(from, '/');
-
-    if (strcmp(name, ".") == 0) {
-        return from;
-    }
-    if (strcmp(name, "..") == 0) {
-        return slash ? apr_pstrmemdup(pool, from, (apr_size_t)(slash - from)) : from;
-    }
-    return apr_pstrcat(pool, from, "/", name, NULL);
-}
 
 /* Whether others than root and the spool's owner can replace what is in the directory. */
 static int access_is_unsafe(const char *path, uid_t owner)
@@ -49,33 +23,33 @@ static int access_is_unsafe(const char *path, uid_t owner)
            acme_spool_others_can_write(&status);
 }
 
-/* Walks the path as the kernel does, one name at a time, and looks at each directory in which a
- * name is looked up. */
-const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
+/* The last unsafe one of the directories that the path names before its last part, or NULL. */
+static const char *access_unsafe_above(apr_pool_t *pool, const char *path, uid_t owner)
 {
-    const char *path = directory, *at = "", *found = NULL;
-    struct stat spool;
-    int links = 0;
+    const char *slash, *found = NULL;
 
-    if (stat(directory, &spool) != 0) {
-        return NULL;
-    }
-    while (*(path += strspn(path, "/")) && links <= MAX_LINKS) {
-        apr_size_t length = strcspn(path, "/");
-        const char *next = access_step(pool, at, apr_pstrmemdup(pool, path, length));
-        const char *target = access_link_target(pool, next);
+    for (slash = path; slash; slash = strchr(slash + 1, '/')) {
+        const char *above =
+            slash == path ? "/" : apr_pstrmemdup(pool, path, (apr_size_t)(slash - path));
 
-        if (access_is_unsafe(*at ? at : "/", spool.st_uid)) {
-            found = *at ? at : "/";
-        }
-        path += length;
-        if (target) {
-            links++;
-            at = *target == '/' ? "" : at;
-            path = apr_pstrcat(pool, target, path, NULL);
-        } else {
-            at = next;
+        if (access_is_unsafe(above, owner)) {
+            found = above;
         }
     }
     return found;
+}
+
+/* The path as it is written has the directories of its symbolic links, the real one those of
+ * the spool. */
+const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
+{
+    char real[PATH_MAX];
+    const char *found;
+    struct stat spool;
+
+    if (stat(directory, &spool) != 0 || !realpath(directory, real)) {
+        return NULL;
+    }
+    found = access_unsafe_above(pool, real, spool.st_uid);
+    return found ? found : access_unsafe_above(pool, directory, spool.st_uid);
 }
