@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole files: read up to a size, and replaced so that no reader sees a part of one.
+ * Files and directories: who can write them; whole files, read up to a size, and replaced so
+ * that no reader sees a part of one.
  */
 #ifndef ACME_FILE_H
 #define ACME_FILE_H
@@ -9,6 +10,13 @@
 #include <sys/types.h>
 
 #include <apr_pools.h>
+
+/* Whether others than the owner can write to a file or directory; root's group does not count.
+ */
+int acme_file_others_can_write(const struct stat *status);
+
+/* Whether root and this user alone can write to it. */
+int acme_file_is_safe(const struct stat *status, uid_t owner);
 
 /* Read to the end, or until `buffer` is full. Returns the number of bytes; -1: see errno. */
 ssize_t acme_file_read(int fd, char *buffer, apr_size_t size);

@@ -37,9 +37,6 @@ typedef struct {
 acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
                              const acme_identifier_t *identifier, apr_time_t now);
 
-/* Whether others than the owner can write to a file or directory. */
-int acme_spool_others_can_write(const struct stat *status);
-
 /* A directory above the spool, by its absolute path as given or without symbolic links, that
  * lets others than root and the spool's owner replace what lies under it; NULL where all are
  * safe. Allocated from `pool`. */

@@ -9,6 +9,22 @@
 
 #include <apr_strings.h>
 
+#define ROOT_UID 0
+#define ROOT_GID 0
+
+/* The group of root may, since its members could become root anyway. */
+int acme_file_others_can_write(const struct stat *status)
+{
+    return (status->st_mode & S_IWOTH) ||
+           ((status->st_mode & S_IWGRP) && status->st_gid != ROOT_GID);
+}
+
+int acme_file_is_safe(const struct stat *status, uid_t owner)
+{
+    return (status->st_uid == ROOT_UID || status->st_uid == owner) &&
+           !acme_file_others_can_write(status);
+}
+
 ssize_t acme_file_read(int fd, char *buffer, apr_size_t size)
 {
     apr_size_t length = 0;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/pem.h>
@@ -11,9 +10,6 @@
 #include "acme_certificate.h"
 #include "acme_file.h"
 #include "acme_key.h"
-
-#define ROOT_UID 0
-#define ROOT_GID 0
 
 /* Loads at each of OpenSSL's security levels but the last, which takes no common curve. */
 #define KEY_TYPE ACME_KEY_P384
@@ -33,8 +29,7 @@ static acme_error_e placeholder_error(int error)
     }
 }
 
-/* Whoever can replace the file could have httpd load, as root, what they like. The group of
- * root may, since its members could become root anyway. */
+/* Who can replace the file could have httpd load, as root, what they like. */
 acme_error_e acme_placeholder_check(const char *directory)
 {
     struct stat status;
@@ -45,9 +40,7 @@ acme_error_e acme_placeholder_check(const char *directory)
     if (!S_ISDIR(status.st_mode)) {
         return ACME_RUNTIME_MISSING;
     }
-    if ((status.st_uid != ROOT_UID && status.st_uid != geteuid()) ||
-        (status.st_mode & S_IWOTH) ||
-        ((status.st_mode & S_IWGRP) && status.st_gid != ROOT_GID)) {
+    if (!acme_file_is_safe(&status, geteuid())) {
         return ACME_RUNTIME_UNSAFE;
     }
     return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0

@@ -18,14 +18,6 @@
 #define READABLE (S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH)
 
 #define ROOT_UID 0
-#define ROOT_GID 0
-
-/* The group of root may, since its members could become root anyway. */
-int acme_spool_others_can_write(const struct stat *status)
-{
-    return (status->st_mode & S_IWOTH) ||
-           ((status->st_mode & S_IWGRP) && status->st_gid != ROOT_GID);
-}
 
 static acme_error_e spool_directory_error(int error)
 {
@@ -47,7 +39,7 @@ static acme_error_e spool_check_directory(int fd, struct stat *status)
     if (fstatat(fd, ".", status, 0) != 0) {
         return spool_directory_error(errno);
     }
-    return acme_spool_others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
+    return acme_file_others_can_write(status) ? ACME_SPOOL_WRITABLE : ACME_OK;
 }
 
 acme_error_e acme_spool_open(int *fd, struct stat *status, const char *directory)
@@ -104,7 +96,7 @@ static acme_error_e spool_check_entry(const struct stat *entry, const struct sta
     if (entry->st_uid != ROOT_UID && entry->st_uid != directory->st_uid) {
         return ACME_ENTRY_OWNER;
     }
-    if (acme_spool_others_can_write(entry)) {
+    if (acme_file_others_can_write(entry)) {
         return ACME_ENTRY_WRITABLE;
     }
     return entry->st_size > ACME_VALUE_MAX ? ACME_ENTRY_TOO_LARGE : ACME_OK;

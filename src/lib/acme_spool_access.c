@@ -8,31 +8,22 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <apr_strings.h>
 
-#define ROOT_UID 0
-
-/* Whether others than root and the spool's owner can replace what is in the directory. */
-static int access_is_unsafe(const char *path, uid_t owner)
-{
-    struct stat status;
-
-    return stat(path, &status) != 0 || (status.st_uid != ROOT_UID && status.st_uid != owner) ||
-           acme_spool_others_can_write(&status);
-}
+#include "acme_file.h"
 
 /* The last unsafe one of the directories that the path names before its last part, or NULL. */
 static const char *access_unsafe_above(apr_pool_t *pool, const char *path, uid_t owner)
 {
     const char *slash, *found = NULL;
+    struct stat status;
 
     for (slash = path; slash; slash = strchr(slash + 1, '/')) {
         const char *above =
             slash == path ? "/" : apr_pstrmemdup(pool, path, (apr_size_t)(slash - path));
 
-        if (access_is_unsafe(above, owner)) {
+        if (stat(above, &status) != 0 || !acme_file_is_safe(&status, owner)) {
             found = above;
         }
     }
