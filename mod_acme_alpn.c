@@ -132,8 +132,8 @@ static int hook_init_report(apr_pool_t *config_pool, server_rec *server)
     return acme_alpn_record_init(config_pool, server);
 }
 
-/* A start configures httpd twice, and detaches in between. Whoever started it then looks for
- * its pid file at once, so what takes time is done before. */
+/* A start configures httpd twice, and httpd detaches in between. apachectl then looks for its
+ * pid file, so what takes time is done before. */
 static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
                             apr_pool_t *temp_pool, server_rec *server)
 {

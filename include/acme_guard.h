@@ -11,7 +11,7 @@
  *    moment for a place, whatever its deadline.
  * 4. Places are leases: a process that is killed gives its own back when they are over.
  *
- * There is no lock, so nobody can die with it.
+ * There is no lock, which a killed process would hold for ever.
  */
 #ifndef ACME_GUARD_H
 #define ACME_GUARD_H

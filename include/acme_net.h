@@ -2,7 +2,7 @@
 /*
  * Connections that end at a deadline: the name of a host, its addresses, a wait for a socket.
  *
- * A deadline is a time of acme_monotonic(), which nobody can set back.
+ * A deadline is a time of acme_monotonic(), which no one sets back.
  */
 #ifndef ACME_NET_H
 #define ACME_NET_H

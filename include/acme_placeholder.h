@@ -20,8 +20,7 @@
  * OpenSSL failed: see its error queue); then what was there is still there. */
 acme_error_e acme_placeholder_write(apr_pool_t *pool, const char *directory, apr_time_t now);
 
-/* Whether that would succeed now, as far as can be said without writing anything. Returns what
- * that would. */
+/* Whether that would succeed now, as far as the directory tells. Returns what that would. */
 acme_error_e acme_placeholder_check(const char *directory);
 
 #endif

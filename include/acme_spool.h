@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spool: a directory with one file for each identifier that has a live challenge, named by
- * the identifier's canonical form, its content one value (see acme_digest.h). Whoever can
- * write it can get certificates for every name on the server; hence the checks.
+ * the identifier's canonical form, its content one value (see acme_digest.h). Who can write
+ * it can get certificates for every name on the server; hence the checks.
  */
 #ifndef ACME_SPOOL_H
 #define ACME_SPOOL_H

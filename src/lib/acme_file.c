@@ -28,13 +28,13 @@ int acme_file_is_safe(const struct stat *status, uid_t owner)
 ssize_t acme_file_read(int fd, char *buffer, apr_size_t size)
 {
     apr_size_t length = 0;
-    ssize_t got;
+    ssize_t count;
 
     do {
-        got = read(fd, buffer + length, size - length);
-        length += got > 0 ? (apr_size_t)got : 0;
-    } while ((got > 0 && length < size) || (got < 0 && errno == EINTR));
-    return got < 0 ? -1 : (ssize_t)length;
+        count = read(fd, buffer + length, size - length);
+        length += count > 0 ? (apr_size_t)count : 0;
+    } while ((count > 0 && length < size) || (count < 0 && errno == EINTR));
+    return count < 0 ? -1 : (ssize_t)length;
 }
 
 static int file_write(int fd, const char *text, apr_size_t length)

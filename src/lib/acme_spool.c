@@ -161,7 +161,7 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
     return error;
 }
 
-/* An entry of anybody else would be refused when it is read. */
+/* An entry that another user wrote would be refused when it is read. */
 static acme_error_e spool_check_writer(const struct stat *directory)
 {
     uid_t user = geteuid();

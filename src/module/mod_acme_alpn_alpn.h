@@ -25,8 +25,8 @@ int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server,
 const char *acme_alpn_alpn_get(const conn_rec *c);
 
 /* After the other modules' proposals: take back acme-tls/1 where the client offers more than
- * that, and where nobody but us allowed it and AcmeAlpnEngine is Off. The handshake is then an
- * ordinary one. */
+ * that, and where this module alone allowed it and AcmeAlpnEngine is Off. The handshake is then
+ * an ordinary one. */
 int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
                             const apr_array_header_t *offers, apr_array_header_t *proposals);
 

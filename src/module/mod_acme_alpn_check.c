@@ -70,8 +70,8 @@ static check_answer_t check_look(const char *directory)
     return answer;
 }
 
-/* Modes do not tell what httpd's children may do: there are ACLs, ChrootDir, servers that were
- * not started as root, and MPMs that stay root. So one is made, and asked. */
+/* Mode bits do not tell what httpd's children may do: there are ACLs, ChrootDir, servers that
+ * another user than root has started, and MPMs that stay root. So this process becomes one. */
 static void check_answer_and_exit(int fd, apr_pool_t *pool, server_rec *server,
                                   const apr_array_header_t *spools)
 {
@@ -145,7 +145,7 @@ static void check_log_unusable(apr_pool_t *pool, const check_spool_t *spool,
     }
 }
 
-/* Whoever owns the spool can write it, whatever its mode says. */
+/* The owner can write the spool, whatever its mode is. */
 static void check_log_owner(const check_spool_t *spool)
 {
     if (spool->answer.owner != 0 && spool->answer.owner == spool->answer.user) {

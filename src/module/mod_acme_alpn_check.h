@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be said of the spools before the first handshake. Nothing of it stops httpd: a
+ * What is wrong with the spools, before the first handshake. None of it stops httpd: a
  * post_config that fails would end a running server at a graceful restart.
  */
 #ifndef MOD_ACME_ALPN_CHECK_H
@@ -10,7 +10,8 @@
 
 typedef enum { ACME_ALPN_AT_CONFIGTEST, ACME_ALPN_AT_START } acme_alpn_moment_e;
 
-/* Log each spool of these servers (an array of server_rec *) that is missing or unsafe, once. */
+/* Log each spool of these servers (an array of server_rec *) that is missing or unsafe, once.
+ */
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
                             const apr_array_header_t *servers, acme_alpn_moment_e moment);
 

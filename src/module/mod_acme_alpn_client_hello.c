@@ -32,7 +32,7 @@ static const char *client_hello_server_name(const conn_rec *c, const unsigned ch
                : NULL;
 }
 
-/* Keeps the alert that ends the handshake, whoever sends it. */
+/* Keeps the alert that ends the handshake, sent by httpd or by the client. */
 static void client_hello_on_message(int is_sent, int version, int type, const void *message,
                                     size_t length, SSL *ssl, void *argument)
 {
@@ -72,8 +72,9 @@ static int client_hello_is_listed(const unsigned char *scheme, const unsigned ch
     return 0;
 }
 
-/* OpenSSL ends the handshake if what we sign certificates with is not there, though nobody
- * validates a self-signed one by its signature; with TLS 1.2 SSL_check_chain does not tell. */
+/* OpenSSL ends the handshake if the client's list lacks what the certificate is signed with,
+ * though no client checks a self-signed one by that. With TLS 1.2 SSL_check_chain does not
+ * tell. */
 static unsigned int client_hello_excluded_types(const unsigned char *data, int length)
 {
     unsigned int type, excluded = 0;

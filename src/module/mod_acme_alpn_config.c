@@ -10,28 +10,28 @@
 
 void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server)
 {
-    acme_alpn_server_t *made = apr_pcalloc(pool, sizeof(*made));
+    acme_alpn_server_t *config = apr_pcalloc(pool, sizeof(*config));
 
     (void)server;
-    made->engine = UNSET;
-    made->max_age = UNSET;
-    made->placeholder = UNSET;
-    return made;
+    config->engine = UNSET;
+    config->max_age = UNSET;
+    config->placeholder = UNSET;
+    return config;
 }
 
 void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
 {
     const acme_alpn_server_t *from = base, *over = vhost;
-    acme_alpn_server_t *made = apr_pcalloc(pool, sizeof(*made));
+    acme_alpn_server_t *config = apr_pcalloc(pool, sizeof(*config));
 
-    made->engine = over->engine != UNSET ? over->engine : from->engine;
-    made->max_age = over->max_age != UNSET ? over->max_age : from->max_age;
-    made->spool_directory =
+    config->engine = over->engine != UNSET ? over->engine : from->engine;
+    config->max_age = over->max_age != UNSET ? over->max_age : from->max_age;
+    config->spool_directory =
         over->spool_directory ? over->spool_directory : from->spool_directory;
-    made->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
-    made->stores = over->stores ? over->stores : from->stores;
-    made->upstreams = over->upstreams ? over->upstreams : from->upstreams;
-    return made;
+    config->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
+    config->stores = over->stores ? over->stores : from->stores;
+    config->upstreams = over->upstreams ? over->upstreams : from->upstreams;
+    return config;
 }
 
 acme_alpn_server_t *acme_alpn_server_get(const server_rec *server)

@@ -17,7 +17,7 @@
 
 #define ACME_ALPN_PROTOCOL "acme-tls/1"
 
-/* Whose word the answer is. */
+/* Which source answered. */
 typedef enum {
     ACME_ALPN_SOURCE_NONE, /* none was asked: no name was valid */
     ACME_ALPN_SOURCE_SPOOL,

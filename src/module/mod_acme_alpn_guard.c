@@ -62,7 +62,7 @@ static void guard_resolve_one(guard_name_t *name, apr_time_t latest)
 {
     acme_addresses_t addresses;
 
-    /* A name server that fails is no reason to forget what it said before. */
+    /* While name servers fail, the last addresses stay in use. */
     if (acme_net_resolve(&addresses, name->host, name->port, latest) == ACME_OK) {
         acme_guard_set_addresses(name->row, &addresses);
     }
@@ -143,9 +143,8 @@ void acme_alpn_guard_resolve(void)
 
 /* Workers */
 
-/* A few of the processes that there can be may be running, and more are made only one after the
- * other: when none of them is left for the next connection, half of those that run is what
- * counts. */
+/* prefork may run few of its processes, and forks more one after the other. So when none of
+ * them is idle, half of those that run may wait. */
 static unsigned int guard_server_workers(void)
 {
     int running = 0, i;

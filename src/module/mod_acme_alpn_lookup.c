@@ -11,15 +11,16 @@
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_store.h"
 
-/* To be taken before anything else is asked. */
+/* errno, before another call changes it. */
 static apr_status_t lookup_status_of(acme_error_e error)
 {
     return error == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
 }
 
-/* A source has been asked: its word stands, unless it has less to say than those before it. */
-static void lookup_hear(conn_rec *c, acme_alpn_challenge_t *challenge, acme_error_e *result,
-                        const acme_alpn_challenge_t *asked, acme_error_e error)
+/* Keep what a source answered, unless the sources before it gave a better reason. */
+static void lookup_take_answer(conn_rec *c, acme_alpn_challenge_t *challenge,
+                               acme_error_e *result, const acme_alpn_challenge_t *asked,
+                               acme_error_e error)
 {
     apr_status_t status = lookup_status_of(error);
 
@@ -46,7 +47,7 @@ static acme_error_e lookup_ask_spool(conn_rec *c, acme_alpn_challenge_t *challen
     return error;
 }
 
-/* Who has no challenge has nothing to say of the name, and what the spool said stands. */
+/* Where the other modules have no challenge, the spool's reason is the better one. */
 static void lookup_ask_modules(conn_rec *c, acme_alpn_challenge_t *challenge,
                                acme_error_e *result)
 {
@@ -60,7 +61,7 @@ static void lookup_ask_modules(conn_rec *c, acme_alpn_challenge_t *challenge,
     if (error == ACME_NO_ENTRY) {
         acme_alpn_log_asked(c, &asked, error);
     } else {
-        lookup_hear(c, challenge, result, &asked, error);
+        lookup_take_answer(c, challenge, result, &asked, error);
     }
 }
 
@@ -75,7 +76,7 @@ static void lookup_ask_stores(conn_rec *c, acme_alpn_challenge_t *challenge,
         acme_error_e error =
             acme_alpn_store_ask(&asked, APR_ARRAY_IDX(stores, i, acme_alpn_store_t *), c->pool);
 
-        lookup_hear(c, challenge, result, &asked, error);
+        lookup_take_answer(c, challenge, result, &asked, error);
     }
 }
 
@@ -88,7 +89,7 @@ static void lookup_ask_upstreams(conn_rec *c, acme_alpn_challenge_t *challenge,
     if (*result != ACME_OK && acme_alpn_relay_is_configured(challenge)) {
         asked.source = ACME_ALPN_SOURCE_UPSTREAM;
         error = acme_alpn_relay_ask(&asked, c->pool);
-        lookup_hear(c, challenge, result, &asked, error);
+        lookup_take_answer(c, challenge, result, &asked, error);
     }
 }
 

@@ -147,7 +147,7 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
     return DONE;
 }
 
-/* Whether the administrator has said what 503 looks like. */
+/* Whether the vhost has an ErrorDocument 503. */
 static int placeholder_has_own_page(const request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first start of a server without any certificate (AcmeAlpnPlaceholder): httpd does not
- * start with a TLS vhost that has none, and without httpd there is nobody to answer the
- * challenge for one. So such a vhost gets a self-signed certificate, and serves nothing with
- * it.
+ * start with a TLS vhost that has none, and without httpd no challenge is answered. So such a
+ * vhost gets a self-signed certificate, and serves nothing with it.
  */
 #ifndef MOD_ACME_ALPN_PLACEHOLDER_H
 #define MOD_ACME_ALPN_PLACEHOLDER_H

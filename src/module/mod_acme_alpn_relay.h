@@ -28,7 +28,7 @@ typedef struct {
     const char *given; /* HOST:PORT, as written */
     const char *host, *port;
     apr_interval_time_t timeout; /* for a place, connecting and the handshake together */
-    int places;            /* how many handshakes may be made at once by the whole server */
+    int places;            /* with how many handshakes the whole server may ask it at once */
     int any_name;          /* also ask for names that this server does not have */
     acme_guard_row_t *row; /* set in post_config */
 } acme_alpn_upstream_t;
@@ -53,7 +53,7 @@ int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge);
  *
  * Returns ACME_OK with challenge->digest set; or why there is none: ACME_RELAY_*,
  * ACME_PROBE_HOST_UNKNOWN, ACME_PROBE_*, ACME_CERTIFICATE_* or ACME_SYSTEM_ERROR.
- * challenge->upstream is the one whose word it is, challenge->detail what is known besides.
+ * challenge->upstream is the upstream that gave this result, challenge->detail says more of it.
  */
 acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *pool);
 

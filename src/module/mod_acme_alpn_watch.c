@@ -42,14 +42,14 @@ APLOG_USE_MODULE(acme_alpn);
 
 typedef struct {
     acme_spool_t spool;
-    server_rec *server;         /* the first that has this spool */
-    acme_error_e state;         /* as logged last */
-    struct stat directory;      /* as seen last; without an inode until it is (again) usable */
-    apr_time_t told;            /* its mtime up to which files have been logged */
-    int wd;                     /* inotify's number, or -1 */
-    apr_uint32_t looked, heard; /* the ticks of the last look and of the last event */
-    apr_time_t since;           /* the next scan logs the files that have changed after this */
-    apr_time_t scanned;         /* when the last scan began; 0: the next one is the first */
+    server_rec *server;    /* the first that has this spool */
+    acme_error_e state;    /* as logged last */
+    struct stat directory; /* as seen last; without an inode until it is (again) usable */
+    apr_time_t logged;     /* its mtime up to which files have been logged */
+    int wd;                /* inotify's number, or -1 */
+    apr_uint32_t looked, notified; /* the ticks of the last look and of the last event */
+    apr_time_t since;   /* the next scan logs the files that have changed after this */
+    apr_time_t scanned; /* when the last scan began; 0: the next one is the first */
 } watch_spool_t;
 
 /* Each process knows what it has seen itself; after a reload all begins anew. */
@@ -167,7 +167,7 @@ static int watch_read_events(apr_hash_t *names)
             offset += (ssize_t)(sizeof(*event) + event->len);
             has_lost |= (event->mask & IN_Q_OVERFLOW) != 0;
             if (spool) {
-                spool->heard = watch_tick;
+                spool->notified = watch_tick;
             }
             if (spool && event->len > 0 && event->name[0] != '.') {
                 apr_hash_set(names, apr_psprintf(pool, "%d/%s", event->wd, event->name),
@@ -179,7 +179,7 @@ static int watch_read_events(apr_hash_t *names)
     return has_lost;
 }
 
-static void watch_hear(apr_pool_t *pool)
+static void watch_handle_events(apr_pool_t *pool)
 {
     apr_hash_t *names = apr_hash_make(pool);
     apr_hash_index_t *index;
@@ -190,8 +190,8 @@ static void watch_hear(apr_pool_t *pool)
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                      "AALPN0219: more files came than the system tells of; reading all spools");
         for (i = 0; i < watch_count; i++) {
-            if (watch_spools[i]->told < watch_spools[i]->since) {
-                watch_spools[i]->since = watch_spools[i]->told;
+            if (watch_spools[i]->logged < watch_spools[i]->since) {
+                watch_spools[i]->since = watch_spools[i]->logged;
             }
         }
         return;
@@ -276,7 +276,7 @@ static void watch_look(watch_spool_t *spool)
         closedir(watch_scan.stream);
         watch_scan.stream = NULL;
     }
-    spool->told = acme_spool_time(&spool->directory.st_mtim);
+    spool->logged = acme_spool_time(&spool->directory.st_mtim);
     spool->since = WATCH_NEVER;
     spool->scanned = 0;
 }
@@ -289,11 +289,11 @@ static void watch_settle(watch_spool_t *spool)
         spool->spool.max_age < WATCH_AGEING ? spool->spool.max_age : WATCH_AGEING;
     apr_time_t changed = acme_spool_time(&spool->directory.st_mtim);
 
-    if (changed != spool->told && spool->told < spool->since &&
-        (spool->wd < 0 || spool->heard < spool->looked)) {
-        spool->since = spool->told;
+    if (changed != spool->logged && spool->logged < spool->since &&
+        (spool->wd < 0 || spool->notified < spool->looked)) {
+        spool->since = spool->logged;
     }
-    spool->told = changed;
+    spool->logged = changed;
     spool->looked = watch_tick;
     if (watch_scan.stream ||
         (spool->since == WATCH_NEVER && watch_now - spool->scanned < ageing)) {
@@ -332,7 +332,7 @@ static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
     for (i = 0; i < looks; i++) {
         watch_look(watch_spools[(watch_first + i) % watch_count]);
     }
-    watch_hear(pool);
+    watch_handle_events(pool);
     for (i = 0; i < looks; i++) {
         spool = watch_spools[(watch_first + i) % watch_count];
         if (spool->state == ACME_OK) {
