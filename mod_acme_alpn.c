@@ -104,7 +104,7 @@ static int hook_start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool,
     (void)log_pool;
     (void)temp_pool;
     (void)server;
-    if (ap_state_query(AP_SQ_CONFIG_GEN) > 0 && vhosts->nelts > 0) {
+    if (ap_state_query(AP_SQ_CONFIG_GEN) != ACME_ALPN_FIRST_OF_START && vhosts->nelts > 0) {
         acme_alpn_watch_init(config_pool, vhosts);
     }
     return OK;
@@ -132,15 +132,13 @@ static int hook_init_report(apr_pool_t *config_pool, server_rec *server)
     return acme_alpn_record_init(config_pool, server);
 }
 
-/* A start configures httpd twice, and httpd detaches in between. apachectl then looks for its
- * pid file, so what takes time is done before. */
 static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
                             apr_pool_t *temp_pool, server_rec *server)
 {
-    int generation = ap_state_query(AP_SQ_CONFIG_GEN); /* 0 and 1: the start; 2: a reload */
+    int generation = ap_state_query(AP_SQ_CONFIG_GEN);
 
     (void)log_pool;
-    if (generation > 0 && !hook_init_report(config_pool, server)) {
+    if (generation != ACME_ALPN_FIRST_OF_START && !hook_init_report(config_pool, server)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (vhosts->nelts == 0) {
@@ -149,10 +147,10 @@ static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     if (!hook_init_shared(config_pool, server)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (generation != 1) {
+    if (generation != ACME_ALPN_SECOND_OF_START) {
         acme_alpn_check_spools(temp_pool, server, vhosts, ACME_ALPN_AT_START);
     }
-    if (generation > 0) {
+    if (generation != ACME_ALPN_FIRST_OF_START) {
         acme_alpn_alpn_allow(config_pool, server);
     }
     return OK;
@@ -226,9 +224,10 @@ static void register_hooks(apr_pool_t *pool)
      * client that named no server. */
     ap_hook_post_read_request(acme_alpn_placeholder_refuse, NULL, ssl, APR_HOOK_MIDDLE);
 
-    /* Right after core, which sets the header in these two at APR_HOOK_REALLY_FIRST, and before
-     * whatever writes the response. (Its name as a predecessor would not do: that means all of
-     * its hooks, and its last handler writes the response.) */
+    /* Right after core, which sets the Upgrade header in these two hooks at
+     * APR_HOOK_REALLY_FIRST, and before a handler that writes the response. (core as a
+     * predecessor would not do: that means all of its hooks, and its last handler writes the
+     * response.) */
     ap_hook_map_to_storage(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
     ap_hook_handler(acme_alpn_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);

@@ -44,11 +44,10 @@ typedef struct {
     apr_uint32_t place[ACME_GUARD_PLACES];
 
     /* For the caller. */
-    apr_uint32_t is_resolved; /* its name has been resolved, or that was tried */
-    apr_uint32_t is_failing;  /* its last call has failed */
-    apr_uint32_t reported;    /* when that was last logged; 0: never */
-    apr_uint32_t is_told;     /* it was, and not that it works again */
-    apr_uint32_t generation;  /* connections of an earlier one are not used again */
+    apr_uint32_t is_failing; /* its last call has failed */
+    apr_uint32_t reported;   /* when that was last logged; 0: never */
+    apr_uint32_t is_told;    /* it was, and not that it works again */
+    apr_uint32_t generation; /* connections of an earlier one are not used again */
 
     apr_uint32_t current; /* which of these */
     acme_addresses_t addresses[2];

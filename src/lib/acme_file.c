@@ -12,7 +12,7 @@
 #define ROOT_UID 0
 #define ROOT_GID 0
 
-/* The group of root may, since its members could become root anyway. */
+/* The group root counts as trusted: its members could become root anyway. */
 int acme_file_others_can_write(const struct stat *status)
 {
     return (status->st_mode & S_IWOTH) ||

@@ -99,8 +99,7 @@ acme_guard_row_t *acme_guard_row(acme_guard_t *guard, const char *line)
     return row;
 }
 
-/* In the copy that is not current: the other was for seconds, and a reader takes microseconds.
- */
+/* Writes the copy that is not current. Its last readers finished seconds ago. */
 void acme_guard_set_addresses(acme_guard_row_t *row, const acme_addresses_t *addresses)
 {
     apr_uint32_t other = !apr_atomic_read32(&row->current);
@@ -146,7 +145,8 @@ static int guard_lease(acme_guard_lease_t *lease, apr_uint32_t *slots, unsigned 
     return 0;
 }
 
-/* A lease that is over may be somebody else's by now, which ends later. */
+/* Another handshake may have taken a slot whose lease is over. Its lease ends at another time,
+ * so the swap leaves it alone. */
 static void guard_release(const acme_guard_lease_t *lease)
 {
     apr_atomic_cas32(lease->slot, 0, lease->until);
@@ -159,8 +159,8 @@ static unsigned int guard_least(unsigned int one, unsigned int other)
 
 /* The breaker */
 
-/* Of those that could try, once the breaker has been open for long enough, one does; the others
- * go on being refused until it knows. */
+/* Once the time of an open breaker is over, one handshake tries. The others are refused until
+ * that one has a result. */
 static int guard_may_try(acme_guard_pass_t *pass, apr_uint32_t until)
 {
     apr_uint32_t retry = apr_atomic_read32(&pass->row->retry);
@@ -211,7 +211,7 @@ static acme_guard_answer_e guard_wait(acme_guard_pass_t *pass, acme_guard_t *gua
                                       unsigned int places, acme_guard_workers_t workers,
                                       apr_time_t deadline)
 {
-    const apr_uint32_t until = (guard_time(deadline) + GRACE_MS) | 1;
+    const apr_uint32_t until = guard_time(deadline) + GRACE_MS;
     const apr_time_t begin = acme_monotonic(), moment = begin + ACME_GUARD_MOMENT;
     apr_interval_time_t look = SHORTEST_LOOK;
     apr_time_t now = begin;

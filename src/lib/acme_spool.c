@@ -74,7 +74,8 @@ static acme_error_e spool_entry_error(int error)
     }
 }
 
-/* In seconds, and without a difference of times, since a file's mtime can be any number. */
+/* In seconds, and without a subtraction from mtime, which can be any number and would overflow.
+ */
 int acme_spool_is_too_old(time_t written, apr_interval_time_t max_age, apr_time_t now)
 {
     return written < apr_time_sec(now - max_age);

@@ -10,9 +10,9 @@
  * - the certificate callback of the SSL_CTX, when the certificate is to be chosen: on a marked
  *   connection with a challenge it puts ours in the vhost's place.
  *
- * OpenSSL may call them more than once: after a HelloRetryRequest, and in a renegotiation,
- * where they must do nothing: a certificate request that is waived here would then stand in
- * for the client authentication that a directory asked for.
+ * OpenSSL may call them again, after a HelloRetryRequest or in a renegotiation. In a
+ * renegotiation they must do nothing: they would cancel the client certificate that a directory
+ * demands.
  *
  * SSL_get_app_data is mod_ssl's conn_rec; its own modules rely on it in the same hooks.
  */
@@ -50,9 +50,10 @@ static int cert_callback_has_scheme(SSL *ssl, acme_key_type_e type)
     return 0;
 }
 
-/* Whether the client takes the key; installing alone does not see its signature algorithms.
- * What the certificate is signed with does not matter (RFC 8446 section 4.4.2.2): it is
- * self-signed. SSL_check_chain costs more, and does not look at the curve in TLS 1.3. */
+/* Whether the client accepts the key: SSL_use_cert_and_key does not look at its signature
+ * algorithms. What the certificate is signed with does not matter (RFC 8446 section 4.4.2.2),
+ * since it is self-signed. SSL_check_chain costs more, and does not look at the curve in
+ * TLS 1.3. */
 static int cert_callback_client_accepts(SSL *ssl, acme_key_type_e type, X509 *certificate,
                                         EVP_PKEY *key, STACK_OF(X509) * chain)
 {
@@ -64,9 +65,8 @@ static int cert_callback_client_accepts(SSL *ssl, acme_key_type_e type, X509 *ce
     return (SSL_check_chain(ssl, certificate, key, chain) & right) == right;
 }
 
-/* Takes the certificate over. ACME_NO_KEY_TYPE: the client does not take it, or the security
- * level does not allow it, which is seen when it is installed. ACME_SYSTEM_ERROR: it is NULL.
- */
+/* Frees the certificate. ACME_NO_KEY_TYPE: the client or the security level rejects it.
+ * ACME_SYSTEM_ERROR: it is NULL. */
 static acme_error_e cert_callback_install_certificate(SSL *ssl, acme_key_type_e type,
                                                       X509 *certificate)
 {
@@ -94,7 +94,7 @@ static int cert_callback_has_cipher(SSL *ssl, acme_key_type_e type)
     const STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl);
     int i, count = offered ? sk_SSL_CIPHER_num(offered) : 0;
 
-    /* It may have named none, and then no cipher with an EC key can be chosen. */
+    /* Without a group in common no cipher with an EC key can be chosen. */
     if (signer == NID_auth_ecdsa && SSL_get_shared_group(ssl, 0) == 0) {
         return 0;
     }
@@ -149,9 +149,9 @@ static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t
     return result;
 }
 
-/* In TLS 1.2 OpenSSL chooses the cipher, by the types of key that there are, before the ALPN
- * callback refuses. A client that takes none of the vhost's would get alert 40, which does not
- * say what the matter is; so each gets one of ours that it takes. It is never sent. */
+/* In TLS 1.2 OpenSSL chooses a cipher before the ALPN callback refuses. A client that accepts
+ * no key of the vhost would get alert 40 in place of 120. So it gets a certificate with a key
+ * that it accepts, which is never sent. */
 static void cert_callback_install_for_refusal(SSL *ssl,
                                               const acme_alpn_connection_t *connection)
 {
@@ -173,22 +173,22 @@ static int cert_callback_never_resumable(SSL *ssl, int is_forward_secure)
     return 1;
 }
 
-/* Takes the place of mod_ssl's, which guards against renegotiation; this connection has none.
- */
+/* In place of mod_ssl's, which guards against renegotiation. This connection forbids that. */
 static void cert_callback_on_progress(const SSL *ssl, int where, int result)
 {
     const conn_rec *c = SSL_get_app_data(ssl);
 
     (void)result;
     if (where & SSL_CB_HANDSHAKE_DONE) {
-        /* Resumed, by what only a second ClientHello offered, it sent no certificate. */
+        /* A resumed handshake sends no certificate. A second ClientHello may resume where the
+         * first did not. */
         acme_alpn_connection_get(c)->complete = SSL_session_reused(ssl) ? 0 : 1;
     }
 }
 
 /* The handshake proves something to the CA and serves nothing else: no client certificate, and
  * nothing left to resume it with. */
-static void cert_callback_forbid_resumption(SSL *ssl)
+static void cert_callback_restrict_connection(SSL *ssl)
 {
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
@@ -220,7 +220,7 @@ static int cert_callback_answer(SSL *ssl, conn_rec *c, acme_alpn_connection_t *c
         return FAIL_HANDSHAKE;
     }
     connection->installed = 1;
-    cert_callback_forbid_resumption(ssl);
+    cert_callback_restrict_connection(ssl);
     return GO_ON;
 }
 
@@ -275,7 +275,7 @@ static int cert_callback_run(SSL *ssl, void *argument)
 void acme_alpn_cert_callback_set(SSL_CTX *context)
 {
     SSL_CTX_set_cert_cb(context, cert_callback_run, NULL);
-    /* Only what libssl knows reaches client_hello_on_extension. Nothing is ever sent for it. */
+    /* OpenSSL shows client_hello_on_extension only what it knows. It never sends this one. */
     SSL_CTX_add_custom_ext(context, ACME_PROBE_RELAYED, SSL_EXT_CLIENT_HELLO, NULL, NULL, NULL,
                            NULL, NULL);
 }

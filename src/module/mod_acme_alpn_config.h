@@ -12,6 +12,10 @@
 
 extern module AP_MODULE_DECLARE_DATA acme_alpn_module;
 
+/* What ap_state_query(AP_SQ_CONFIG_GEN) says. A start configures httpd twice and detaches in
+ * between; apachectl then looks for its pid file, so what takes time is done before. */
+enum { ACME_ALPN_FIRST_OF_START, ACME_ALPN_SECOND_OF_START };
+
 typedef struct {
     /* As written: NULL or -1 where the server does not say. */
     int engine;

@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
     SSL *ssl; /* mod_ssl's; only to be used while the first handshake goes on */
     acme_alpn_challenge_t *challenge; /* NULL until looked up */
-    const char *sni;                  /* as the ClientHello has it; NULL if it has none */
+    const char *sni;                  /* of the ClientHello, for the record alone; or NULL */
     apr_time_t begun;                 /* when the ClientHello's offer was seen, or 0 */
     int alert;                        /* that ended the handshake (RFC 8446 section 6), or 0 */
     unsigned int excluded;            /* types of key, 1 << type, that it cannot take */

@@ -17,7 +17,8 @@ static apr_status_t lookup_status_of(acme_error_e error)
     return error == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
 }
 
-/* Keep what a source answered, unless the sources before it gave a better reason. */
+/* Keep the new answer, unless it only says that there is no challenge, and a source before it
+ * said the same or more. */
 static void lookup_take_answer(conn_rec *c, acme_alpn_challenge_t *challenge,
                                acme_error_e *result, const acme_alpn_challenge_t *asked,
                                acme_error_e error)

@@ -45,7 +45,7 @@ typedef struct {
     server_rec *server;    /* the first that has this spool */
     acme_error_e state;    /* as logged last */
     struct stat directory; /* as seen last; without an inode until it is (again) usable */
-    apr_time_t logged;     /* its mtime up to which files have been logged */
+    apr_time_t logged;     /* its mtime at the last look: older files have been logged */
     int wd;                /* inotify's number, or -1 */
     apr_uint32_t looked, notified; /* the ticks of the last look and of the last event */
     apr_time_t since;   /* the next scan logs the files that have changed after this */
@@ -111,14 +111,14 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
         return;
     }
     entry = acme_spool_examine(directory_fd, &directory, file, spool->spool.max_age, watch_now);
-    /* A first scan logs all bad ones. */
+    /* Before the first scan an event logs no bad entry: that scan logs them all. */
     if (entry.state != ACME_NO_ENTRY &&
         (entry.state == ACME_OK ? logs_good : spool->scanned != 0)) {
         watch_log_file(spool, file, entry.state, pool);
     }
 }
 
-/* Returns whether the directory is another one than at the last call: its number changes. */
+/* Returns whether inotify gave a new number: the path now leads to another directory. */
 static int watch_subscribe(watch_spool_t *spool)
 {
     apr_pool_t *pool = apr_hash_pool_get(watch_by_wd);
@@ -281,8 +281,9 @@ static void watch_look(watch_spool_t *spool)
     spool->scanned = 0;
 }
 
-/* After the events have been read. A change without any is another node's write to a shared
- * file system, whose clock the files' ctime and the directory's mtime have in common. */
+/* After the events have been read. If the mtime changed without an event, another node has
+ * written to a shared file system, whose clock sets both the mtime and the ctime of its files.
+ */
 static void watch_settle(watch_spool_t *spool)
 {
     apr_interval_time_t ageing =
