@@ -14,8 +14,11 @@
 
 static int text_is_plain(char byte, int is_word)
 {
-    return is_word ? apr_isalnum(byte) || strchr(IN_WORDS, byte)
-                   : byte >= ' ' && byte <= '~' && byte != '%';
+    /* apr_isalnum goes by the locale, which a module such as mod_perl may set. */
+    if (byte < ' ' || byte > '~') {
+        return 0;
+    }
+    return is_word ? apr_isalnum(byte) || strchr(IN_WORDS, byte) : byte != '%';
 }
 
 static void text_encode(char *to, apr_size_t size, const char *text, int is_word)
