@@ -5,8 +5,8 @@
  * spool holds (see acme_digest.h), and expires.
  *
  * hiredis speaks the protocol; the connection is this library's own, since hiredis has timeouts
- * for each read only, and TLS in its later versions only. Without hiredis every call that would
- * open a connection fails with ACME_STORE_UNSUPPORTED.
+ * for each read only, and TLS in its later versions only. Without hiredis acme_store_load
+ * refuses each store.
  */
 #ifndef ACME_STORE_H
 #define ACME_STORE_H
@@ -22,14 +22,8 @@
 #include "acme_identifier.h"
 #include "acme_net.h"
 
-#define ACME_STORE_PREFIX "acme-alpn:"
-#define ACME_STORE_EXPIRY apr_time_from_sec(24 * 60 * 60)
-
 /* The longest prefix, in bytes. */
 #define ACME_STORE_PREFIX_MAX 128
-
-/* What acme_store_parse takes, for messages. */
-#define ACME_STORE_SCHEMES "redis://, rediss:// or unix://"
 
 /* A store, as configured. Strings and all live as long as the pool that it was parsed with. */
 typedef struct {
@@ -54,8 +48,8 @@ typedef struct {
 int acme_store_is_url(const char *text);
 
 /*
- * Read a store's URL and `options`, an array of const char * "name=value" or NULL. The same
- * options can be in the URL's query, where they are percent-encoded:
+ * Read a store's URL and `count` options, each "name=value". The URL's query may have the same
+ * options, percent-encoded:
  *
  *     redis://[USER@]HOST[:PORT][/DATABASE][?NAME=VALUE&...]
  *     rediss://...  the same over TLS
@@ -64,8 +58,8 @@ int acme_store_is_url(const char *text);
  * timeout, passwordfile, prefix, database, expiry; with rediss cafile, certfile, keyfile.
  * Touches no file. Returns NULL with *store, or what is wrong, in words from `pool`.
  */
-const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char *url,
-                             const apr_array_header_t *options);
+const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char *url, int count,
+                             char *const options[]);
 
 /*
  * Read the files that a store names: the password's, which must be one line in a regular file
@@ -75,9 +69,6 @@ const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char 
  * Returns NULL, or what is wrong, in words from `pool` (never a password).
  */
 const char *acme_store_load(acme_store_t *store, apr_pool_t *pool);
-
-/* Whether this was built with hiredis. */
-int acme_store_is_supported(void);
 
 /* One call of a store, or several that share a deadline. */
 typedef struct {

@@ -40,11 +40,6 @@ struct acme_store_connection_t {
     int is_broken;
 };
 
-int acme_store_is_supported(void)
-{
-    return 1;
-}
-
 /* Keys are bounded; so are values, when they are written. */
 typedef struct {
     const char *argument[6];
@@ -547,46 +542,32 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
 
 #else
 
-int acme_store_is_supported(void)
-{
-    return 0;
-}
+/* acme_store_load refuses each store, so nothing calls these. They are here to be linked. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 
 acme_error_e acme_store_open(acme_store_connection_t **connection, acme_store_call_t *call)
 {
-    (void)connection;
-    (void)call;
     return ACME_STORE_UNSUPPORTED;
 }
 
 void acme_store_close(acme_store_connection_t *connection)
 {
-    (void)connection;
 }
 
 int acme_store_is_usable(acme_store_connection_t *connection)
 {
-    (void)connection;
     return 0;
 }
 
 acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
                              acme_store_call_t *call, const acme_identifier_t *identifier)
 {
-    (void)digest;
-    (void)connection;
-    (void)call;
-    (void)identifier;
     return ACME_STORE_UNSUPPORTED;
 }
 
 acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_call_t *call,
                                 const acme_identifier_t *identifier, const char *value)
 {
-    (void)connection;
-    (void)call;
-    (void)identifier;
-    (void)value;
     return ACME_STORE_UNSUPPORTED;
 }
 
@@ -594,20 +575,12 @@ acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store
                                  const acme_identifier_t *identifier,
                                  const acme_digest_t *digest)
 {
-    (void)connection;
-    (void)call;
-    (void)identifier;
-    (void)digest;
     return ACME_STORE_UNSUPPORTED;
 }
 
 acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
                              acme_store_connection_t *connection, acme_store_call_t *call)
 {
-    (void)pool;
-    (void)entries;
-    (void)connection;
-    (void)call;
     return ACME_STORE_UNSUPPORTED;
 }
 
