@@ -140,12 +140,10 @@ static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store
                                const acme_guard_pass_t *pass, apr_time_t deadline)
 {
     acme_addresses_t addresses;
-    acme_store_call_t call;
+    acme_store_call_t call = {store->settings, deadline, &addresses, ""};
     acme_error_e error;
 
     acme_guard_addresses(&addresses, store->row);
-    acme_store_begin(&call, store->settings, deadline - acme_monotonic());
-    call.addresses = &addresses;
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  apr_atomic_read32(&store->row->generation));
     /* The store had only a part of the time, so its time-out is no failure of the store. */
