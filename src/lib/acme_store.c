@@ -12,6 +12,8 @@
 
 #include <apr_strings.h>
 
+#include <openssl/err.h>
+
 #include <hiredis/hiredis.h>
 
 #include "acme_store_stream.h"
@@ -166,6 +168,7 @@ void acme_store_close(acme_store_connection_t *connection)
 
     if (connection) {
         BIO_free_all(connection->stream);
+        ERR_clear_error(); /* of an SSL_shutdown after a failure */
         if (connection->reader) {
             redisReaderFree(connection->reader);
         }

@@ -73,16 +73,18 @@ static acme_error_e stream_tls_failed(BIO *stream, acme_store_call_t *call)
 /* After a call of the BIO that has failed. ACME_OK: try again. */
 static acme_error_e stream_after(BIO *stream, acme_store_call_t *call)
 {
+    acme_error_e error = ACME_STORE_CLOSED;
+
     if (BIO_should_retry(stream)) {
         int fd = (int)BIO_get_fd(stream, NULL);
+        short event = BIO_should_write(stream) ? POLLOUT : POLLIN;
 
-        return acme_net_wait(fd, BIO_should_write(stream) ? POLLOUT : POLLIN, call->deadline)
-                   ? ACME_OK
-                   : ACME_STORE_TIMEOUT;
+        error = acme_net_wait(fd, event, call->deadline) ? ACME_OK : ACME_STORE_TIMEOUT;
+    } else if (call->store->tls && ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL) {
+        error = stream_tls_failed(stream, call);
     }
-    return call->store->tls && ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL
-               ? stream_tls_failed(stream, call)
-               : ACME_STORE_CLOSED;
+    ERR_clear_error();
+    return error;
 }
 
 /* The certificate has to be for the host as configured, be it a name or an address. */
@@ -101,7 +103,7 @@ static int stream_expect_host(SSL *ssl, const char *host)
 static acme_error_e stream_start_tls(BIO **stream, acme_store_call_t *call)
 {
     BIO *tls = BIO_new_ssl(call->store->tls, 1);
-    acme_error_e error;
+    acme_error_e error = ACME_OK;
     SSL *ssl;
 
     if (!tls || BIO_get_ssl(tls, &ssl) <= 0 || !stream_expect_host(ssl, call->store->host)) {
@@ -110,13 +112,10 @@ static acme_error_e stream_start_tls(BIO **stream, acme_store_call_t *call)
         return ACME_SYSTEM_ERROR;
     }
     *stream = BIO_push(tls, *stream);
-    do {
-        ERR_clear_error();
-        if (BIO_do_handshake(*stream) == 1) {
-            return ACME_OK;
-        }
+    ERR_clear_error();
+    while (error == ACME_OK && BIO_do_handshake(*stream) != 1) {
         error = stream_after(*stream, call);
-    } while (error == ACME_OK);
+    }
     return error;
 }
 
@@ -136,7 +135,6 @@ acme_error_e acme_store_stream_open(BIO **stream, acme_store_call_t *call)
     if (error == ACME_OK && call->store->tls) {
         error = stream_start_tls(stream, call);
     }
-    ERR_clear_error();
     return error;
 }
 
@@ -145,11 +143,10 @@ acme_error_e acme_store_stream_send(BIO *stream, acme_store_call_t *call, const 
 {
     acme_error_e error = ACME_OK;
 
+    ERR_clear_error();
     while (length > 0 && error == ACME_OK) {
-        int sent;
+        int sent = BIO_write(stream, bytes, (int)length);
 
-        ERR_clear_error();
-        sent = BIO_write(stream, bytes, (int)length);
         if (sent > 0) {
             bytes += sent;
             length -= (apr_size_t)sent;
@@ -157,7 +154,6 @@ acme_error_e acme_store_stream_send(BIO *stream, acme_store_call_t *call, const 
             error = stream_after(stream, call);
         }
     }
-    ERR_clear_error();
     return error;
 }
 
@@ -167,16 +163,15 @@ acme_error_e acme_store_stream_receive(BIO *stream, acme_store_call_t *call, cha
     acme_error_e error = ACME_OK;
     int received = 0;
 
+    ERR_clear_error();
     /* A store that sends single bytes gets no more time. */
     while (error == ACME_OK && received <= 0) {
         if (acme_monotonic() >= call->deadline) {
             return ACME_STORE_TIMEOUT;
         }
-        ERR_clear_error();
         received = BIO_read(stream, buffer, (int)size);
         error = received > 0 ? ACME_OK : stream_after(stream, call);
     }
     *length = received > 0 ? (apr_size_t)received : 0;
-    ERR_clear_error();
     return error;
 }
