@@ -7,13 +7,13 @@
 
 #include "acme_store.h"
 
-/* How many are kept; more are made while more threads ask. */
+/* How many are kept. More are opened while more threads ask. */
 #define ACME_STORE_POOL_KEPT 8
 
 typedef struct acme_store_pool_t acme_store_pool_t;
 
-/* Empty, and emptied with `pool`. NULL: the system has no mutex. Not to be used by a process
- * that is forked off later. */
+/* Its connections are closed with `pool`, and do not survive a fork. NULL: the system has no
+ * mutex. */
 acme_store_pool_t *acme_store_pool_create(apr_pool_t *pool);
 
 /*

@@ -1,120 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "acme_store.h"
 
+/* The sources may be built without configure; then only with this on the command line. */
+#ifdef ACME_WITH_HIREDIS
+
 #include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
 
-#include "acme_store_stream.h"
-#include "acme_text.h"
-
-void acme_store_begin(acme_store_call_t *call, const acme_store_t *store,
-                      apr_interval_time_t timeout)
-{
-    call->store = store;
-    call->deadline = acme_monotonic() + timeout;
-    call->addresses = NULL;
-    call->detail[0] = '\0';
-}
-
-/* The sources may be built without configure; then only with this on the command line. */
-#ifdef ACME_WITH_HIREDIS
+#include <openssl/err.h>
 
 #include <hiredis/hiredis.h>
 
-/* What may come in answer to commands that have short answers, and to one value. */
-#define REPLY_MAX  4096
-#define VALUE_ROOM (ACME_VALUE_MAX + 64)
+#include "acme_store_stream.h"
+#include "acme_text.h"
 
-/* And in answer to a batch of the list: a value each, and the keys. */
-#define BATCH     100
-#define BATCH_MAX (16 * 1024 * 1024)
+/* The longest reply, and the longest that is an array: the keys of one SCAN. */
+#define REPLY_MAX 4096
+#define ARRAY_MAX (16 * 1024 * 1024)
 
 struct acme_store_connection_t {
-    acme_store_stream_t stream;
+    BIO *stream;
     redisReader *reader;
-    apr_size_t left;  /* what may still come in answer */
-    int takes_arrays; /* an array with a billion elements has room in a few bytes */
+    redisReply *reply; /* of the last command, until the next; NULL: none */
     int is_broken;
 };
 
-int acme_store_is_supported(void)
+/* hiredis allocates an array when it has read its length, so a few bytes could cost gigabytes:
+ * arrays are read only where `type` is one. */
+static acme_error_e store_receive(acme_store_connection_t *connection, acme_store_call_t *call,
+                                  int type)
 {
-    return 1;
-}
-
-/* Keys are bounded; so are values, when they are written. */
-typedef struct {
-    const char *argument[6];
-    int count;
-} command_t;
-
-#define COMMAND(...)                                                                           \
-    ((command_t){{__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)})
-
-static acme_error_e store_send_command(acme_store_connection_t *connection,
-                                       acme_store_call_t *call, const command_t *command)
-{
-    char *bytes = NULL;
-    const char *arguments[6];
-    acme_error_e error = ACME_SYSTEM_ERROR;
-    int length;
-
-    memcpy(arguments, command->argument, sizeof(arguments));
-    length = (int)redisFormatCommandArgv(&bytes, command->count, arguments, NULL);
-    if (length > 0) {
-        error = acme_store_stream_send(&connection->stream, call, bytes, (apr_size_t)length);
-        redisFreeCommand(bytes);
-    }
-    if (error != ACME_OK) {
-        connection->is_broken = 1;
-    }
-    return error;
-}
-
-/* More is sent than anybody asked for, or something that is none of Redis's answers. */
-static acme_error_e store_feed(acme_store_connection_t *connection, const char *bytes,
-                               apr_size_t length)
-{
-    if (length > connection->left) {
-        return ACME_ENTRY_TOO_LARGE;
-    }
-    connection->left -= length;
-    if (connection->reader->len == connection->reader->pos &&
-        !strchr(connection->takes_arrays ? "+-:$*" : "+-:$", bytes[0])) {
-        return ACME_STORE_PROTOCOL;
-    }
-    return redisReaderFeed(connection->reader, bytes, length) == REDIS_OK ? ACME_OK
-                                                                          : ACME_STORE_PROTOCOL;
-}
-
-/* With ACME_OK the caller frees *reply with freeReplyObject. */
-static acme_error_e store_receive(redisReply **reply, acme_store_connection_t *connection,
-                                  acme_store_call_t *call)
-{
-    acme_error_e error = ACME_OK;
+    const char *first_bytes = type == REDIS_REPLY_ARRAY ? "+-:$*" : "+-:$";
+    apr_size_t left = type == REDIS_REPLY_ARRAY ? ARRAY_MAX : REPLY_MAX, length;
+    redisReader *reader = connection->reader;
     char buffer[REPLY_MAX];
-    void *got = NULL;
-    apr_size_t length;
+    void *reply = NULL;
 
-    while (error == ACME_OK) {
-        if (redisReaderGetReply(connection->reader, &got) != REDIS_OK) {
-            error = ACME_STORE_PROTOCOL;
-        } else if (got) {
-            *reply = got;
+    while (redisReaderGetReply(reader, &reply) == REDIS_OK) {
+        acme_error_e error;
+
+        if (reply) {
+            connection->reply = reply;
             return ACME_OK;
-        } else {
-            error = acme_store_stream_receive(&connection->stream, call, buffer, sizeof(buffer),
-                                              &length);
-            if (error == ACME_OK) {
-                error = store_feed(connection, buffer, length);
-            }
+        }
+        error = acme_store_stream_receive(connection->stream, call, buffer, sizeof(buffer),
+                                          &length);
+        if (error != ACME_OK) {
+            return error;
+        }
+        if (length > left) {
+            return ACME_ENTRY_TOO_LARGE;
+        }
+        left -= length;
+        if ((reader->len == reader->pos && !strchr(first_bytes, buffer[0])) ||
+            redisReaderFeed(reader, buffer, length) != REDIS_OK) {
+            break;
         }
     }
-    connection->is_broken = 1;
-    return error;
+    return ACME_STORE_PROTOCOL;
 }
 
 static int store_begins_with(const char *text, const char *word)
@@ -122,76 +70,64 @@ static int store_begins_with(const char *text, const char *word)
     return strncmp(text, word, strlen(word)) == 0;
 }
 
-static acme_error_e store_error_of(acme_store_call_t *call, const redisReply *reply)
+static acme_error_e store_error_of(acme_store_call_t *call, const char *text)
 {
-    acme_text_copy(call->detail, sizeof(call->detail), reply->str);
-    if (store_begins_with(reply->str, "NOAUTH") || store_begins_with(reply->str, "WRONGPASS") ||
-        store_begins_with(reply->str, "NOPERM")) {
+    acme_text_copy(call->detail, sizeof(call->detail), text);
+    if (store_begins_with(text, "NOAUTH") || store_begins_with(text, "WRONGPASS") ||
+        store_begins_with(text, "NOPERM")) {
         return ACME_STORE_DENIED;
     }
-    return store_begins_with(reply->str, "WRONGTYPE") ? ACME_VALUE_MALFORMED
-                                                      : ACME_STORE_FAILED;
+    return store_begins_with(text, "WRONGTYPE") ? ACME_VALUE_MALFORMED : ACME_STORE_FAILED;
 }
 
-/* One command and its reply, which is of `type` or nil. With ACME_OK the caller frees *reply.
- */
-static acme_error_e store_converse(redisReply **reply, acme_store_connection_t *connection,
-                                   acme_store_call_t *call, const command_t *command, int type)
+/* Send a command, in hiredis's format. With ACME_OK the connection has its reply, which is of
+ * `type` or nil. */
+__attribute__((format(printf, 4, 5))) static acme_error_e
+store_command(acme_store_connection_t *connection, acme_store_call_t *call, int type,
+              const char *format, ...)
 {
-    acme_error_e error = store_send_command(connection, call, command);
+    acme_error_e error = ACME_SYSTEM_ERROR;
+    char *bytes = NULL;
+    va_list values;
+    int length;
 
+    freeReplyObject(connection->reply);
+    connection->reply = NULL;
+    va_start(values, format);
+    length = redisvFormatCommand(&bytes, format, values);
+    va_end(values);
+    if (length > 0) {
+        error = acme_store_stream_send(connection->stream, call, bytes, (apr_size_t)length);
+        redisFreeCommand(bytes);
+    }
     if (error == ACME_OK) {
-        error = store_receive(reply, connection, call);
+        error = store_receive(connection, call, type);
     }
     if (error != ACME_OK) {
+        connection->is_broken = 1;
         return error;
     }
-    /* What nobody has asked for would be taken for the next answer. */
-    if (connection->reader->len > connection->reader->pos) {
-        connection->is_broken = 1;
-    }
-    if ((*reply)->type == REDIS_REPLY_ERROR) {
-        error = store_error_of(call, *reply);
-    } else if ((*reply)->type != type && (*reply)->type != REDIS_REPLY_NIL) {
-        connection->is_broken = 1;
+    if (connection->reply->type == REDIS_REPLY_ERROR) {
+        error = store_error_of(call, connection->reply->str);
+    } else if (connection->reply->type != type && connection->reply->type != REDIS_REPLY_NIL) {
         error = ACME_STORE_PROTOCOL;
     }
-    if (error != ACME_OK) {
-        freeReplyObject(*reply);
-        *reply = NULL;
+    /* What follows a reply would be taken for the next command's. */
+    if (error == ACME_STORE_PROTOCOL || connection->reader->len > connection->reader->pos) {
+        connection->is_broken = 1;
     }
     return error;
 }
 
-static void store_expect(acme_store_connection_t *connection, apr_size_t most, int takes_arrays)
-{
-    connection->left = most;
-    connection->takes_arrays = takes_arrays;
-}
-
-/* A command whose answer is a status such as OK. */
-static acme_error_e store_command(acme_store_connection_t *connection, acme_store_call_t *call,
-                                  const command_t *what)
-{
-    redisReply *reply;
-    acme_error_e error;
-
-    store_expect(connection, REPLY_MAX, 0);
-    error = store_converse(&reply, connection, call, what, REDIS_REPLY_STATUS);
-    if (error == ACME_OK) {
-        freeReplyObject(reply);
-    }
-    return error;
-}
-
-/* Redis says what the arguments of a command were that it does not know: the password. */
+/* A Redis that does not know AUTH answers with its arguments: the password. */
 static acme_error_e store_authenticate(acme_store_connection_t *connection,
                                        acme_store_call_t *call)
 {
     const acme_store_t *store = call->store;
-    const command_t with_user = COMMAND("AUTH", store->user, store->password);
-    const command_t without = COMMAND("AUTH", store->password);
-    acme_error_e error = store_command(connection, call, store->user ? &with_user : &without);
+    acme_error_e error = store->user ? store_command(connection, call, REDIS_REPLY_STATUS,
+                                                     "AUTH %s %s", store->user, store->password)
+                                     : store_command(connection, call, REDIS_REPLY_STATUS,
+                                                     "AUTH %s", store->password);
 
     if (error == ACME_STORE_FAILED || error == ACME_STORE_DENIED) {
         call->detail[strcspn(call->detail, " ")] = '\0';
@@ -200,79 +136,56 @@ static acme_error_e store_authenticate(acme_store_connection_t *connection,
     return error;
 }
 
-static acme_error_e store_greet(acme_store_connection_t *connection, acme_store_call_t *call)
-{
-    acme_error_e error = call->store->password ? store_authenticate(connection, call) : ACME_OK;
-    char number[16];
-
-    if (error == ACME_OK && call->store->database) {
-        const command_t select = COMMAND("SELECT", number);
-
-        apr_snprintf(number, sizeof(number), "%d", call->store->database);
-        error = store_command(connection, call, &select);
-    }
-    return error;
-}
-
 acme_error_e acme_store_open(acme_store_connection_t **connection, acme_store_call_t *call)
 {
-    acme_store_connection_t *made = calloc(1, sizeof(*made));
-    acme_error_e error;
+    acme_store_connection_t *opened = calloc(1, sizeof(*opened));
+    acme_error_e error = ACME_SYSTEM_ERROR;
 
-    if (!made) {
-        return ACME_SYSTEM_ERROR;
+    if (opened) {
+        opened->reader = redisReaderCreate();
     }
-    made->reader = redisReaderCreate();
-    made->stream.fd = -1;
-    error = made->reader ? acme_store_stream_open(&made->stream, call) : ACME_SYSTEM_ERROR;
-    if (error == ACME_OK) {
-        error = store_greet(made, call);
+    if (opened && opened->reader) {
+        error = acme_store_stream_open(&opened->stream, call);
     }
-    if (error == ACME_OK) {
-        *connection = made;
-    } else {
-        int saved = errno;
-
-        acme_store_close(made);
-        errno = saved;
+    if (error == ACME_OK && call->store->password) {
+        error = store_authenticate(opened, call);
     }
+    if (error == ACME_OK && call->store->database) {
+        error =
+            store_command(opened, call, REDIS_REPLY_STATUS, "SELECT %d", call->store->database);
+    }
+    if (error != ACME_OK) {
+        acme_store_close(opened);
+        opened = NULL;
+    }
+    *connection = opened;
     return error;
 }
 
 void acme_store_close(acme_store_connection_t *connection)
 {
+    int saved = errno;
+
     if (connection) {
-        acme_store_stream_close(&connection->stream);
+        BIO_free_all(connection->stream);
+        ERR_clear_error(); /* of an SSL_shutdown after a failure */
         if (connection->reader) {
             redisReaderFree(connection->reader);
         }
+        freeReplyObject(connection->reply);
         free(connection);
     }
+    errno = saved;
 }
 
 int acme_store_is_usable(acme_store_connection_t *connection)
 {
-    return !connection->is_broken && acme_store_stream_is_quiet(&connection->stream);
+    struct pollfd waiting = {(int)BIO_get_fd(connection->stream, NULL), POLLIN, 0};
+
+    return !connection->is_broken && poll(&waiting, 1, 0) == 0;
 }
 
-/* `key` has room for KEY_SIZE bytes. */
-#define KEY_SIZE (ACME_STORE_PREFIX_MAX + ACME_IDENTIFIER_MAX + 1)
-
-static const char *store_key_of(char *key, const acme_store_t *store,
-                                const acme_identifier_t *identifier)
-{
-    apr_snprintf(key, KEY_SIZE, "%s%s", store->prefix, identifier->name);
-    return key;
-}
-
-static acme_error_e store_read_value(acme_digest_t *digest, const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_NIL
-               ? ACME_NO_ENTRY
-               : acme_digest_parse(digest, reply->str, (apr_size_t)reply->len);
-}
-
-/* What a store says of the key that it was asked for: it may answer for others. */
+/* Errors that a store answers for one key, where it may have others. */
 static int store_is_of_key(acme_error_e error, const acme_store_call_t *call)
 {
     return (error == ACME_STORE_DENIED || error == ACME_STORE_FAILED) &&
@@ -284,36 +197,27 @@ static int store_is_of_key(acme_error_e error, const acme_store_call_t *call)
 acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
                              acme_store_call_t *call, const acme_identifier_t *identifier)
 {
-    char key[KEY_SIZE];
-    const command_t get = COMMAND("GET", store_key_of(key, call->store, identifier));
-    redisReply *reply;
-    acme_error_e error;
+    acme_error_e error = store_command(connection, call, REDIS_REPLY_STRING, "GET %s%s",
+                                       call->store->prefix, identifier->name);
+    const redisReply *reply = connection->reply;
 
-    store_expect(connection, VALUE_ROOM, 0);
-    error = store_converse(&reply, connection, call, &get, REDIS_REPLY_STRING);
-    if (error == ACME_OK) {
-        error = store_read_value(digest, reply);
-        freeReplyObject(reply);
-    } else if (store_is_of_key(error, call)) {
-        error = ACME_STORE_KEY_REFUSED;
+    if (error != ACME_OK) {
+        return store_is_of_key(error, call) ? ACME_STORE_KEY_REFUSED : error;
     }
-    return error;
+    return reply->type == REDIS_REPLY_NIL
+               ? ACME_NO_ENTRY
+               : acme_digest_parse(digest, reply->str, (apr_size_t)reply->len);
 }
 
 acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_call_t *call,
                                 const acme_identifier_t *identifier, const char *value)
 {
-    char key[KEY_SIZE], seconds[32];
-    const command_t set =
-        COMMAND("SET", store_key_of(key, call->store, identifier), value, "EX", seconds);
-
-    apr_snprintf(seconds, sizeof(seconds), "%" APR_INT64_T_FMT,
-                 apr_time_sec(call->store->expiry));
-    return store_command(connection, call, &set);
+    return store_command(connection, call, REDIS_REPLY_STATUS,
+                         "SET %s%s %s EX %" APR_INT64_T_FMT, call->store->prefix,
+                         identifier->name, value, apr_time_sec(call->store->expiry));
 }
 
-/* Whether the key still has this digest. Other than for a look-up, a value that nobody could
- * have published is simply another. */
+/* Whether the key has this digest. */
 static acme_error_e store_compare(acme_store_connection_t *connection, acme_store_call_t *call,
                                   const acme_identifier_t *identifier,
                                   const acme_digest_t *digest)
@@ -327,72 +231,43 @@ static acme_error_e store_compare(acme_store_connection_t *connection, acme_stor
     return acme_error_is(error, ACME_CLASS_VALUE) ? ACME_ENTRY_OTHER_VALUE : error;
 }
 
-static acme_error_e store_delete_key(acme_store_connection_t *connection,
-                                     acme_store_call_t *call, const char *key)
+/* EXEC answers nil if another client wrote the key after WATCH. */
+static acme_error_e store_read_exec(const redisReply *reply)
 {
-    const command_t del = COMMAND("DEL", key);
-    redisReply *reply;
-    acme_error_e error;
-
-    store_expect(connection, REPLY_MAX, 0);
-    error = store_converse(&reply, connection, call, &del, REDIS_REPLY_INTEGER);
-    if (error == ACME_OK) {
-        error = reply->integer > 0 ? ACME_OK : ACME_NO_ENTRY;
-        freeReplyObject(reply);
+    if (reply->type == REDIS_REPLY_NIL) {
+        return ACME_ENTRY_OTHER_VALUE;
     }
-    return error;
-}
-
-/* Between WATCH and EXEC nobody may have written the key, or EXEC does nothing and says nil. */
-static acme_error_e store_delete_watched(acme_store_connection_t *connection,
-                                         acme_store_call_t *call, const char *key)
-{
-    const command_t multi = COMMAND("MULTI"), del = COMMAND("DEL", key);
-    const command_t exec = COMMAND("EXEC");
-    redisReply *reply;
-    acme_error_e error = store_command(connection, call, &multi);
-
-    if (error == ACME_OK) {
-        error = store_command(connection, call, &del);
+    if (reply->elements != 1 || reply->element[0]->type != REDIS_REPLY_INTEGER) {
+        return ACME_STORE_PROTOCOL;
     }
-    if (error == ACME_OK) {
-        store_expect(connection, REPLY_MAX, 1);
-        error = store_converse(&reply, connection, call, &exec, REDIS_REPLY_ARRAY);
-    }
-    if (error == ACME_OK) {
-        if (reply->type == REDIS_REPLY_NIL) {
-            error = ACME_ENTRY_OTHER_VALUE;
-        } else if (reply->elements != 1 || reply->element[0]->type != REDIS_REPLY_INTEGER) {
-            error = ACME_STORE_PROTOCOL;
-        } else if (reply->element[0]->integer == 0) {
-            error = ACME_NO_ENTRY;
-        }
-        freeReplyObject(reply);
-    }
-    return error;
+    return reply->element[0]->integer > 0 ? ACME_OK : ACME_NO_ENTRY;
 }
 
 acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store_call_t *call,
                                  const acme_identifier_t *identifier,
                                  const acme_digest_t *digest)
 {
-    char key[KEY_SIZE];
-    const command_t watch = COMMAND("WATCH", store_key_of(key, call->store, identifier));
+    const char *prefix = call->store->prefix, *name = identifier->name;
     acme_error_e error;
 
     if (!digest) {
-        return store_delete_key(connection, call, key);
+        error = store_command(connection, call, REDIS_REPLY_INTEGER, "DEL %s%s", prefix, name);
+        return error == ACME_OK && connection->reply->integer == 0 ? ACME_NO_ENTRY : error;
     }
-    error = store_command(connection, call, &watch);
+    error = store_command(connection, call, REDIS_REPLY_STATUS, "WATCH %s%s", prefix, name);
     if (error == ACME_OK) {
         error = store_compare(connection, call, identifier, digest);
-        if (error == ACME_OK) {
-            return store_delete_watched(connection, call, key);
-        }
-        /* It still watches the key. */
-        connection->is_broken = 1;
     }
-    return error;
+    if (error == ACME_OK) {
+        error = store_command(connection, call, REDIS_REPLY_STATUS, "MULTI");
+    }
+    if (error == ACME_OK) {
+        error = store_command(connection, call, REDIS_REPLY_STATUS, "DEL %s%s", prefix, name);
+    }
+    if (error == ACME_OK) {
+        error = store_command(connection, call, REDIS_REPLY_ARRAY, "EXEC");
+    }
+    return error == ACME_OK ? store_read_exec(connection->reply) : error;
 }
 
 /* In a pattern these have a meaning; so has the backslash itself. */
@@ -416,8 +291,14 @@ static acme_error_e store_examine(acme_store_entry_t *entry,
 {
     acme_identifier_t identifier;
     acme_digest_t digest;
-    acme_error_e error;
+    acme_error_e error = store_command(connection, call, REDIS_REPLY_INTEGER, "PTTL %s%s",
+                                       call->store->prefix, entry->name);
 
+    if (error != ACME_OK) {
+        return error;
+    }
+    entry->left =
+        connection->reply->integer < 0 ? -1 : apr_time_from_msec(connection->reply->integer);
     entry->state = acme_identifier_from_text(&identifier, entry->name);
     if (entry->state == ACME_OK && strcmp(identifier.name, entry->name) != 0) {
         entry->state = ACME_NAME_INVALID;
@@ -425,86 +306,41 @@ static acme_error_e store_examine(acme_store_entry_t *entry,
     if (entry->state != ACME_OK) {
         return ACME_OK;
     }
-    error = acme_store_find(&digest, connection, call, &identifier);
-    entry->state = error;
+    entry->state = error = acme_store_find(&digest, connection, call, &identifier);
     return error == ACME_SYSTEM_ERROR || acme_error_is(error, ACME_CLASS_STORE) ? error
                                                                                 : ACME_OK;
 }
 
-static acme_error_e store_expiry_of(acme_store_entry_t *entry,
-                                    acme_store_connection_t *connection,
-                                    acme_store_call_t *call, const char *key)
-{
-    const command_t pttl = COMMAND("PTTL", key);
-    redisReply *reply;
-    acme_error_e error;
-
-    store_expect(connection, REPLY_MAX, 0);
-    error = store_converse(&reply, connection, call, &pttl, REDIS_REPLY_INTEGER);
-    if (error == ACME_OK) {
-        entry->left = reply->integer < 0 ? -1 : apr_time_from_msec(reply->integer);
-        freeReplyObject(reply);
-    }
-    return error;
-}
-
-static int store_has_nul(const redisReply *key)
-{
-    return !key->str || strlen(key->str) != (apr_size_t)key->len;
-}
-
-static acme_error_e store_take_key(apr_pool_t *pool, apr_array_header_t *found,
-                                   acme_store_connection_t *connection, acme_store_call_t *call,
-                                   const redisReply *key)
-{
-    acme_store_entry_t entry = {NULL, -1, ACME_OK};
-    acme_error_e error;
-
-    if (store_has_nul(key) || !store_begins_with(key->str, call->store->prefix)) {
-        return ACME_OK;
-    }
-    entry.name = apr_pstrdup(pool, key->str + strlen(call->store->prefix));
-    error = store_expiry_of(&entry, connection, call, key->str);
-    if (error == ACME_OK) {
-        error = store_examine(&entry, connection, call);
-    }
-    /* What has gone in the meantime is no entry. */
-    if (error == ACME_OK && entry.state != ACME_NO_ENTRY) {
-        APR_ARRAY_PUSH(found, acme_store_entry_t) = entry;
-    }
-    return error;
-}
-
-/* One batch of keys; *cursor is where the next begins. */
+/* The names of one batch of keys; *cursor is where the next begins. */
 static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, const char **cursor,
                                acme_store_connection_t *connection, acme_store_call_t *call)
 {
-    const command_t batch = COMMAND(
-        "SCAN", *cursor, "MATCH", store_pattern_of(pool, call->store->prefix), "COUNT", "100");
-    apr_interval_time_t each = call->deadline - acme_monotonic();
-    redisReply *reply;
-    acme_error_e error;
+    const char *prefix = call->store->prefix;
+    acme_error_e error =
+        store_command(connection, call, REDIS_REPLY_ARRAY, "SCAN %s MATCH %s COUNT 100",
+                      *cursor, store_pattern_of(pool, prefix));
+    const redisReply *reply = connection->reply;
     size_t i;
 
-    store_expect(connection, BATCH_MAX, 1);
-    error = store_converse(&reply, connection, call, &batch, REDIS_REPLY_ARRAY);
     if (error != ACME_OK) {
         return error;
     }
-    if (reply->type == REDIS_REPLY_NIL || reply->elements != 2 || !reply->element[0]->str ||
+    if (reply->elements != 2 || !reply->element[0]->str ||
         reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        error = ACME_STORE_PROTOCOL;
+        return ACME_STORE_PROTOCOL;
     }
-    for (i = 0; error == ACME_OK && i < reply->element[1]->elements; i++) {
-        call->deadline = acme_monotonic() + each;
-        error = store_take_key(pool, found, connection, call, reply->element[1]->element[i]);
+    *cursor = apr_pstrdup(pool, reply->element[0]->str);
+    for (i = 0; i < reply->element[1]->elements; i++) {
+        const redisReply *key = reply->element[1]->element[i];
+
+        /* A key with a NUL byte is not of an identifier. */
+        if (key->str && strlen(key->str) == (apr_size_t)key->len &&
+            store_begins_with(key->str, prefix)) {
+            APR_ARRAY_PUSH(found, acme_store_entry_t) =
+                (acme_store_entry_t){apr_pstrdup(pool, key->str + strlen(prefix)), -1, ACME_OK};
+        }
     }
-    if (error == ACME_OK) {
-        *cursor = apr_pstrdup(pool, reply->element[0]->str);
-        call->deadline = acme_monotonic() + each;
-    }
-    freeReplyObject(reply);
-    return error;
+    return ACME_OK;
 }
 
 static int store_compare_names(const void *left, const void *right)
@@ -513,80 +349,65 @@ static int store_compare_names(const void *left, const void *right)
                   ((const acme_store_entry_t *)right)->name);
 }
 
-/* SCAN may name a key twice. */
-static void store_sort_once(apr_array_header_t *found)
-{
-    acme_store_entry_t *entry = (acme_store_entry_t *)found->elts;
-    int from, to = 0;
-
-    qsort(entry, (size_t)found->nelts, sizeof(*entry), store_compare_names);
-    for (from = 0; from < found->nelts; from++) {
-        if (to == 0 || strcmp(entry[to - 1].name, entry[from].name) != 0) {
-            entry[to++] = entry[from];
-        }
-    }
-    found->nelts = to;
-}
-
 acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
                              acme_store_connection_t *connection, acme_store_call_t *call)
 {
-    apr_array_header_t *found = apr_array_make(pool, BATCH, sizeof(acme_store_entry_t));
+    apr_array_header_t *found = apr_array_make(pool, 100, sizeof(acme_store_entry_t));
+    apr_interval_time_t each = call->deadline - acme_monotonic();
     const char *cursor = "0";
+    acme_store_entry_t *entry;
     acme_error_e error;
+    int i, kept = 0;
 
     do {
+        call->deadline = acme_monotonic() + each;
         error = store_scan(pool, found, &cursor, connection, call);
     } while (error == ACME_OK && strcmp(cursor, "0") != 0);
-    if (error == ACME_OK) {
-        store_sort_once(found);
-        *entries = found;
+    entry = (acme_store_entry_t *)found->elts;
+    qsort(entry, (size_t)found->nelts, sizeof(*entry), store_compare_names);
+    for (i = 0; error == ACME_OK && i < found->nelts; i++) {
+        /* SCAN may name a key twice, and the key may have expired since. */
+        if (kept == 0 || strcmp(entry[kept - 1].name, entry[i].name) != 0) {
+            call->deadline = acme_monotonic() + each;
+            error = store_examine(&entry[i], connection, call);
+            if (entry[i].state != ACME_NO_ENTRY) {
+                entry[kept++] = entry[i];
+            }
+        }
     }
+    found->nelts = kept;
+    *entries = found;
     return error;
 }
 
 #else
 
-int acme_store_is_supported(void)
-{
-    return 0;
-}
+/* acme_store_load refuses each store, so nothing calls these. They are here to be linked. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 
 acme_error_e acme_store_open(acme_store_connection_t **connection, acme_store_call_t *call)
 {
-    (void)connection;
-    (void)call;
     return ACME_STORE_UNSUPPORTED;
 }
 
 void acme_store_close(acme_store_connection_t *connection)
 {
-    (void)connection;
 }
 
 int acme_store_is_usable(acme_store_connection_t *connection)
 {
-    (void)connection;
     return 0;
 }
 
 acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
                              acme_store_call_t *call, const acme_identifier_t *identifier)
 {
-    (void)digest;
-    (void)connection;
-    (void)call;
-    (void)identifier;
     return ACME_STORE_UNSUPPORTED;
 }
 
 acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_call_t *call,
                                 const acme_identifier_t *identifier, const char *value)
 {
-    (void)connection;
-    (void)call;
-    (void)identifier;
-    (void)value;
     return ACME_STORE_UNSUPPORTED;
 }
 
@@ -594,20 +415,12 @@ acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store
                                  const acme_identifier_t *identifier,
                                  const acme_digest_t *digest)
 {
-    (void)connection;
-    (void)call;
-    (void)identifier;
-    (void)digest;
     return ACME_STORE_UNSUPPORTED;
 }
 
 acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
                              acme_store_connection_t *connection, acme_store_call_t *call)
 {
-    (void)pool;
-    (void)entries;
-    (void)connection;
-    (void)call;
     return ACME_STORE_UNSUPPORTED;
 }
 

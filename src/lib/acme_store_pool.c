@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "acme_store_pool.h"
 
-#include <errno.h>
-
 #include <apr_thread_mutex.h>
 
 typedef struct {
@@ -28,16 +26,17 @@ static apr_status_t pool_cleanup(void *data)
 
 acme_store_pool_t *acme_store_pool_create(apr_pool_t *pool)
 {
-    acme_store_pool_t *made = apr_pcalloc(pool, sizeof(*made));
+    acme_store_pool_t *connections = apr_pcalloc(pool, sizeof(*connections));
 
-    if (apr_thread_mutex_create(&made->mutex, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
+    if (apr_thread_mutex_create(&connections->mutex, APR_THREAD_MUTEX_DEFAULT, pool) !=
+        APR_SUCCESS) {
         return NULL;
     }
-    apr_pool_cleanup_register(pool, made, pool_cleanup, apr_pool_cleanup_null);
-    return made;
+    apr_pool_cleanup_register(pool, connections, pool_cleanup, apr_pool_cleanup_null);
+    return connections;
 }
 
-/* NULL where none is left that can be used. */
+/* NULL: no kept connection is usable. */
 static acme_store_connection_t *pool_take(acme_store_pool_t *pool, apr_uint32_t generation)
 {
     acme_store_connection_t *connection = NULL;
@@ -56,7 +55,6 @@ static acme_store_connection_t *pool_take(acme_store_pool_t *pool, apr_uint32_t 
     return connection;
 }
 
-/* NULL is none. */
 static void pool_give(acme_store_pool_t *pool, acme_store_connection_t *connection,
                       apr_uint32_t generation)
 {
@@ -71,44 +69,26 @@ static void pool_give(acme_store_pool_t *pool, acme_store_connection_t *connecti
     acme_store_close(connection);
 }
 
-/* Silence is none of these: a store that is slow would be asked twice. */
-static int pool_has_ended(acme_error_e error)
-{
-    return error == ACME_STORE_CLOSED || error == ACME_STORE_TLS_FAILED;
-}
-
-/* On *connection, and should that have ended since it was last used, or be NULL, on a new one.
- */
-static acme_error_e pool_find_on(acme_digest_t *digest, acme_store_connection_t **connection,
-                                 acme_store_call_t *call, const acme_identifier_t *identifier)
-{
-    acme_error_e error;
-
-    if (*connection) {
-        error = acme_store_find(digest, *connection, call, identifier);
-        if (!pool_has_ended(error)) {
-            return error;
-        }
-        acme_store_close(*connection);
-        *connection = NULL;
-        call->detail[0] = '\0';
-    }
-    error = acme_store_open(connection, call);
-    if (error == ACME_OK) {
-        error = acme_store_find(digest, *connection, call, identifier);
-    }
-    return error;
-}
-
 acme_error_e acme_store_pool_find(acme_digest_t *digest, acme_store_pool_t *pool,
                                   acme_store_call_t *call, const acme_identifier_t *identifier,
                                   apr_uint32_t generation)
 {
     acme_store_connection_t *connection = pool_take(pool, generation);
-    acme_error_e error = pool_find_on(digest, &connection, call, identifier);
-    int saved = errno;
+    acme_error_e error = ACME_STORE_CLOSED;
 
+    if (connection) {
+        error = acme_store_find(digest, connection, call, identifier);
+    }
+    /* It has ended since it was last used. A time-out is not retried: a slow store would be
+     * asked twice. */
+    if (error == ACME_STORE_CLOSED || error == ACME_STORE_TLS_FAILED) {
+        acme_store_close(connection);
+        call->detail[0] = '\0';
+        error = acme_store_open(&connection, call);
+        if (error == ACME_OK) {
+            error = acme_store_find(digest, connection, call, identifier);
+        }
+    }
     pool_give(pool, connection, generation);
-    errno = saved;
     return error;
 }

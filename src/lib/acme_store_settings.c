@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <apr_escape.h>
@@ -20,131 +19,99 @@
 #include "acme_file.h"
 #include "acme_interval.h"
 
-#define PORT         "6379"
-#define DATABASE_MAX 65535
 #define PASSWORD_MAX 1024
-#define TIMEOUT_MAX  apr_time_from_sec(60)
-
-static const char *const schemes[] = {"redis://", "rediss://", "unix://"};
 
 int acme_store_is_url(const char *text)
 {
-    apr_size_t i;
-
-    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0) {
-            return 1;
-        }
-    }
-    return 0;
+    return strncmp(text, "redis://", 8) == 0 || strncmp(text, "rediss://", 9) == 0 ||
+           strncmp(text, "unix://", 7) == 0;
 }
 
-/* Each of these returns NULL, or what is allowed. */
+/* Each of these returns whether the value is allowed. */
 
-static const char *settings_set_time(apr_interval_time_t *time, const char *value,
-                                     apr_interval_time_t least, apr_interval_time_t most,
-                                     const char *allowed)
+static int settings_set_timeout(acme_store_t *store, const char *value)
 {
-    return acme_interval_parse(time, value) && *time >= least && *time <= most ? NULL : allowed;
+    return acme_interval_parse(&store->timeout, value) &&
+           store->timeout >= apr_time_from_msec(1) && store->timeout <= apr_time_from_sec(60);
 }
 
-static const char *settings_set_timeout(acme_store_t *store, const char *value)
+static int settings_set_expiry(acme_store_t *store, const char *value)
 {
-    return settings_set_time(&store->timeout, value, apr_time_from_msec(1), TIMEOUT_MAX,
-                             ACME_INTERVAL_ALLOWED ", from 1ms to 60s");
+    return acme_interval_parse(&store->expiry, value) && store->expiry >= apr_time_from_sec(1);
 }
 
-static const char *settings_set_expiry(acme_store_t *store, const char *value)
+static int settings_set_prefix(acme_store_t *store, const char *value)
 {
-    return settings_set_time(&store->expiry, value, apr_time_from_sec(1), ACME_INTERVAL_MAX,
-                             ACME_INTERVAL_ALLOWED ", of 1s or more");
-}
+    apr_size_t length = 0;
 
-static const char *settings_set_prefix(acme_store_t *store, const char *value)
-{
-    apr_size_t length = strlen(value), i;
-
-    for (i = 0; i < length && apr_isascii(value[i]) && apr_isgraph(value[i]); i++) {
+    while (apr_isascii(value[length]) && apr_isgraph(value[length])) {
+        length++;
     }
     store->prefix = value;
-    return length > 0 && length <= ACME_STORE_PREFIX_MAX && i == length
-               ? NULL
-               : "1 to 128 characters of ASCII without spaces";
+    return length > 0 && length <= 128 && !value[length];
 }
 
-static const char *settings_set_database(acme_store_t *store, const char *value)
+static int settings_set_database(acme_store_t *store, const char *value)
 {
     apr_size_t digits = strspn(value, "0123456789");
 
     store->database = digits > 0 && digits <= 5 && !value[digits] ? atoi(value) : -1;
-    return store->database >= 0 && store->database <= DATABASE_MAX ? NULL
-                                                                   : "a number from 0 to 65535";
+    return store->database >= 0 && store->database <= 65535;
 }
+
+#define DATABASES "a number from 0 to 65535"
 
 /* `path`, where `set` is NULL: the offset of the absolute path of a file. */
 static const struct {
     const char *name;
-    const char *(*set)(acme_store_t *store, const char *value);
+    int (*set)(acme_store_t *store, const char *value);
     apr_size_t path;
     int of_tls;
+    const char *allowed;
 } known[] = {
-    {"timeout", settings_set_timeout, 0, 0},
-    {"passwordfile", NULL, offsetof(acme_store_t, password_file), 0},
-    {"prefix", settings_set_prefix, 0, 0},
-    {"database", settings_set_database, 0, 0},
-    {"expiry", settings_set_expiry, 0, 0},
-    {"cafile", NULL, offsetof(acme_store_t, ca_file), 1},
-    {"certfile", NULL, offsetof(acme_store_t, certificate_file), 1},
-    {"keyfile", NULL, offsetof(acme_store_t, key_file), 1},
+    {"timeout", settings_set_timeout, 0, 0, ACME_INTERVAL_ALLOWED ", from 1ms to 60s"},
+    {"passwordfile", NULL, offsetof(acme_store_t, password_file), 0, "an absolute path"},
+    {"prefix", settings_set_prefix, 0, 0, "1 to 128 characters of ASCII without spaces"},
+    {"database", settings_set_database, 0, 0, DATABASES},
+    {"expiry", settings_set_expiry, 0, 0, ACME_INTERVAL_ALLOWED ", of 1s or more"},
+    {"cafile", NULL, offsetof(acme_store_t, ca_file), 1, "an absolute path"},
+    {"certfile", NULL, offsetof(acme_store_t, certificate_file), 1, "an absolute path"},
+    {"keyfile", NULL, offsetof(acme_store_t, key_file), 1, "an absolute path"},
 };
 
-#define ALLOWED                                                                                \
-    "timeout, passwordfile, prefix, database, expiry, and with rediss:// cafile, certfile "    \
-    "and keyfile"
-
-static const char *settings_set_known(acme_store_t *store, apr_size_t i, const char *value)
+static int settings_set_known(acme_store_t *store, apr_size_t i, const char *value)
 {
     if (known[i].set) {
         return known[i].set(store, value);
     }
     *(const char **)((char *)store + known[i].path) = value;
-    return *value == '/' ? NULL : "an absolute path";
+    return *value == '/';
 }
 
 /* `option` is "name=value". */
 static const char *settings_take_option(acme_store_t *store, apr_pool_t *pool,
                                         const char *option)
 {
-    const char *equals = strchr(option, '=');
-    apr_size_t length = equals ? (apr_size_t)(equals - option) : strlen(option), i;
+    apr_size_t length = strcspn(option, "="), i;
+    const char *value = option[length] ? option + length + 1 : "";
 
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strlen(known[i].name) == length && strncmp(option, known[i].name, length) == 0) {
-            const char *allowed = settings_set_known(store, i, equals ? equals + 1 : "");
-
             if (known[i].of_tls && !store->uses_tls) {
                 return apr_pstrcat(pool, known[i].name, " goes with rediss://", NULL);
             }
-            return allowed ? apr_psprintf(pool, "%s: give %s", known[i].name, allowed) : NULL;
+            return settings_set_known(store, i, value)
+                       ? NULL
+                       : apr_psprintf(pool, "%s: give %s", known[i].name, known[i].allowed);
         }
     }
-    return apr_psprintf(pool, "'%s' is not an option; they are " ALLOWED,
-                        apr_pstrndup(pool, option, length));
+    return apr_psprintf(pool,
+                        "'%.*s' is not an option; they are timeout, passwordfile, prefix, "
+                        "database, expiry, and with rediss:// cafile, certfile and keyfile",
+                        (int)length, option);
 }
 
-static const char *settings_take_options(acme_store_t *store, apr_pool_t *pool,
-                                         const apr_array_header_t *options)
-{
-    const char *problem = NULL;
-    int i;
-
-    for (i = 0; options && i < options->nelts && !problem; i++) {
-        problem = settings_take_option(store, pool, APR_ARRAY_IDX(options, i, const char *));
-    }
-    return problem;
-}
-
-/* NULL where it is no percent-encoding. */
+/* NULL: its percent-encoding is wrong. */
 static const char *settings_decode(apr_pool_t *pool, const char *text)
 {
     return text && *text ? apr_punescape_url(pool, text, NULL, NULL, 0) : text;
@@ -152,30 +119,29 @@ static const char *settings_decode(apr_pool_t *pool, const char *text)
 
 static const char *settings_take_query(acme_store_t *store, apr_pool_t *pool, const char *query)
 {
-    apr_array_header_t *options = apr_array_make(pool, 4, sizeof(const char *));
     char *rest = apr_pstrdup(pool, query), *item, *state;
+    const char *problem = NULL;
 
-    for (item = apr_strtok(rest, "&", &state); item; item = apr_strtok(NULL, "&", &state)) {
+    for (item = apr_strtok(rest, "&", &state); item && !problem;
+         item = apr_strtok(NULL, "&", &state)) {
         const char *option = settings_decode(pool, item);
 
-        if (!option) {
-            return "the percent-encoding of the query is wrong";
-        }
-        APR_ARRAY_PUSH(options, const char *) = option;
+        problem = option ? settings_take_option(store, pool, option)
+                         : "the percent-encoding of the query is wrong";
     }
-    return settings_take_options(store, pool, options);
+    return problem;
 }
 
 static const char *settings_take_socket(acme_store_t *store, apr_pool_t *pool,
                                         const apr_uri_t *uri)
 {
-    const struct sockaddr_un *limit = NULL;
+    acme_addresses_t address;
 
     store->socket = settings_decode(pool, uri->path);
     if ((uri->hostname && *uri->hostname) || !store->socket || strlen(store->socket) < 2) {
         return "unix:// takes the absolute path of a socket: unix:///run/redis/redis.sock";
     }
-    if (strlen(store->socket) >= sizeof(limit->sun_path)) {
+    if (!acme_net_socket_address(&address, store->socket)) {
         return "the path of the socket is too long";
     }
     store->name = apr_pstrcat(pool, "unix://", store->socket, NULL);
@@ -185,8 +151,6 @@ static const char *settings_take_socket(acme_store_t *store, apr_pool_t *pool,
 static const char *settings_take_host(acme_store_t *store, apr_pool_t *pool,
                                       const apr_uri_t *uri)
 {
-    const char *problem = NULL;
-
     if (!uri->hostname || !*uri->hostname) {
         return "there is no host in the URL";
     }
@@ -196,14 +160,13 @@ static const char *settings_take_host(acme_store_t *store, apr_pool_t *pool,
         return "the port of the URL is wrong";
     }
     store->host = uri->hostname;
-    store->port = uri->port_str && *uri->port_str ? uri->port_str : PORT;
-    if (uri->path && uri->path[0] && uri->path[1]) {
-        problem = settings_set_database(store, uri->path + 1);
-    }
+    store->port = uri->port_str ? uri->port_str : "6379";
     store->name = apr_psprintf(pool, strchr(store->host, ':') ? "%s://[%s]:%s" : "%s://%s:%s",
                                uri->scheme, store->host, store->port);
-    return problem ? apr_pstrcat(pool, "the database in the URL's path: give ", problem, NULL)
-                   : NULL;
+    return !uri->path || !uri->path[0] || !uri->path[1] ||
+                   settings_set_database(store, uri->path + 1)
+               ? NULL
+               : "the database in the URL's path: give " DATABASES;
 }
 
 static const char *settings_take_url(acme_store_t *store, apr_pool_t *pool, const char *url)
@@ -212,7 +175,7 @@ static const char *settings_take_url(acme_store_t *store, apr_pool_t *pool, cons
     apr_uri_t uri;
 
     if (!acme_store_is_url(url) || apr_uri_parse(pool, url, &uri) != APR_SUCCESS) {
-        return "give a URL with " ACME_STORE_SCHEMES;
+        return "give a URL with redis://, rediss:// or unix://";
     }
     if (uri.password) {
         return "a password does not belong in the URL; put it into a file, and name that with "
@@ -231,35 +194,37 @@ static const char *settings_take_url(acme_store_t *store, apr_pool_t *pool, cons
     return problem || !uri.query ? problem : settings_take_query(store, pool, uri.query);
 }
 
-const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char *url,
-                             const apr_array_header_t *options)
+const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char *url, int count,
+                             char *const options[])
 {
-    acme_store_t *made = apr_pcalloc(pool, sizeof(*made));
+    acme_store_t *parsed = apr_pcalloc(pool, sizeof(*parsed));
     const char *problem;
+    int i;
 
-    made->prefix = ACME_STORE_PREFIX;
-    made->expiry = ACME_STORE_EXPIRY;
-    problem = settings_take_url(made, pool, url);
-    if (!problem) {
-        problem = settings_take_options(made, pool, options);
+    parsed->prefix = "acme-alpn:";
+    parsed->expiry = apr_time_from_sec(24 * 60 * 60);
+    problem = settings_take_url(parsed, pool, url);
+    for (i = 0; i < count && !problem; i++) {
+        problem = settings_take_option(parsed, pool, options[i]);
     }
-    if (!problem && made->user && !made->password_file) {
-        problem = "a user needs a password: name its file with passwordfile=";
+    if (problem) {
+        return problem;
     }
-    if (!problem && !made->certificate_file != !made->key_file) {
-        problem = "certfile and keyfile go together";
+    if (parsed->user && !parsed->password_file) {
+        return "a user needs a password: name its file with passwordfile=";
     }
-    if (!problem) {
-        if (made->database) {
-            made->name = apr_psprintf(pool, "%s/%d", made->name, made->database);
-        }
-        *store = made;
+    if (!parsed->certificate_file != !parsed->key_file) {
+        return "certfile and keyfile go together";
     }
-    return problem;
+    if (parsed->database) {
+        parsed->name = apr_psprintf(pool, "%s/%d", parsed->name, parsed->database);
+    }
+    *store = parsed;
+    return NULL;
 }
 
-/* Whoever can read it can write the store, and whoever can write it can have httpd send what it
- * says there. */
+/* A user who can read the password can write the store. One who can write the file can have
+ * httpd send its content to the store. */
 static const char *settings_check_secret(int fd)
 {
     struct stat status;
@@ -274,8 +239,7 @@ static const char *settings_check_secret(int fd)
         return "it belongs neither to root nor to this user";
     }
     if (status.st_mode & (S_IRWXO | S_IWGRP)) {
-        return "others than its owner and group can read it, or others than its owner can "
-               "write "
+        return "users other than its owner can write it, or users outside its group can read "
                "it; give it mode 0600 or 0640";
     }
     return status.st_size > PASSWORD_MAX ? "it has more than 1024 bytes" : NULL;
@@ -376,7 +340,13 @@ static const char *settings_load_tls(acme_store_t *store, apr_pool_t *pool)
 
 const char *acme_store_load(acme_store_t *store, apr_pool_t *pool)
 {
-    const char *problem = store->password_file ? settings_load_password(store, pool) : NULL;
+    const char *problem = NULL;
 
+#ifndef ACME_WITH_HIREDIS
+    return acme_error_text(ACME_STORE_UNSUPPORTED);
+#endif
+    if (store->password_file) {
+        problem = settings_load_password(store, pool);
+    }
     return !problem && store->uses_tls ? settings_load_tls(store, pool) : problem;
 }

@@ -10,72 +10,52 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-void acme_store_say_errno(acme_store_call_t *call, int error)
-{
-    apr_strerror(APR_FROM_OS_ERROR(error), call->detail, sizeof(call->detail));
-}
-
-static acme_error_e stream_system_failed(acme_store_call_t *call, int error)
-{
-    acme_store_say_errno(call, error);
-    errno = error;
-    return ACME_SYSTEM_ERROR;
-}
-
-acme_error_e acme_store_resolve(acme_addresses_t *addresses, const acme_store_t *store,
-                                apr_time_t deadline)
-{
-    if (store->socket) {
-        acme_net_socket_address(addresses, store->socket);
-        return ACME_OK;
-    }
-    return acme_net_resolve(addresses, store->host, store->port, deadline);
-}
-
 /* With ACME_OK the caller closes *fd. */
 static acme_error_e stream_connect(int *fd, acme_store_call_t *call)
 {
+    const acme_store_t *store = call->store;
     const acme_addresses_t *addresses = call->addresses;
     acme_addresses_t resolved;
     acme_error_e error = ACME_OK;
 
     if (!addresses) {
-        error = acme_store_resolve(&resolved, call->store, call->deadline);
         addresses = &resolved;
-    }
-    if (error == ACME_PROBE_TIMEOUT) {
-        apr_cpystrn(call->detail, "its name was not resolved in time", sizeof(call->detail));
+        if (store->socket) {
+            acme_net_socket_address(&resolved, store->socket);
+        } else {
+            error = acme_net_resolve(&resolved, store->host, store->port, call->deadline);
+        }
+        if (error == ACME_PROBE_TIMEOUT) {
+            apr_cpystrn(call->detail, "its name was not resolved in time",
+                        sizeof(call->detail));
+        }
     }
     if (error == ACME_OK) {
         error = acme_net_connect(fd, addresses, call->deadline);
-        if (error == ACME_PROBE_NOBODY_LISTENS || error == ACME_PROBE_UNREACHABLE) {
-            acme_store_say_errno(call, errno);
-        }
     }
     switch (error) {
     case ACME_OK:
-        return ACME_OK;
+    case ACME_SYSTEM_ERROR:
+        return error;
     case ACME_PROBE_HOST_UNKNOWN:
         return ACME_STORE_UNRESOLVED;
     case ACME_PROBE_TIMEOUT:
         return ACME_STORE_TIMEOUT;
-    case ACME_SYSTEM_ERROR:
-        return stream_system_failed(call, errno);
     default:
+        apr_strerror(APR_FROM_OS_ERROR(errno), call->detail, sizeof(call->detail));
         return ACME_STORE_UNREACHABLE;
     }
 }
 
 /* Why TLS ended: the first error is the cause. */
-static acme_error_e stream_tls_failed(const acme_store_stream_t *stream,
-                                      acme_store_call_t *call)
+static acme_error_e stream_tls_failed(BIO *stream, acme_store_call_t *call)
 {
     unsigned long error = ERR_peek_error();
     const char *reason = ERR_reason_error_string(error);
     long verified = X509_V_OK;
     SSL *ssl;
 
-    if (BIO_get_ssl(stream->bio, &ssl) > 0) {
+    if (BIO_get_ssl(stream, &ssl) > 0) {
         verified = SSL_get_verify_result(ssl);
     }
 #ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
@@ -90,18 +70,21 @@ static acme_error_e stream_tls_failed(const acme_store_stream_t *stream,
     return ACME_STORE_TLS_FAILED;
 }
 
-/* What to make of a call of the BIO that came to nothing: ACME_OK: call it again. */
-static acme_error_e stream_after(const acme_store_stream_t *stream, acme_store_call_t *call)
+/* After a call of the BIO that has failed. ACME_OK: try again. */
+static acme_error_e stream_after(BIO *stream, acme_store_call_t *call)
 {
-    if (BIO_should_retry(stream->bio)) {
-        return acme_net_wait(stream->fd, BIO_should_write(stream->bio) ? POLLOUT : POLLIN,
-                             call->deadline)
-                   ? ACME_OK
-                   : ACME_STORE_TIMEOUT;
+    acme_error_e error = ACME_STORE_CLOSED;
+
+    if (BIO_should_retry(stream)) {
+        int fd = (int)BIO_get_fd(stream, NULL);
+        short event = BIO_should_write(stream) ? POLLOUT : POLLIN;
+
+        error = acme_net_wait(fd, event, call->deadline) ? ACME_OK : ACME_STORE_TIMEOUT;
+    } else if (call->store->tls && ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL) {
+        error = stream_tls_failed(stream, call);
     }
-    return call->store->tls && ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL
-               ? stream_tls_failed(stream, call)
-               : ACME_STORE_CLOSED;
+    ERR_clear_error();
+    return error;
 }
 
 /* The certificate has to be for the host as configured, be it a name or an address. */
@@ -117,7 +100,7 @@ static int stream_expect_host(SSL *ssl, const char *host)
            SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-static acme_error_e stream_start_tls(acme_store_stream_t *stream, acme_store_call_t *call)
+static acme_error_e stream_start_tls(BIO **stream, acme_store_call_t *call)
 {
     BIO *tls = BIO_new_ssl(call->store->tls, 1);
     acme_error_e error = ACME_OK;
@@ -125,70 +108,45 @@ static acme_error_e stream_start_tls(acme_store_stream_t *stream, acme_store_cal
 
     if (!tls || BIO_get_ssl(tls, &ssl) <= 0 || !stream_expect_host(ssl, call->store->host)) {
         BIO_free(tls);
-        return stream_system_failed(call, ENOMEM);
+        errno = ENOMEM;
+        return ACME_SYSTEM_ERROR;
     }
-    stream->bio = BIO_push(tls, stream->bio);
-    do {
-        ERR_clear_error();
-        if (BIO_do_handshake(stream->bio) == 1) {
-            return ACME_OK;
-        }
-        error = stream_after(stream, call);
-    } while (error == ACME_OK);
+    *stream = BIO_push(tls, *stream);
+    ERR_clear_error();
+    while (error == ACME_OK && BIO_do_handshake(*stream) != 1) {
+        error = stream_after(*stream, call);
+    }
     return error;
 }
 
-acme_error_e acme_store_stream_open(acme_store_stream_t *stream, acme_store_call_t *call)
+acme_error_e acme_store_stream_open(BIO **stream, acme_store_call_t *call)
 {
-    acme_error_e error;
+    int fd;
+    acme_error_e error = stream_connect(&fd, call);
 
-    stream->bio = NULL;
-    stream->fd = -1;
-    error = stream_connect(&stream->fd, call);
     if (error == ACME_OK) {
-        stream->bio = BIO_new_socket(stream->fd, BIO_NOCLOSE);
-        error = stream->bio ? ACME_OK : stream_system_failed(call, ENOMEM);
+        *stream = BIO_new_socket(fd, BIO_CLOSE);
+        if (!*stream) {
+            close(fd);
+            errno = ENOMEM;
+            error = ACME_SYSTEM_ERROR;
+        }
     }
     if (error == ACME_OK && call->store->tls) {
         error = stream_start_tls(stream, call);
     }
-    if (error != ACME_OK) {
-        int saved = errno;
-
-        acme_store_stream_close(stream);
-        errno = saved;
-    }
-    ERR_clear_error();
     return error;
 }
 
-void acme_store_stream_close(acme_store_stream_t *stream)
-{
-    BIO_free_all(stream->bio);
-    stream->bio = NULL;
-    if (stream->fd >= 0) {
-        close(stream->fd);
-    }
-    stream->fd = -1;
-}
-
-int acme_store_stream_is_quiet(const acme_store_stream_t *stream)
-{
-    struct pollfd waiting = {stream->fd, POLLIN, 0};
-
-    return stream->fd >= 0 && poll(&waiting, 1, 0) == 0;
-}
-
-acme_error_e acme_store_stream_send(acme_store_stream_t *stream, acme_store_call_t *call,
-                                    const char *bytes, apr_size_t length)
+acme_error_e acme_store_stream_send(BIO *stream, acme_store_call_t *call, const char *bytes,
+                                    apr_size_t length)
 {
     acme_error_e error = ACME_OK;
 
+    ERR_clear_error();
     while (length > 0 && error == ACME_OK) {
-        int sent;
+        int sent = BIO_write(stream, bytes, (int)length);
 
-        ERR_clear_error();
-        sent = BIO_write(stream->bio, bytes, (int)length);
         if (sent > 0) {
             bytes += sent;
             length -= (apr_size_t)sent;
@@ -196,26 +154,24 @@ acme_error_e acme_store_stream_send(acme_store_stream_t *stream, acme_store_call
             error = stream_after(stream, call);
         }
     }
-    ERR_clear_error();
     return error;
 }
 
-acme_error_e acme_store_stream_receive(acme_store_stream_t *stream, acme_store_call_t *call,
-                                       char *buffer, apr_size_t size, apr_size_t *length)
+acme_error_e acme_store_stream_receive(BIO *stream, acme_store_call_t *call, char *buffer,
+                                       apr_size_t size, apr_size_t *length)
 {
     acme_error_e error = ACME_OK;
     int received = 0;
 
-    /* Whoever sends a byte now and then does not get more time. */
+    ERR_clear_error();
+    /* A store that sends single bytes gets no more time. */
     while (error == ACME_OK && received <= 0) {
         if (acme_monotonic() >= call->deadline) {
             return ACME_STORE_TIMEOUT;
         }
-        ERR_clear_error();
-        received = BIO_read(stream->bio, buffer, (int)size);
+        received = BIO_read(stream, buffer, (int)size);
         error = received > 0 ? ACME_OK : stream_after(stream, call);
     }
     *length = received > 0 ? (apr_size_t)received : 0;
-    ERR_clear_error();
     return error;
 }

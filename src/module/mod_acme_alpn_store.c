@@ -18,7 +18,7 @@ APLOG_USE_MODULE(acme_alpn);
 #define TIMEOUT   apr_time_from_msec(250)
 #define REPORT_MS 60000
 
-/* The stores of this configuration, an array in its pool. */
+/* The stores of this configuration: an array in its pool. */
 #define STORES "mod_acme_alpn:stores"
 
 struct acme_alpn_store_t {
@@ -40,67 +40,31 @@ static apr_array_header_t *store_stores_of(apr_pool_t *config_pool)
     return data;
 }
 
-static acme_alpn_store_t *store_find_line(const apr_array_header_t *stores, const char *line)
-{
-    int i;
-
-    for (i = 0; i < stores->nelts; i++) {
-        acme_alpn_store_t *store = APR_ARRAY_IDX(stores, i, acme_alpn_store_t *);
-
-        if (strcmp(store->line, line) == 0) {
-            return store;
-        }
-    }
-    return NULL;
-}
-
-static const char *store_make(acme_alpn_store_t **store, apr_pool_t *pool, const char *line,
-                              int count, char *const arguments[])
-{
-    apr_array_header_t *options = apr_array_make(pool, count, sizeof(const char *));
-    acme_store_t *settings;
-    const char *problem;
-    int i;
-
-    if (!acme_store_is_supported()) {
-        return acme_error_text(ACME_STORE_UNSUPPORTED);
-    }
-    for (i = 1; i < count; i++) {
-        APR_ARRAY_PUSH(options, const char *) = arguments[i];
-    }
-    problem = acme_store_parse(&settings, pool, arguments[0], options);
-    if (!problem) {
-        problem = acme_store_load(settings, pool);
-    }
-    if (!problem) {
-        *store = apr_pcalloc(pool, sizeof(**store));
-        (*store)->line = line;
-        (*store)->settings = settings;
-    }
-    return problem;
-}
-
 const char *acme_alpn_store_configure(cmd_parms *command, apr_array_header_t *stores, int count,
                                       char *const arguments[])
 {
     apr_array_header_t *all = store_stores_of(command->pool);
-    const char *line = "", *problem = NULL;
-    acme_alpn_store_t *store;
+    const char *line = command->directive->args, *problem;
+    acme_alpn_store_t *store = NULL;
     int i;
 
-    for (i = 0; i < count; i++) {
-        line = apr_pstrcat(command->pool, line, "\n", arguments[i], NULL);
+    for (i = 0; i < all->nelts && !store; i++) {
+        acme_alpn_store_t *other = APR_ARRAY_IDX(all, i, acme_alpn_store_t *);
+
+        store = strcmp(other->line, line) == 0 ? other : NULL;
     }
-    store = store_find_line(all, line);
-    if (!store && count > 0) {
-        problem = store_make(&store, command->pool, line, count, arguments);
+    if (!store) {
+        store = apr_pcalloc(command->pool, sizeof(*store));
+        store->line = line;
+        problem = acme_store_parse(&store->settings, command->pool,
+                                   count > 0 ? arguments[0] : "", count - 1, arguments + 1);
         if (!problem) {
-            APR_ARRAY_PUSH(all, acme_alpn_store_t *) = store;
+            problem = acme_store_load(store->settings, command->pool);
         }
-    }
-    if (count == 0 || problem) {
-        return apr_pstrcat(command->pool, command->cmd->name, ": ",
-                           problem ? problem : "give a URL with " ACME_STORE_SCHEMES, NULL);
+        if (problem) {
+            return apr_pstrcat(command->pool, command->cmd->name, ": ", problem, NULL);
+        }
+        APR_ARRAY_PUSH(all, acme_alpn_store_t *) = store;
     }
     APR_ARRAY_PUSH(stores, acme_alpn_store_t *) = store;
     return NULL;
@@ -124,28 +88,17 @@ int acme_alpn_store_init(apr_pool_t *config_pool, server_rec *server)
     return 1;
 }
 
-static void store_create_pools(apr_pool_t *pool, const server_rec *server)
+void acme_alpn_store_child_init(apr_pool_t *pool, const server_rec *server)
 {
-    const apr_array_header_t *stores = acme_alpn_server_get(server)->stores;
+    const apr_array_header_t *stores = store_stores_of(server->process->pconf);
     int i;
 
-    for (i = 0; stores && i < stores->nelts; i++) {
-        acme_alpn_store_t *store = APR_ARRAY_IDX(stores, i, acme_alpn_store_t *);
-
-        if (!store->pool) {
-            store->pool = acme_store_pool_create(pool);
-        }
+    for (i = 0; i < stores->nelts; i++) {
+        APR_ARRAY_IDX(stores, i, acme_alpn_store_t *)->pool = acme_store_pool_create(pool);
     }
 }
 
-void acme_alpn_store_child_init(apr_pool_t *pool, server_rec *server)
-{
-    for (; server; server = server->next) {
-        store_create_pools(pool, server);
-    }
-}
-
-/* What says nothing of the store, since it never came to that. */
+/* This process failed or waited, and did not ask the store. */
 static int store_is_our_own(acme_error_e error)
 {
     return error == ACME_STORE_BUSY || error == ACME_SYSTEM_ERROR;
@@ -171,7 +124,7 @@ static void store_report_failure(const server_rec *server, acme_alpn_store_t *st
         call->detail[0] ? " (" : "", call->detail, call->detail[0] ? ")" : "");
 }
 
-/* Said only where the failure was. */
+/* Logged only after a failure that was logged. */
 static void store_report_success(const server_rec *server, acme_alpn_store_t *store)
 {
     acme_guard_row_t *row = store->row;
@@ -187,15 +140,13 @@ static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store
                                const acme_guard_pass_t *pass, apr_time_t deadline)
 {
     acme_addresses_t addresses;
-    acme_store_call_t call;
+    acme_store_call_t call = {store->settings, deadline, &addresses, ""};
     acme_error_e error;
 
     acme_guard_addresses(&addresses, store->row);
-    acme_store_begin(&call, store->settings, deadline - acme_monotonic());
-    call.addresses = &addresses;
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  apr_atomic_read32(&store->row->generation));
-    /* The store had only a part of the time, so the end of that says nothing of it. */
+    /* The store had only a part of the time, so its time-out is no failure of the store. */
     if (error == ACME_STORE_TIMEOUT && pass->is_short) {
         error = ACME_STORE_BUSY;
     }

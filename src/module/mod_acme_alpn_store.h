@@ -29,7 +29,7 @@ int acme_alpn_store_is_down(const acme_alpn_store_t *store);
 int acme_alpn_store_init(apr_pool_t *config_pool, server_rec *server);
 
 /* In a child, before its first connection. */
-void acme_alpn_store_child_init(apr_pool_t *pool, server_rec *server);
+void acme_alpn_store_child_init(apr_pool_t *pool, const server_rec *server);
 
 /* Ask the store, unless it timed out a moment ago; a failure is logged, once a minute for all
  * children. Returns what acme_store_find does, or ACME_STORE_BUSY or ACME_STORE_BACKOFF. */

@@ -21,7 +21,8 @@ exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t
     const acme_store_t *store = options->store;
     acme_error_e error;
 
-    acme_store_begin(call, store, store->timeout ? store->timeout : TIMEOUT);
+    *call = (acme_store_call_t){
+        store, acme_monotonic() + (store->timeout ? store->timeout : TIMEOUT), NULL, ""};
     error = acme_store_open(connection, call);
     return error == ACME_OK ? EXIT_PASS : acme_alpn_complain_store(call, error);
 }

@@ -124,7 +124,7 @@ static exit_e main_load_store(acme_alpn_options_t *options)
     if (!acme_store_is_url(options->spool)) {
         return EXIT_PASS;
     }
-    problem = acme_store_parse(&store, options->pool, options->spool, NULL);
+    problem = acme_store_parse(&store, options->pool, options->spool, 0, NULL);
     if (!problem) {
         wrong = EXIT_SPOOL;
         problem = acme_store_load(store, options->pool);

@@ -125,13 +125,13 @@ def test_wrong_password_is_told_and_never_shown(start: Callable[..., Httpd]) -> 
         redis.publish(NAME)
         assert_refused_and_told(httpd, "store-denied")
         httpd.log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
-        # A refusal costs no time, so the store goes on being asked.
+        # A refusal costs no time, so the next handshake asks the store again.
         assert_refused(httpd, NAME, "store-denied")
     assert "wrong-secret" not in "".join(record.line for record in httpd.log.refresh())
 
 
 @pytest.mark.parametrize("trusted", [False, True], ids=["other-ca", "other-name"])
-def test_certificate_of_somebody_else_is_refused(
+def test_certificate_of_another_ca_or_host_is_refused(
     start: Callable[..., Httpd], tmp_path: Path, authority: Authority, trusted: bool
 ) -> None:
     other = tmp_path / "other"
@@ -220,7 +220,7 @@ def test_answer_that_is_none(start: Callable[..., Httpd], answer: bytes) -> None
 
 
 def test_key_that_the_acl_leaves_out_is_refused_alone(start: Callable[..., Httpd]) -> None:
-    """Anybody can ask for such a name, and must not so take the store from the others."""
+    """A client that asks for such a name must not make the store fail for other names."""
     with Redis(secret=True) as redis:
         redis.run("ACL", "SETUSER", READER, "resetkeys", f"~{PREFIX}*.allowed.test")
         secret = f"passwordfile={redis.password_file(READER)}"
@@ -264,7 +264,7 @@ def watches(pid: int) -> bool:
     return False
 
 
-def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Httpd], redis: Redis) -> None:
+def test_child_without_free_files_does_not_blame_the_store(start: Callable[..., Httpd], redis: Redis) -> None:
     # A child of the worker MPM that cannot accept the next connection ends, so whether it answers is by chance.
     httpd = start(f"AcmeAlpnStore {redis.url}", mpm="event" if MPM == "worker" else MPM)
     value = redis.publish(NAME)
@@ -273,10 +273,10 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
     with httpd.only_child(child):
         # The one is for the client's connection.
         with out_of_files(child, 1):
-            assert_refused(httpd, NAME, "system-error")
+            assert "Too many open files" in assert_refused(httpd, NAME, "system-error").line
         assert_from_store(httpd, NAME, value)
         assert not httpd.log.find(FAILS)
-        # Nor is it a word for a store that fails.
+        # The failure of a child does not end the failure of the store.
         redis.kill()
         assert_refused(httpd, NAME, "store-unreachable")
         httpd.log.expect(FAILS, level="error")
@@ -284,7 +284,7 @@ def test_child_that_has_no_more_files_is_its_own_trouble(start: Callable[..., Ht
         with out_of_files(child, 1):
             assert_refused(httpd, NAME, "system-error")
         assert not httpd.log.find(WORKS)
-        # And the next may try.
+        # The next handshake may ask the store.
         assert_from_store(httpd, NAME, value)
         httpd.log.expect(WORKS, level="notice")
 
@@ -338,7 +338,7 @@ def test_store_that_hangs_costs_its_time_once(start: Callable[..., Httpd], serve
 
 
 def test_store_that_times_out_is_not_asked_for_a_second_and_then_by_one(start: Callable[..., Httpd]) -> None:
-    """And each minute says so once, however often that one fails."""
+    """The failure is logged once a minute, however often the retry fails."""
     timeout = 1.0
     with FakeStore(silent) as store:
         httpd = start(f"AcmeAlpnStore {store.url} timeout={timeout:.0f}s")
@@ -370,7 +370,7 @@ def test_store_that_is_stopped_and_goes_on(start: Callable[..., Httpd], redis: R
 
 
 def test_store_that_restarts_is_no_failure(start: Callable[..., Httpd], redis: Redis) -> None:
-    """Each child has connections that died with it, and none of them costs an answer."""
+    """The connections that the children kept died with it, and none of them costs an answer."""
     httpd = start(f"AcmeAlpnStore {redis.url}")
     value = redis.publish(NAME)
     for _ in range(12):

@@ -112,8 +112,9 @@ void fake_store_start(apr_pool_t *pool, const fake_answer_t *answers, int count)
     fake.waits[0] = (struct pollfd){listener, POLLIN, 0};
     fake.waits[1] = (struct pollfd){fake.wakes[0], POLLIN, 0};
     fake.waits_count = 2;
-    assert_null(acme_store_parse(
-        &fake.settings, pool, apr_pstrcat(pool, "unix://", fake.address.sun_path, NULL), NULL));
+    assert_null(acme_store_parse(&fake.settings, pool,
+                                 apr_pstrcat(pool, "unix://", fake.address.sun_path, NULL), 0,
+                                 NULL));
     assert_null(acme_store_load(fake.settings, pool));
     assert_int_equal(pthread_create(&fake.thread, NULL, serve, NULL), 0);
 }

@@ -36,9 +36,8 @@ static int end(void **state)
 static acme_error_e ask(acme_digest_t *digest, apr_interval_time_t timeout,
                         apr_uint32_t generation)
 {
-    acme_store_call_t call;
+    acme_store_call_t call = {fake_store_settings(), acme_monotonic() + timeout, NULL, ""};
 
-    acme_store_begin(&call, fake_store_settings(), timeout);
     return acme_store_pool_find(digest, connections, &call, &identifier, generation);
 }
 
@@ -95,8 +94,8 @@ static void test_kept_connection_has_all_of_the_time(void **state)
     assert_int_equal(fake_store_accepted(), 2);
 }
 
-/* Or it would be taken for the answer to what is asked next, which is another name. */
-static void test_answer_that_nobody_asked_for_is_nobodys(void **state)
+/* The next look-up, of another name, would take such bytes for its reply. */
+static void test_bytes_after_a_reply_end_the_connection(void **state)
 {
     static const fake_answer_t answers[] = {FAKE_VALUE("1") FAKE_VALUE("2"), FAKE_VALUE("3"),
                                             FAKE_VALUE("4")};
@@ -117,7 +116,7 @@ int main(void)
         cmocka_unit_test_teardown(test_connection_is_kept, end),
         cmocka_unit_test_teardown(test_kept_connection_that_ends_is_no_failure, end),
         cmocka_unit_test_teardown(test_kept_connection_has_all_of_the_time, end),
-        cmocka_unit_test_teardown(test_answer_that_nobody_asked_for_is_nobodys, end),
+        cmocka_unit_test_teardown(test_bytes_after_a_reply_end_the_connection, end),
     };
 
     alarm(PATIENCE_S);

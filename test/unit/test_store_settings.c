@@ -57,6 +57,7 @@ static const wrong_row_t wrong[] = {
     {"REDIS://a.test", NULL, "redis://"},
     {"redis://", NULL, "no host"},
     {"redis://:7000", NULL, "no host"},
+    {"redis://a.test:", NULL, "port"},
     {"redis://a.test:0", NULL, "port"},
     {"redis://a.test:99999", NULL, "port"},
     {"redis://a.test:70000", NULL, "port"},
@@ -92,14 +93,11 @@ static const wrong_row_t wrong[] = {
      NULL, "too long"},
 };
 
-static apr_array_header_t *options_of(const char *option)
+static const char *parse(acme_store_t **store, const char *url, const char *option)
 {
-    apr_array_header_t *options = apr_array_make(pool, 1, sizeof(const char *));
+    char *options[] = {apr_pstrdup(pool, option)};
 
-    if (option) {
-        APR_ARRAY_PUSH(options, const char *) = option;
-    }
-    return options;
+    return acme_store_parse(store, pool, url, option != NULL, options);
 }
 
 static const char *shown(const char *text)
@@ -112,7 +110,7 @@ static void test_right(void **state)
     const right_row_t *row = *state;
     acme_store_t *store = NULL;
 
-    assert_null(acme_store_parse(&store, pool, row->url, options_of(row->option)));
+    assert_null(parse(&store, row->url, row->option));
     assert_string_equal(store->name, row->name);
     assert_string_equal(apr_psprintf(pool, "%s %s %s %s %d %d %s", shown(store->host),
                                      shown(store->port), shown(store->socket),
@@ -126,7 +124,7 @@ static void test_wrong(void **state)
 {
     const wrong_row_t *row = *state;
     acme_store_t *store = NULL;
-    const char *problem = acme_store_parse(&store, pool, row->url, options_of(row->option));
+    const char *problem = parse(&store, row->url, row->option);
 
     assert_null(store);
     assert_non_null(problem);
@@ -159,9 +157,7 @@ static const file_row_t files[] = {
 
 static const char *load_from(acme_store_t **store, const char *path)
 {
-    const char *option = apr_pstrcat(pool, "passwordfile=", path, NULL);
-
-    assert_null(acme_store_parse(store, pool, "redis://a.test", options_of(option)));
+    assert_null(parse(store, "redis://a.test", apr_pstrcat(pool, "passwordfile=", path, NULL)));
     return acme_store_load(*store, pool);
 }
 
