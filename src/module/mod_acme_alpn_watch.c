@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <apr_atomic.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
 #include <apr_strings.h>
@@ -68,6 +69,10 @@ static struct {
     apr_time_t since, previous; /* the spool's `since` and `scanned` when it began */
 } watch_scan;
 
+/* Whether this process judges an entry now. */
+enum { WATCH_IDLE, WATCH_JUDGING, WATCH_ENDED };
+static volatile apr_uint32_t watch_activity;
+
 /* ACME_NO_ENTRY is a temporary file that is left over. */
 static void watch_log_file(const watch_spool_t *spool, const char *file, acme_error_e reason,
                            apr_pool_t *pool)
@@ -107,10 +112,12 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
     acme_spool_entry_t entry;
     struct stat directory;
 
-    if (fstat(directory_fd, &directory) != 0) {
+    if (fstat(directory_fd, &directory) != 0 ||
+        apr_atomic_cas32(&watch_activity, WATCH_JUDGING, WATCH_IDLE) != WATCH_IDLE) {
         return;
     }
     entry = acme_spool_examine(directory_fd, &directory, file, spool->spool.max_age, watch_now);
+    apr_atomic_cas32(&watch_activity, WATCH_IDLE, WATCH_JUDGING);
     /* Before the first scan an event logs no bad entry: that scan logs them all. */
     if (entry.state != ACME_NO_ENTRY &&
         (entry.state == ACME_OK ? logs_good : spool->scanned != 0)) {
@@ -350,6 +357,26 @@ static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
     return APR_SUCCESS;
 }
 
+/* mod_watchdog joins its thread with the configuration's pool, which a child never destroys,
+ * and the child's exit() cleans libcrypto up. So no entry is judged after this. prefork exits
+ * in a signal handler: this takes no lock, and waits for a second at most. */
+static apr_status_t watch_end(void *data)
+{
+    int tries = 200;
+
+    (void)data;
+    while (apr_atomic_cas32(&watch_activity, WATCH_ENDED, WATCH_IDLE) != WATCH_IDLE &&
+           tries-- > 0) {
+        apr_sleep(apr_time_from_msec(5));
+    }
+    return APR_SUCCESS;
+}
+
+void acme_alpn_watch_child_init(apr_pool_t *pool)
+{
+    apr_pool_pre_cleanup_register(pool, NULL, watch_end);
+}
+
 /* Setting up */
 
 static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *server)
@@ -398,6 +425,7 @@ void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *ser
     watch_by_wd = apr_hash_make(pool);
     watch_spools = apr_palloc(pool, (apr_size_t)servers->nelts * sizeof(*watch_spools));
     watch_count = 0;
+    watch_activity = WATCH_IDLE;
     for (i = 0; i < servers->nelts; i++) {
         watch_add_spool(pool, known, APR_ARRAY_IDX(servers, i, server_rec *));
     }
