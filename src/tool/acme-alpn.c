@@ -62,27 +62,24 @@ static int main_read_identifier(acme_identifier_t *identifier, const char *text)
     return error == ACME_OK;
 }
 
-/* The whole of standard input, up to what the contract allows and one byte more. */
-static const char *main_from_standard_input(apr_pool_t *pool)
-{
-    char text[ACME_VALUE_MAX + 2];
-    size_t length = fread(text, 1, sizeof(text) - 1, stdin);
-
-    return apr_pstrmemdup(pool, text, length);
-}
-
 /* The value without its line end, checked; NULL after a complaint. */
 static const char *main_read_value(acme_digest_t *digest, apr_pool_t *pool,
                                    const char *argument)
 {
-    const char *value = strcmp(argument, "-") == 0 ? main_from_standard_input(pool) : argument;
-    acme_error_e error = acme_digest_parse(digest, value, strlen(value));
+    char input[ACME_VALUE_MAX + 2] = ""; /* one byte more than is allowed, and a NUL */
+    apr_size_t length = strlen(argument);
+    acme_error_e error;
 
+    if (strcmp(argument, "-") == 0) {
+        argument = input;
+        length = fread(input, 1, sizeof(input) - 1, stdin);
+    }
+    error = acme_digest_parse(digest, argument, length);
     if (error != ACME_OK) {
         acme_alpn_complain("value: %s", acme_error_text(error));
         return NULL;
     }
-    return apr_pstrmemdup(pool, value, strcspn(value, "\r\n"));
+    return apr_pstrmemdup(pool, argument, strcspn(argument, "\r\n"));
 }
 
 /* The digest is NULL where no value was given. */
