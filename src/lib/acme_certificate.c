@@ -123,7 +123,7 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
     return ACME_OK;
 }
 
-/* It is no CA's; critical, as RFC 5280 section 4.2.1.9 has it. */
+/* Not a CA; critical (RFC 5280 section 4.2.1.9). */
 static int certificate_add_basic_constraints(X509 *certificate)
 {
     BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
@@ -188,7 +188,7 @@ static X509_EXTENSION *certificate_find_extension(X509 *certificate, const char 
     return position < 0 ? NULL : X509_get_ext(certificate, position);
 }
 
-/* The DER, and not what it means, since that is what Boulder compares. */
+/* Compares the DER, as Boulder does. */
 static int certificate_is_for(X509 *certificate, const acme_identifier_t *identifier)
 {
     X509_EXTENSION *extension = certificate_find_extension(certificate, SUBJECT_ALT_NAME_OID);

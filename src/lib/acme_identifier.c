@@ -34,9 +34,8 @@ static int identifier_are_labels(const char *name)
     }
 }
 
-/* An address as text is no DNS name, though its characters are those of one: it must not reach
- * the spool entry of the IP identifier. No top-level domain is a number (RFC 3696 section 2).
- */
+/* An IPv4 address as text is no DNS name, and must not reach the spool entry of the IP
+ * identifier. No top-level domain is a number (RFC 3696 section 2). */
 static int identifier_ends_with_number(const char *name)
 {
     const char *dot = strrchr(name, '.');

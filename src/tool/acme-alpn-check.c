@@ -11,11 +11,10 @@
 
 #define DEFAULT_CONNECT "127.0.0.1:443"
 
-/* Between two attempts at an address; a spool on NFS or fed by rsync needs a moment. */
+/* The pause between two attempts. A spool on NFS or fed by rsync needs a moment. */
 #define INTERVAL apr_time_from_msec(250)
 
-/* What an attempt gets at least: the last one is to fail for its reason, not for lack of time.
- */
+/* The least time of an attempt. The last one must fail for its reason, not for lack of time. */
 #define SHORTEST apr_time_from_msec(500)
 
 /* httpd logs each handshake of its own. */
@@ -24,7 +23,7 @@
     "and terminates TLS"
 
 typedef struct {
-    const char *given; /* as on the command line */
+    const char *given; /* on the command line */
     const char *host, *port;
     acme_addresses_t found; /* once the host is resolved */
     acme_probe_t last;
@@ -37,7 +36,7 @@ typedef struct {
     apr_time_t deadline;
 } check_t;
 
-/* Until when one of so many may take. */
+/* When the first of so many equal shares of the time left ends. */
 static apr_time_t check_share(apr_time_t deadline, int parts)
 {
     apr_time_t now = acme_monotonic();
@@ -68,7 +67,7 @@ static int check_did_not_answer(acme_error_e outcome)
            outcome == ACME_PROBE_TIMEOUT;
 }
 
-/* One handshake: with the first of the host's addresses that answers. */
+/* Makes one handshake, with the first of the host's addresses that answers. */
 static void check_attempt(address_t *address, const check_t *check, apr_time_t latest)
 {
     acme_probe_t *probe = &address->last;

@@ -3,7 +3,7 @@
 
 #include <apr_strings.h>
 
-/* Longer than a handshake allows: no client waits for the tool. */
+/* Longer than the module's: no TLS client waits for the tool. */
 #define TIMEOUT apr_time_from_sec(5)
 
 exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t *call,

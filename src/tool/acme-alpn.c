@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * acme-alpn(1): look after the spool of mod_acme_alpn, and see what a CA would see.
- */
+/* acme-alpn(1): manage the spool of mod_acme_alpn, and make the handshake of a CA. */
 #include "acme-alpn.h"
 
 #include <errno.h>
@@ -101,8 +99,8 @@ static int main_read_value(acme_alpn_options_t *options, const char *argument)
     return 1;
 }
 
-/* Where the spool is the URL of a store: its settings, and the files that they name. A URL can
- * be wrong by itself; a file is part of the spool's state. */
+/* Reads the URL of a store and the files that it names. A wrong URL is wrong usage; a file is
+ * part of the spool's state. */
 static exit_e main_load_store(acme_alpn_options_t *options)
 {
     exit_e wrong = EXIT_USAGE;

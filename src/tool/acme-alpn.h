@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What the files of the acme-alpn tool share.
- */
+/* What the files of the acme-alpn tool share. */
 #ifndef ACME_ALPN_H
 #define ACME_ALPN_H
 
@@ -32,10 +30,10 @@ typedef struct {
     acme_digest_t digest; /* of the value */
 } acme_alpn_options_t;
 
-/* "acme-alpn: " and the message, on standard error. */
+/* Prints "acme-alpn: " and the message on standard error. */
 void acme_alpn_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Complain about the spool or store, or an entry in it. `detail` may be ""; with
+/* Complains about the spool or store, or an entry in it. `detail` may be ""; with
  * ACME_SYSTEM_ERROR errno says more. Returns the exit code that goes with the error. */
 exit_e acme_alpn_complain_spool(const char *spool, const char *detail, acme_error_e error);
 
@@ -43,12 +41,11 @@ exit_e acme_alpn_complain_spool(const char *spool, const char *detail, acme_erro
  * that was given only), check finds the digest. Complains, and returns the exit code. */
 exit_e acme_alpn_entry(acme_alpn_options_t *options);
 
-/* A connection to the store. With EXIT_PASS the caller closes it; otherwise it has complained.
- */
+/* Connects to the store. With EXIT_PASS the caller closes it; otherwise it has complained. */
 exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t *call,
                          const acme_alpn_options_t *options);
 
-/* To standard output, and drop the reference. Returns whether all of it was written. */
+/* Prints to standard output, and drops the reference. Returns whether all of it was written. */
 int acme_alpn_print_json(json_t *document);
 
 exit_e acme_alpn_list(const acme_alpn_options_t *options);
