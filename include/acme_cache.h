@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded cache of minted challenge certificates, for one process and all its threads.
- *
- * The digest is part of the key, so whatever the cache holds, it cannot answer with a digest
- * other than the one that the caller has just read.
+ * A bounded cache of minted challenge certificates, for all threads of a process. The digest is
+ * part of the key, so the cache never answers with an older digest than the caller's.
  */
 #ifndef ACME_CACHE_H
 #define ACME_CACHE_H
@@ -29,7 +27,7 @@ acme_cache_t *acme_cache_create(apr_pool_t *pool, apr_size_t slots);
 X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
                      const acme_digest_t *digest, acme_key_type_e type, apr_time_t now);
 
-/* Keep a certificate; the cache takes a reference of its own, and drops what had the slot. */
+/* The cache takes a reference of its own, and drops the certificate that had the slot. */
 void acme_cache_put(acme_cache_t *cache, const acme_identifier_t *identifier,
                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t now,
                     X509 *certificate);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Challenge certificates (RFC 8737 section 3, RFC 8738 section 3), and the certificate of a
- * vhost that has none yet.
- */
+/* Challenge certificates (RFC 8737 section 3, RFC 8738 section 3), and placeholders. */
 #ifndef ACME_CERTIFICATE_H
 #define ACME_CERTIFICATE_H
 
@@ -36,17 +33,15 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
 /* How long the certificate of a vhost that has none yet is valid. */
 #define ACME_CERTIFICATE_PLACEHOLDER_LIFETIME apr_time_from_sec(30 * 24 * 60 * 60)
 
-/*
- * Mint a self-signed certificate that names nobody and is no CA's. For the rest as
- * acme_certificate_mint.
- */
+/* Mint a self-signed certificate that names no host and is no CA's. Otherwise as
+ * acme_certificate_mint. */
 acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type_e type,
                                                EVP_PKEY *key, apr_time_t now);
 
 /*
- * Look at a certificate as a CA does that validates the identifier: signed with its own key, no
- * extension twice, a subjectAltName that is byte for byte the identifier alone, and a critical
- * acmeIdentifier of 32 bytes, which are returned in *digest.
+ * Check a certificate as a CA does: signed with its own key, no extension twice, a
+ * subjectAltName that is byte for byte the identifier alone, and a critical acmeIdentifier of
+ * 32 bytes, which are returned in *digest.
  *
  * Returns ACME_OK, or the first of ACME_CERTIFICATE_* for which a CA would refuse it.
  */

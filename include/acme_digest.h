@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The 32 bytes that a challenge certificate carries: the SHA-256 of the key authorization
- * (RFC 8737 section 3), from the line that an ACME client has left.
+ * The SHA-256 of a key authorization, which a challenge certificate carries (RFC 8737 section
+ * 3), from the line that an ACME client published.
  */
 #ifndef ACME_DIGEST_H
 #define ACME_DIGEST_H

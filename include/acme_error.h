@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The closed list of reasons why there is no challenge.
- *
- * Every function of the core that can fail returns one of these; nothing else does the
- * explaining. A reason has a slug (stable; for logs, counters and scripts) and a text.
+ * The reasons why there is no challenge: what the library's functions return when they fail.
  */
 #ifndef ACME_ERROR_H
 #define ACME_ERROR_H
@@ -98,18 +95,18 @@ typedef enum {
     ACME_ERRORS
 } acme_error_e;
 
-/* The slug of a reason: lower case, digits and hyphens. Static, never NULL. */
+/* For logs, counters and scripts: lower case, digits, hyphens. Stable, static, never NULL. */
 const char *acme_error_slug(acme_error_e error);
 
-/* A reason in words, without a full stop. Static, never NULL. */
+/* The reason in words, without a full stop. Static, never NULL. */
 const char *acme_error_text(acme_error_e error);
 
-/* What a reason says besides; one may be of several classes. */
+/* A reason may be of several classes. */
 typedef enum {
-    ACME_CLASS_LACK = 1,   /* a source has no such challenge: nothing is to be mended */
-    ACME_CLASS_CLIENT = 2, /* any client can cause it, as often as it likes */
-    ACME_CLASS_STORE = 4,  /* the store fails, whatever key it is asked for */
-    ACME_CLASS_VALUE = 8   /* the value is not one that an ACME client publishes */
+    ACME_CLASS_LACK = 1,   /* the source has no such challenge, which is no fault */
+    ACME_CLASS_CLIENT = 2, /* any client can cause it, any number of times */
+    ACME_CLASS_STORE = 4,  /* the store fails for every key */
+    ACME_CLASS_VALUE = 8   /* no ACME client publishes such a value */
 } acme_error_class_e;
 
 int acme_error_is(acme_error_e error, acme_error_class_e class);

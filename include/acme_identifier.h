@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Identifiers: what a challenge is about, a DNS name or an IP address (RFC 8555 section 9.7.7,
- * RFC 8738 section 3), and the way a CA names them in the TLS server name.
+ * Identifiers: a DNS name or an IP address (RFC 8555 section 9.7.7, RFC 8738 section 3), and
+ * the TLS server name by which a CA asks for it.
  */
 #ifndef ACME_IDENTIFIER_H
 #define ACME_IDENTIFIER_H
@@ -45,7 +45,6 @@ acme_error_e acme_identifier_from_sni(acme_identifier_t *identifier, const char 
  */
 acme_error_e acme_identifier_from_text(acme_identifier_t *identifier, const char *text);
 
-/* Enough for what acme_identifier_sni writes. */
 #define ACME_SNI_SIZE (ACME_IDENTIFIER_MAX + 1)
 
 /* The server name that a CA sends for the identifier: the name itself, or the reverse name of

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keys of challenge certificates. Nothing in the protocol depends on them (RFC 8737
- * section 3: the certificate is self-signed and used for nothing else), so a server makes one
- * of each type and uses it for all names.
+ * The keys of challenge certificates. The protocol depends on none of them (RFC 8737 section
+ * 3), so a process generates one of each type and uses it for all names.
  */
 #ifndef ACME_KEY_H
 #define ACME_KEY_H
@@ -27,11 +26,11 @@ const unsigned char *acme_key_scheme(acme_key_type_e type);
 EVP_PKEY *acme_key_generate(acme_key_type_e type);
 
 /*
- * The public half of an EC key, as the EVP_PKEY that X509_set_pubkey encodes quickest: OpenSSL
- * 3 looks for an encoder and a decoder each time that it is given a key of a provider, which is
- * most of what minting costs, and has its own encoding for a key that was put together here.
+ * The public half of an EC key as X509_set_pubkey encodes it quickest. For a provider's key
+ * OpenSSL 3 looks for an encoder and a decoder each time, which is most of the cost of minting;
+ * a key that was built from its point has an encoding of its own.
  *
- * The caller frees it with EVP_PKEY_free. Where there is none, RSA included, it is the key
+ * The caller frees it with EVP_PKEY_free. For RSA, and where the copy fails, it is the key
  * itself, with a reference of its own; NULL for NULL.
  */
 EVP_PKEY *acme_key_public(EVP_PKEY *key, acme_key_type_e type);

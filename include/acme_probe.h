@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * One acme-tls/1 handshake as a CA makes it (RFC 8737 section 3), and what a CA would think of
- * it.
- */
+/* One acme-tls/1 handshake as a CA makes it, and the CA's verdict (RFC 8737 section 3). */
 #ifndef ACME_PROBE_H
 #define ACME_PROBE_H
 
@@ -14,8 +11,8 @@
 #include "acme_net.h"
 
 typedef struct {
-    acme_error_e outcome; /* ACME_OK: a right certificate, for whatever key authorization */
-    acme_digest_t digest; /* with ACME_OK: what it carries */
+    acme_error_e outcome; /* ACME_OK: a right certificate, for any key authorization */
+    acme_digest_t digest; /* with ACME_OK: the certificate's */
     const char *tls;      /* the TLS version, NULL before it was negotiated; static */
     char detail[160];     /* OpenSSL's or the system's words, or "" */
 } acme_probe_t;
@@ -24,9 +21,9 @@ typedef struct {
  * verification. The caller frees it with SSL_CTX_free; NULL: see OpenSSL's error queue. */
 SSL_CTX *acme_probe_context(void);
 
-/* The extension that marks a ClientHello as relayed: a server that gets one asks no further, so
- * that servers which name each other make no circle. For private use (RFC 8446 section 11:
- * first byte 255), and empty. */
+/* The empty extension that marks a ClientHello as relayed. A server does not relay such a
+ * handshake again, so servers that name each other make no loop. For private use (RFC 8446
+ * section 11: first byte 255). */
 #define ACME_PROBE_RELAYED 0xffac
 
 /* Mark all handshakes of this context as relayed. Returns whether libssl could. */
@@ -34,8 +31,8 @@ int acme_probe_mark_relayed(SSL_CTX *context);
 
 /*
  * Connect to the first of the addresses that accepts, make the handshake with the identifier's
- * server name, and look at the certificate. Ends at the deadline at the latest; the connection
- * is closed in any case, and OpenSSL's error queue is left empty. The caller ignores SIGPIPE.
+ * server name, and check the certificate, all before the deadline. Closes the connection, and
+ * leaves OpenSSL's error queue empty. The caller ignores SIGPIPE.
  *
  * Returns probe->outcome: ACME_OK, ACME_PROBE_*, ACME_CERTIFICATE_* but
  * ACME_CERTIFICATE_WRONG_DIGEST (the caller knows the right one), or ACME_SYSTEM_ERROR.

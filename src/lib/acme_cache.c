@@ -8,8 +8,8 @@
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 
-/* Direct-mapped: a certificate has one slot where it can be, and two that want the same slot
- * take turns. That costs a minting now and then, and needs no list to keep in order. */
+/* Direct-mapped: each certificate has one slot, and two that share a slot replace each other.
+ * That mints a certificate again now and then, and needs no list to keep in order. */
 typedef struct {
     X509 *certificate;
     apr_time_t until;
@@ -21,7 +21,7 @@ typedef struct {
 struct acme_cache_t {
     apr_thread_mutex_t *mutex;
     apr_size_t slots;
-    entry_t **slot; /* an entry is made when the slot is first used, and then used again */
+    entry_t **slot; /* allocated at its first use, and then reused */
 };
 
 static apr_status_t cache_cleanup(void *data)
@@ -60,58 +60,42 @@ static entry_t **cache_find(acme_cache_t *cache, const acme_identifier_t *identi
     return &cache->slot[(hash * ACME_KEY_TYPES + type) % cache->slots];
 }
 
-static int cache_is_for(const entry_t *entry, const acme_identifier_t *identifier,
-                        const acme_digest_t *digest, acme_key_type_e type)
-{
-    return entry && entry->type == type &&
-           memcmp(&entry->digest, digest, sizeof(*digest)) == 0 &&
-           strcmp(entry->name, identifier->name) == 0;
-}
-
 X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
                      const acme_digest_t *digest, acme_key_type_e type, apr_time_t now)
 {
-    entry_t **slot = cache_find(cache, identifier, type);
+    entry_t **slot = cache_find(cache, identifier, type), *entry;
     X509 *certificate = NULL;
 
     apr_thread_mutex_lock(cache->mutex);
-    if (cache_is_for(*slot, identifier, digest, type) && now < (*slot)->until &&
-        X509_up_ref((*slot)->certificate)) {
-        certificate = (*slot)->certificate;
+    entry = *slot;
+    if (entry && entry->type == type && now < entry->until &&
+        memcmp(&entry->digest, digest, sizeof(*digest)) == 0 &&
+        strcmp(entry->name, identifier->name) == 0 && X509_up_ref(entry->certificate)) {
+        certificate = entry->certificate;
     }
     apr_thread_mutex_unlock(cache->mutex);
     return certificate;
-}
-
-/* Returns the certificate that the entry held, or NULL. */
-static X509 *cache_replace(entry_t *entry, const acme_identifier_t *identifier,
-                           const acme_digest_t *digest, acme_key_type_e type, apr_time_t until,
-                           X509 *certificate)
-{
-    X509 *dropped = entry->certificate;
-
-    entry->certificate = certificate;
-    entry->until = until;
-    entry->digest = *digest;
-    entry->type = type;
-    apr_cpystrn(entry->name, identifier->name, sizeof(entry->name));
-    return dropped;
 }
 
 void acme_cache_put(acme_cache_t *cache, const acme_identifier_t *identifier,
                     const acme_digest_t *digest, acme_key_type_e type, apr_time_t now,
                     X509 *certificate)
 {
-    entry_t **slot = cache_find(cache, identifier, type);
+    entry_t **slot = cache_find(cache, identifier, type), *entry;
     X509 *dropped = NULL;
 
     apr_thread_mutex_lock(cache->mutex);
     if (!*slot) {
         *slot = calloc(1, sizeof(**slot));
     }
-    if (*slot && X509_up_ref(certificate)) {
-        dropped = cache_replace(*slot, identifier, digest, type, now + ACME_CACHE_LIFETIME,
-                                certificate);
+    entry = *slot;
+    if (entry && X509_up_ref(certificate)) {
+        dropped = entry->certificate;
+        entry->certificate = certificate;
+        entry->until = now + ACME_CACHE_LIFETIME;
+        entry->digest = *digest;
+        entry->type = type;
+        apr_cpystrn(entry->name, identifier->name, sizeof(entry->name));
     }
     apr_thread_mutex_unlock(cache->mutex);
     X509_free(dropped);

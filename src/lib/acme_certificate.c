@@ -13,7 +13,7 @@
 /* Not the identifier: a common name ends at 64 bytes (RFC 5280 appendix A, ub-common-name). */
 #define COMMON_NAME "ACME challenge"
 
-/* For whoever looks at it in a browser. */
+/* For the visitor whose browser shows it. */
 #define PLACEHOLDER_NAME "Placeholder until there is a certificate"
 
 /* Positive and of 127 bits, so 16 bytes in DER (RFC 5280 section 4.1.2.2 allows 20). */
@@ -38,55 +38,38 @@ static int certificate_set_names(X509 *certificate, const char *common_name)
            X509_set_issuer_name(certificate, name);
 }
 
-static int certificate_set_validity(X509 *certificate, apr_time_t now,
-                                    apr_interval_time_t lifetime)
-{
-    time_t from = (time_t)apr_time_sec(now - ACME_CERTIFICATE_BACKDATE);
-    time_t until = (time_t)apr_time_sec(now + lifetime);
-
-    return ASN1_TIME_set(X509_getm_notBefore(certificate), from) &&
-           ASN1_TIME_set(X509_getm_notAfter(certificate), until);
-}
-
 /* All but the extensions and the signature. */
 static int certificate_set_fields(X509 *certificate, const char *common_name, EVP_PKEY *key,
                                   apr_time_t now, apr_interval_time_t lifetime)
 {
+    time_t from = (time_t)apr_time_sec(now - ACME_CERTIFICATE_BACKDATE);
+    time_t until = (time_t)apr_time_sec(now + lifetime);
+
     return X509_set_version(certificate, 2) && certificate_set_serial(certificate) &&
            certificate_set_names(certificate, common_name) &&
-           certificate_set_validity(certificate, now, lifetime) &&
+           ASN1_TIME_set(X509_getm_notBefore(certificate), from) &&
+           ASN1_TIME_set(X509_getm_notAfter(certificate), until) &&
            X509_set_pubkey(certificate, key);
-}
-
-/* The caller frees it. */
-static GENERAL_NAME *certificate_general_name(const acme_identifier_t *identifier)
-{
-    int is_ip = identifier->type == ACME_IDENTIFIER_IP;
-    const void *bytes = is_ip ? (const void *)identifier->address : identifier->name;
-    size_t size = is_ip ? identifier->address_size : strlen(identifier->name);
-    GENERAL_NAME *name = GENERAL_NAME_new();
-    ASN1_STRING *value = ASN1_STRING_type_new(is_ip ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
-
-    if (!name || !value || !ASN1_STRING_set(value, bytes, (int)size)) {
-        GENERAL_NAME_free(name);
-        ASN1_STRING_free(value);
-        return NULL;
-    }
-    GENERAL_NAME_set0_value(name, is_ip ? GEN_IPADD : GEN_DNS, value);
-    return name;
 }
 
 /* The identifier alone; the caller frees it. */
 static GENERAL_NAMES *certificate_alternative_name(const acme_identifier_t *identifier)
 {
+    int is_ip = identifier->type == ACME_IDENTIFIER_IP;
+    const void *bytes = is_ip ? (const void *)identifier->address : identifier->name;
+    size_t size = is_ip ? identifier->address_size : strlen(identifier->name);
     GENERAL_NAMES *names = GENERAL_NAMES_new();
-    GENERAL_NAME *name = certificate_general_name(identifier);
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_STRING *value = ASN1_STRING_type_new(is_ip ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
 
-    if (!names || !name || !sk_GENERAL_NAME_push(names, name)) {
+    if (!names || !name || !value || !ASN1_STRING_set(value, bytes, (int)size) ||
+        !sk_GENERAL_NAME_push(names, name)) {
+        ASN1_STRING_free(value);
         GENERAL_NAME_free(name);
         GENERAL_NAMES_free(names);
         return NULL;
     }
+    GENERAL_NAME_set0_value(name, is_ip ? GEN_IPADD : GEN_DNS, value);
     return names;
 }
 
@@ -102,27 +85,19 @@ static int certificate_add_alternative_name(X509 *certificate,
 }
 
 /* The OCTET STRING of an extension holds DER: here that of another OCTET STRING. */
-static ASN1_OCTET_STRING *certificate_acme_identifier_value(const acme_digest_t *digest)
-{
-    unsigned char der[2 + ACME_DIGEST_SIZE] = {V_ASN1_OCTET_STRING, ACME_DIGEST_SIZE};
-    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
-
-    memcpy(der + 2, digest->bytes, ACME_DIGEST_SIZE);
-    if (value && !ASN1_OCTET_STRING_set(value, der, sizeof(der))) {
-        ASN1_OCTET_STRING_free(value);
-        value = NULL;
-    }
-    return value;
-}
-
 static int certificate_add_acme_identifier(X509 *certificate, const acme_digest_t *digest)
 {
+    unsigned char der[2 + ACME_DIGEST_SIZE] = {V_ASN1_OCTET_STRING, ACME_DIGEST_SIZE};
     ASN1_OBJECT *oid = OBJ_txt2obj(ACME_IDENTIFIER_OID, 1);
-    ASN1_OCTET_STRING *value = certificate_acme_identifier_value(digest);
-    X509_EXTENSION *extension =
-        oid && value ? X509_EXTENSION_create_by_OBJ(NULL, oid, 1, value) : NULL;
-    int done = extension && X509_add_ext(certificate, extension, -1);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    X509_EXTENSION *extension = NULL;
+    int done;
 
+    memcpy(der + 2, digest->bytes, ACME_DIGEST_SIZE);
+    if (oid && value && ASN1_OCTET_STRING_set(value, der, sizeof(der))) {
+        extension = X509_EXTENSION_create_by_OBJ(NULL, oid, 1, value);
+    }
+    done = extension && X509_add_ext(certificate, extension, -1);
     X509_EXTENSION_free(extension);
     ASN1_OCTET_STRING_free(value);
     ASN1_OBJECT_free(oid);
@@ -133,22 +108,22 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
                                    const acme_digest_t *digest, acme_key_type_e type,
                                    EVP_PKEY *key, EVP_PKEY *public_key, apr_time_t now)
 {
-    X509 *made = X509_new();
+    X509 *minted = X509_new();
 
-    if (!made ||
-        !certificate_set_fields(made, COMMON_NAME, public_key, now,
+    if (!minted ||
+        !certificate_set_fields(minted, COMMON_NAME, public_key, now,
                                 ACME_CERTIFICATE_LIFETIME) ||
-        !certificate_add_alternative_name(made, identifier) ||
-        !certificate_add_acme_identifier(made, digest) ||
-        X509_sign(made, key, acme_key_digest(type)) <= 0) {
-        X509_free(made);
+        !certificate_add_alternative_name(minted, identifier) ||
+        !certificate_add_acme_identifier(minted, digest) ||
+        X509_sign(minted, key, acme_key_digest(type)) <= 0) {
+        X509_free(minted);
         return ACME_SYSTEM_ERROR;
     }
-    *certificate = made;
+    *certificate = minted;
     return ACME_OK;
 }
 
-/* It is no CA's; critical, as RFC 5280 section 4.2.1.9 has it. */
+/* Not a CA; critical (RFC 5280 section 4.2.1.9). */
 static int certificate_add_basic_constraints(X509 *certificate)
 {
     BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
@@ -162,39 +137,32 @@ static int certificate_add_basic_constraints(X509 *certificate)
 acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type_e type,
                                                EVP_PKEY *key, apr_time_t now)
 {
-    X509 *made = X509_new();
+    X509 *minted = X509_new();
 
-    if (!made ||
-        !certificate_set_fields(made, PLACEHOLDER_NAME, key, now,
+    if (!minted ||
+        !certificate_set_fields(minted, PLACEHOLDER_NAME, key, now,
                                 ACME_CERTIFICATE_PLACEHOLDER_LIFETIME) ||
-        !certificate_add_basic_constraints(made) ||
-        X509_sign(made, key, acme_key_digest(type)) <= 0) {
-        X509_free(made);
+        !certificate_add_basic_constraints(minted) ||
+        X509_sign(minted, key, acme_key_digest(type)) <= 0) {
+        X509_free(minted);
         return ACME_SYSTEM_ERROR;
     }
-    *certificate = made;
+    *certificate = minted;
     return ACME_OK;
 }
 
-/* The DER, as Boulder does; X509_NAME_cmp takes names for equal that differ in case or in the
- * type of a string. */
-static int certificate_is_same_name(X509_NAME *name, X509_NAME *other)
-{
-    const unsigned char *der, *other_der;
-    size_t length, other_length;
-
-    return X509_NAME_get0_der(name, &der, &length) &&
-           X509_NAME_get0_der(other, &other_der, &other_length) && length == other_length &&
-           memcmp(der, other_der, length) == 0;
-}
-
+/* Boulder compares the names' DER. X509_NAME_cmp takes names for equal that differ in case or
+ * in the type of a string. */
 static int certificate_is_self_signed(X509 *certificate)
 {
     EVP_PKEY *key = X509_get0_pubkey(certificate);
+    const unsigned char *subject, *issuer;
+    size_t length, issuer_length;
 
     return key && X509_verify(certificate, key) == 1 &&
-           certificate_is_same_name(X509_get_subject_name(certificate),
-                                    X509_get_issuer_name(certificate));
+           X509_NAME_get0_der(X509_get_subject_name(certificate), &subject, &length) &&
+           X509_NAME_get0_der(X509_get_issuer_name(certificate), &issuer, &issuer_length) &&
+           length == issuer_length && memcmp(subject, issuer, length) == 0;
 }
 
 static int certificate_has_repeated_extension(X509 *certificate)
@@ -220,7 +188,7 @@ static X509_EXTENSION *certificate_find_extension(X509 *certificate, const char 
     return position < 0 ? NULL : X509_get_ext(certificate, position);
 }
 
-/* The DER, and not what it means, since that is what Boulder compares. */
+/* Compares the DER, as Boulder does. */
 static int certificate_is_for(X509 *certificate, const acme_identifier_t *identifier)
 {
     X509_EXTENSION *extension = certificate_find_extension(certificate, SUBJECT_ALT_NAME_OID);
@@ -236,27 +204,12 @@ static int certificate_is_for(X509 *certificate, const acme_identifier_t *identi
     return same;
 }
 
-static acme_error_e certificate_read_acme_identifier(acme_digest_t *digest,
-                                                     X509_EXTENSION *extension)
-{
-    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
-    const unsigned char *der = ASN1_STRING_get0_data(value);
-
-    if (!X509_EXTENSION_get_critical(extension)) {
-        return ACME_CERTIFICATE_NOT_CRITICAL;
-    }
-    if (ASN1_STRING_length(value) != 2 + ACME_DIGEST_SIZE || der[0] != V_ASN1_OCTET_STRING ||
-        der[1] != ACME_DIGEST_SIZE) {
-        return ACME_CERTIFICATE_MALFORMED;
-    }
-    memcpy(digest->bytes, der + 2, ACME_DIGEST_SIZE);
-    return ACME_OK;
-}
-
 acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
                                       const acme_identifier_t *identifier)
 {
     X509_EXTENSION *extension = certificate_find_extension(certificate, ACME_IDENTIFIER_OID);
+    const ASN1_OCTET_STRING *value;
+    const unsigned char *der;
 
     if (!extension) {
         return ACME_CERTIFICATE_ORDINARY;
@@ -270,5 +223,15 @@ acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
     if (!certificate_is_for(certificate, identifier)) {
         return ACME_CERTIFICATE_WRONG_NAME;
     }
-    return certificate_read_acme_identifier(digest, extension);
+    if (!X509_EXTENSION_get_critical(extension)) {
+        return ACME_CERTIFICATE_NOT_CRITICAL;
+    }
+    value = X509_EXTENSION_get_data(extension);
+    der = ASN1_STRING_get0_data(value);
+    if (ASN1_STRING_length(value) != 2 + ACME_DIGEST_SIZE || der[0] != V_ASN1_OCTET_STRING ||
+        der[1] != ACME_DIGEST_SIZE) {
+        return ACME_CERTIFICATE_MALFORMED;
+    }
+    memcpy(digest->bytes, der + 2, ACME_DIGEST_SIZE);
+    return ACME_OK;
 }

@@ -9,7 +9,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-#define LABEL_MAX 63
+#define LABEL_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789-"
+#define LABEL_MAX        63
 
 static const char ipv4_suffix[] = ".in-addr.arpa";
 static const char ipv6_suffix[] = ".ip6.arpa";
@@ -17,43 +18,24 @@ static const char ipv6_suffix[] = ".ip6.arpa";
 /* 32 nibbles, each but the last followed by a dot */
 #define IPV6_REVERSE_LENGTH 63
 
-static int identifier_is_letter_or_digit(char character)
-{
-    return (character >= 'a' && character <= 'z') || (character >= '0' && character <= '9');
-}
-
 /* RFC 5890 section 2.3.1: letters, digits and hyphens, no hyphen at either end. */
-static int identifier_is_label(const char *label, apr_size_t length)
-{
-    apr_size_t i;
-
-    if (length == 0 || length > LABEL_MAX || label[0] == '-' || label[length - 1] == '-') {
-        return 0;
-    }
-    for (i = 0; i < length; i++) {
-        if (!identifier_is_letter_or_digit(label[i]) && label[i] != '-') {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 static int identifier_are_labels(const char *name)
 {
-    const char *dot;
+    for (;;) {
+        apr_size_t length = strspn(name, LABEL_CHARACTERS);
 
-    while ((dot = strchr(name, '.')) != NULL) {
-        if (!identifier_is_label(name, (apr_size_t)(dot - name))) {
+        if (length == 0 || length > LABEL_MAX || name[0] == '-' || name[length - 1] == '-') {
             return 0;
         }
-        name = dot + 1;
+        if (name[length] != '.') {
+            return name[length] == '\0';
+        }
+        name += length + 1;
     }
-    return identifier_is_label(name, strlen(name));
 }
 
-/* An address as text is no DNS name, though its characters are those of one: it must not reach
- * the spool entry of the IP identifier. No top-level domain is a number (RFC 3696 section 2).
- */
+/* An IPv4 address as text is no DNS name, and must not reach the spool entry of the IP
+ * identifier. No top-level domain is a number (RFC 3696 section 2). */
 static int identifier_ends_with_number(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -62,92 +44,88 @@ static int identifier_ends_with_number(const char *name)
     return strspn(last, "0123456789") == strlen(last);
 }
 
-static int identifier_has_suffix(const char *name, const char *suffix)
+/* The length of the name without the suffix; 0 where it does not end so. */
+static apr_size_t identifier_length_before(const char *name, const char *suffix)
 {
     apr_size_t length = strlen(name), suffix_length = strlen(suffix);
 
-    return length >= suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
-}
-
-static void identifier_reverse(unsigned char *bytes, apr_size_t size)
-{
-    apr_size_t i;
-
-    for (i = 0; i < size / 2; i++) {
-        unsigned char byte = bytes[i];
-        bytes[i] = bytes[size - 1 - i];
-        bytes[size - 1 - i] = byte;
-    }
-}
-
-static int identifier_ipv4_from_reverse(acme_identifier_t *identifier, const char *name)
-{
-    char text[INET_ADDRSTRLEN];
-    apr_size_t length = strlen(name) - (sizeof(ipv4_suffix) - 1);
-
-    if (length >= sizeof(text)) {
+    if (length <= suffix_length || strcmp(name + length - suffix_length, suffix) != 0) {
         return 0;
     }
-    memcpy(text, name, length);
-    text[length] = '\0';
-    if (inet_pton(AF_INET, text, identifier->address) != 1) {
-        return 0;
-    }
-    identifier->address_size = 4;
-    identifier_reverse(identifier->address, identifier->address_size);
-    return 1;
+    return length - suffix_length;
 }
 
-static int identifier_ipv6_from_reverse(acme_identifier_t *identifier, const char *name)
+/* Writes the address in its one form (RFC 5952) over the name that it came from. */
+static acme_error_e identifier_name_address(acme_identifier_t *identifier, apr_size_t size)
 {
-    char hex[32];
-    apr_size_t i, length = strlen(name) - (sizeof(ipv6_suffix) - 1);
-
-    if (length != IPV6_REVERSE_LENGTH) {
-        return 0;
-    }
-    for (i = 0; i < sizeof(hex); i++) {
-        if (!apr_isxdigit(name[2 * i]) || name[2 * i + 1] != '.') {
-            return 0;
-        }
-        hex[sizeof(hex) - 1 - i] = name[2 * i];
-    }
-    return apr_decode_base16_binary(identifier->address, hex, sizeof(hex), APR_ENCODE_NONE,
-                                    &identifier->address_size) == APR_SUCCESS;
-}
-
-static acme_error_e identifier_from_address(acme_identifier_t *identifier)
-{
-    int family = identifier->address_size == 4 ? AF_INET : AF_INET6;
-
     identifier->type = ACME_IDENTIFIER_IP;
-    return inet_ntop(family, identifier->address, identifier->name, sizeof(identifier->name))
+    identifier->address_size = size;
+    return inet_ntop(size == 4 ? AF_INET : AF_INET6, identifier->address, identifier->name,
+                     sizeof(identifier->name))
                ? ACME_OK
                : ACME_NAME_INVALID;
 }
 
-/* `made->name` holds the lower-case server name; the rest of it is zero. */
-static acme_error_e identifier_from_name(acme_identifier_t *made)
+static acme_error_e identifier_from_ipv4_reverse(acme_identifier_t *identifier,
+                                                 apr_size_t length)
 {
-    if (!identifier_are_labels(made->name)) {
+    unsigned char octets[4];
+    int i;
+
+    identifier->name[length] = '\0';
+    if (inet_pton(AF_INET, identifier->name, octets) != 1) {
         return ACME_NAME_INVALID;
     }
-    if (identifier_has_suffix(made->name, ipv4_suffix)) {
-        return identifier_ipv4_from_reverse(made, made->name) ? identifier_from_address(made)
-                                                              : ACME_NAME_INVALID;
+    for (i = 0; i < 4; i++) {
+        identifier->address[i] = octets[3 - i];
     }
-    if (identifier_has_suffix(made->name, ipv6_suffix)) {
-        return identifier_ipv6_from_reverse(made, made->name) ? identifier_from_address(made)
-                                                              : ACME_NAME_INVALID;
+    return identifier_name_address(identifier, 4);
+}
+
+static acme_error_e identifier_from_ipv6_reverse(acme_identifier_t *identifier,
+                                                 apr_size_t length)
+{
+    const char *name = identifier->name;
+    char hex[32];
+    apr_size_t i;
+
+    if (length != IPV6_REVERSE_LENGTH) {
+        return ACME_NAME_INVALID;
     }
-    made->type = ACME_IDENTIFIER_DNS;
-    return identifier_ends_with_number(made->name) ? ACME_NAME_INVALID : ACME_OK;
+    for (i = 0; i < sizeof(hex); i++) {
+        if (!apr_isxdigit(name[2 * i]) || name[2 * i + 1] != '.') {
+            return ACME_NAME_INVALID;
+        }
+        hex[sizeof(hex) - 1 - i] = name[2 * i];
+    }
+    if (apr_decode_base16_binary(identifier->address, hex, sizeof(hex), APR_ENCODE_NONE,
+                                 NULL) != APR_SUCCESS) {
+        return ACME_NAME_INVALID;
+    }
+    return identifier_name_address(identifier, 16);
+}
+
+/* `identifier->name` holds the lower-case server name; the rest of it is zero. */
+static acme_error_e identifier_from_name(acme_identifier_t *identifier)
+{
+    apr_size_t length;
+
+    if (!identifier_are_labels(identifier->name)) {
+        return ACME_NAME_INVALID;
+    }
+    if ((length = identifier_length_before(identifier->name, ipv4_suffix)) > 0) {
+        return identifier_from_ipv4_reverse(identifier, length);
+    }
+    if ((length = identifier_length_before(identifier->name, ipv6_suffix)) > 0) {
+        return identifier_from_ipv6_reverse(identifier, length);
+    }
+    return identifier_ends_with_number(identifier->name) ? ACME_NAME_INVALID : ACME_OK;
 }
 
 acme_error_e acme_identifier_from_sni(acme_identifier_t *identifier, const char *sni,
                                       apr_size_t length)
 {
-    acme_identifier_t made = {ACME_IDENTIFIER_DNS, {0}, {0}, 0};
+    acme_identifier_t parsed = {ACME_IDENTIFIER_DNS, {0}, {0}, 0};
     acme_error_e error;
     apr_size_t i;
 
@@ -155,55 +133,32 @@ acme_error_e acme_identifier_from_sni(acme_identifier_t *identifier, const char 
         return ACME_NAME_INVALID;
     }
     for (i = 0; i < length; i++) {
-        made.name[i] = (char)((sni[i] >= 'A' && sni[i] <= 'Z') ? sni[i] - 'A' + 'a' : sni[i]);
+        parsed.name[i] = (char)((sni[i] >= 'A' && sni[i] <= 'Z') ? sni[i] - 'A' + 'a' : sni[i]);
     }
-    error = identifier_from_name(&made);
+    error = identifier_from_name(&parsed);
     if (error == ACME_OK) {
-        *identifier = made;
-    }
-    return error;
-}
-
-static int identifier_is_ascii(const char *text)
-{
-    while (*text && (unsigned char)*text < 128) {
-        text++;
-    }
-    return !*text;
-}
-
-static acme_error_e identifier_from_address_text(acme_identifier_t *identifier,
-                                                 const char *text)
-{
-    acme_identifier_t made = {ACME_IDENTIFIER_IP, {0}, {0}, 0};
-    acme_error_e error;
-
-    if (inet_pton(AF_INET, text, made.address) == 1) {
-        made.address_size = 4;
-    } else if (inet_pton(AF_INET6, text, made.address) == 1) {
-        made.address_size = 16;
-    } else {
-        return ACME_NAME_INVALID;
-    }
-    error = identifier_from_address(&made);
-    if (error == ACME_OK) {
-        *identifier = made;
+        *identifier = parsed;
     }
     return error;
 }
 
 acme_error_e acme_identifier_from_text(acme_identifier_t *identifier, const char *text)
 {
-    apr_size_t length = strlen(text);
+    acme_identifier_t address = {ACME_IDENTIFIER_IP, {0}, {0}, 0};
+    apr_size_t i, length = strlen(text);
+    int is_ipv4 = inet_pton(AF_INET, text, address.address) == 1;
 
-    if (identifier_from_address_text(identifier, text) == ACME_OK) {
-        return ACME_OK;
+    if (is_ipv4 || inet_pton(AF_INET6, text, address.address) == 1) {
+        *identifier = address;
+        return identifier_name_address(identifier, is_ipv4 ? 4 : 16);
     }
     if (text[0] == '*' && text[1] == '.') {
         return ACME_NAME_WILDCARD;
     }
-    if (!identifier_is_ascii(text)) {
-        return ACME_NAME_NOT_ASCII;
+    for (i = 0; i < length; i++) {
+        if ((unsigned char)text[i] > 127) {
+            return ACME_NAME_NOT_ASCII;
+        }
     }
     if (length > 1 && text[length - 1] == '.') {
         length--;

@@ -24,8 +24,7 @@ const char *acme_key_name(acme_key_type_e type)
     return keys[type].name;
 }
 
-/* OpenSSL's security level 4 wants 192 bits of the signature too, so P-384 goes with SHA-384.
- */
+/* OpenSSL's security level 4 wants 192 bits of the signature too: P-384 needs SHA-384. */
 const EVP_MD *acme_key_digest(acme_key_type_e type)
 {
     return type == ACME_KEY_P384 ? EVP_sha384() : EVP_sha256();
@@ -79,18 +78,19 @@ static int key_copy_public(EVP_PKEY *copy, EVP_PKEY *key, acme_key_type_e type)
 
 EVP_PKEY *acme_key_public(EVP_PKEY *key, acme_key_type_e type)
 {
-    EVP_PKEY *copy;
+    EVP_PKEY *copy = NULL;
 
-    if (!key) {
-        return NULL;
-    }
-    copy = keys[type].algorithm == EVP_PKEY_EC ? EVP_PKEY_new() : NULL;
     ERR_set_mark();
-    if (copy && key_copy_public(copy, key, type)) {
-        ERR_pop_to_mark();
-        return copy;
+    if (key && keys[type].algorithm == EVP_PKEY_EC) {
+        copy = EVP_PKEY_new();
+    }
+    if (copy && !key_copy_public(copy, key, type)) {
+        EVP_PKEY_free(copy);
+        copy = NULL;
     }
     ERR_pop_to_mark();
-    EVP_PKEY_free(copy);
-    return EVP_PKEY_up_ref(key) ? key : NULL;
+    if (copy) {
+        return copy;
+    }
+    return key && EVP_PKEY_up_ref(key) ? key : NULL;
 }

@@ -15,7 +15,7 @@
 
 static const unsigned char offer[] = {10, 'a', 'c', 'm', 'e', '-', 't', 'l', 's', '/', '1'};
 
-/* CAs' clients have no security levels: what they accept must not fail here. */
+/* The clients of CAs have no security levels, so the probe accepts all that they accept. */
 #define SECURITY_LEVEL 0
 
 SSL_CTX *acme_probe_context(void)
@@ -55,7 +55,7 @@ static acme_error_e probe_tls_error(acme_probe_t *probe)
         return ACME_PROBE_REFUSED;
     case SSL_R_WRONG_VERSION_NUMBER:
         return ACME_PROBE_NOT_TLS;
-    case SSL_R_BAD_EXTENSION: /* a protocol that was not offered, as httpd without us answers */
+    case SSL_R_BAD_EXTENSION: /* a protocol that was not offered: httpd without the module */
         return ACME_PROBE_OTHER_PROTOCOL;
 #ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
     case SSL_R_UNEXPECTED_EOF_WHILE_READING:

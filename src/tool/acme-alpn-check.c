@@ -9,20 +9,21 @@
 #include "acme_probe.h"
 #include "acme_text.h"
 
-/* Between two attempts at an address; a spool on NFS or fed by rsync needs a moment. */
+#define DEFAULT_CONNECT "127.0.0.1:443"
+
+/* The pause between two attempts. A spool on NFS or fed by rsync needs a moment. */
 #define INTERVAL apr_time_from_msec(250)
 
-/* What an attempt gets at least: the last one is to fail for its reason, not for lack of time.
- */
+/* The least time of an attempt. The last one must fail for its reason, not for lack of time. */
 #define SHORTEST apr_time_from_msec(500)
 
-/* Where httpd has nothing to say about a handshake, that was not with httpd. */
+/* httpd logs each handshake of its own. */
 #define IN_FRONT                                                                               \
     "no such line at that time: something in front of httpd (nginx, Caddy, a CDN) answered "   \
     "and terminates TLS"
 
 typedef struct {
-    const char *given; /* as on the command line */
+    const char *given; /* on the command line */
     const char *host, *port;
     acme_addresses_t found; /* once the host is resolved */
     acme_probe_t last;
@@ -31,22 +32,11 @@ typedef struct {
 /* What all handshakes of one check have in common. */
 typedef struct {
     SSL_CTX *context;
-    const acme_identifier_t *identifier;
-    const acme_digest_t *digest;
+    const acme_alpn_options_t *options;
     apr_time_t deadline;
 } check_t;
 
-static int check_parse(address_t *address, apr_pool_t *pool)
-{
-    if (!acme_net_parse(&address->host, &address->port, address->given, pool)) {
-        acme_alpn_complain("--connect: '%s' is not an address; " ACME_NET_ALLOWED,
-                           address->given);
-        return 0;
-    }
-    return 1;
-}
-
-/* Until when one of so many may take. */
+/* When the first of so many equal shares of the time left ends. */
 static apr_time_t check_share(apr_time_t deadline, int parts)
 {
     apr_time_t now = acme_monotonic();
@@ -77,7 +67,7 @@ static int check_did_not_answer(acme_error_e outcome)
            outcome == ACME_PROBE_TIMEOUT;
 }
 
-/* One handshake: with the first of the host's addresses that answers. */
+/* Makes one handshake, with the first of the host's addresses that answers. */
 static void check_attempt(address_t *address, const check_t *check, apr_time_t latest)
 {
     acme_probe_t *probe = &address->last;
@@ -92,28 +82,18 @@ static void check_attempt(address_t *address, const check_t *check, apr_time_t l
     for (i = 0; i < address->found.count && (i == 0 || check_did_not_answer(probe->outcome));
          i++) {
         one.address[0] = address->found.address[i];
-        acme_probe(probe, check->context, &one, check->identifier,
+        acme_probe(probe, check->context, &one, &check->options->identifier,
                    check_share(latest, address->found.count - i));
     }
     if (probe->outcome == ACME_OK &&
-        memcmp(&probe->digest, check->digest, sizeof(probe->digest)) != 0) {
+        memcmp(&probe->digest, &check->options->digest, sizeof(probe->digest)) != 0) {
         probe->outcome = ACME_CERTIFICATE_WRONG_DIGEST;
     }
 }
 
-static int check_count_failed(const apr_array_header_t *addresses)
-{
-    int i, failed = 0;
-
-    for (i = 0; i < addresses->nelts; i++) {
-        failed += APR_ARRAY_IDX(addresses, i, address_t).last.outcome != ACME_OK;
-    }
-    return failed;
-}
-
-/* Each address until it passes or the deadline is over; how many have not passed. One that
- * hangs takes no more than its share of the time that is left, so that the others are tried
- * again. */
+/* Tries each address until it passes or the deadline is over. One that hangs takes no more than
+ * its share of the time that is left, so that the others are tried again. Returns how many have
+ * not passed. */
 static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
 {
     int i, failed = addresses->nelts;
@@ -124,7 +104,7 @@ static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
 
             if (address->last.outcome != ACME_OK) {
                 check_attempt(address, check, check_share(check->deadline, failed));
-                failed = check_count_failed(addresses);
+                failed -= address->last.outcome == ACME_OK;
             }
         }
         if (failed == 0 || acme_monotonic() + INTERVAL >= check->deadline) {
@@ -134,7 +114,7 @@ static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
     }
 }
 
-/* What to do about an outcome, for who looks after httpd. */
+/* What httpd's admin can do about an outcome. */
 static const char *check_advice(acme_error_e outcome)
 {
     switch (outcome) {
@@ -171,23 +151,17 @@ static const char *check_advice(acme_error_e outcome)
     }
 }
 
-static void check_print_text(const apr_array_header_t *addresses,
-                             const acme_identifier_t *identifier)
+static void check_print_text(const address_t *address, const char *name)
 {
-    int i;
+    const acme_probe_t *last = &address->last;
 
-    for (i = 0; i < addresses->nelts; i++) {
-        const address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
-        const acme_probe_t *last = &address->last;
-
-        if (last->outcome == ACME_OK) {
-            printf("PASS %s at %s (%s)\n", identifier->name, address->given, last->tls);
-        } else {
-            printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", identifier->name, address->given,
-                   acme_error_slug(last->outcome), acme_error_text(last->outcome),
-                   last->detail[0] ? " (" : "", last->detail, last->detail[0] ? ")" : "",
-                   check_advice(last->outcome));
-        }
+    if (last->outcome == ACME_OK) {
+        printf("PASS %s at %s (%s)\n", name, address->given, last->tls);
+    } else {
+        printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", name, address->given,
+               acme_error_slug(last->outcome), acme_error_text(last->outcome),
+               last->detail[0] ? " (" : "", last->detail, last->detail[0] ? ")" : "",
+               check_advice(last->outcome));
     }
 }
 
@@ -204,34 +178,45 @@ static json_t *check_describe(apr_pool_t *pool, const address_t *address)
                      passed ? NULL : check_advice(last->outcome), "tls", last->tls);
 }
 
-/* Whether all of it was written. */
-static int check_print_json(apr_pool_t *pool, const apr_array_header_t *addresses,
-                            const acme_identifier_t *identifier, int passed)
+/* Returns whether all of it was written. */
+static int check_print(const acme_alpn_options_t *options, const apr_array_header_t *addresses,
+                       int passed)
 {
-    json_t *list = json_array();
+    const char *name = options->identifier.name;
+    json_t *list = options->json ? json_array() : NULL;
     int i;
 
     for (i = 0; i < addresses->nelts; i++) {
-        json_array_append_new(list,
-                              check_describe(pool, &APR_ARRAY_IDX(addresses, i, address_t)));
+        const address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
+
+        if (options->json) {
+            json_array_append_new(list, check_describe(options->pool, address));
+        } else {
+            check_print_text(address, name);
+        }
     }
-    return acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier", identifier->name,
-                                          "pass", passed, "checks", list));
+    return !options->json ||
+           acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier", name, "pass", passed,
+                                          "checks", list));
 }
 
-exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier_t *identifier,
-                       const acme_digest_t *digest)
+exit_e acme_alpn_check(const acme_alpn_options_t *options)
 {
     apr_array_header_t *addresses = apr_array_make(options->pool, 4, sizeof(address_t));
-    check_t check = {NULL, identifier, digest, acme_monotonic() + options->wait};
+    check_t check = {NULL, options, acme_monotonic() + options->wait};
     int i, failed;
 
+    if (options->connect->nelts == 0) {
+        APR_ARRAY_PUSH(options->connect, const char *) = DEFAULT_CONNECT;
+    }
     for (i = 0; i < options->connect->nelts; i++) {
         address_t *address = apr_array_push(addresses);
 
         address->given = APR_ARRAY_IDX(options->connect, i, const char *);
         address->last.outcome = ACME_PROBE_TIMEOUT;
-        if (!check_parse(address, options->pool)) {
+        if (!acme_net_parse(&address->host, &address->port, address->given, options->pool)) {
+            acme_alpn_complain("--connect: '%s' is not an address; " ACME_NET_ALLOWED,
+                               address->given);
             return EXIT_USAGE;
         }
     }
@@ -242,10 +227,5 @@ exit_e acme_alpn_check(const acme_alpn_options_t *options, const acme_identifier
     }
     failed = check_probe_all(addresses, &check);
     SSL_CTX_free(check.context);
-    if (!options->json) {
-        check_print_text(addresses, identifier);
-    } else if (!check_print_json(options->pool, addresses, identifier, failed == 0)) {
-        return EXIT_FAIL;
-    }
-    return failed == 0 ? EXIT_PASS : EXIT_FAIL;
+    return check_print(options, addresses, failed == 0) && failed == 0 ? EXIT_PASS : EXIT_FAIL;
 }

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <apr_strings.h>
-
 void acme_alpn_complain(const char *format, ...)
 {
     va_list values;
@@ -19,22 +17,12 @@ void acme_alpn_complain(const char *format, ...)
     fputc('\n', stderr);
 }
 
-exit_e acme_alpn_complain_spool(const char *path, acme_error_e error)
-{
-    if (error == ACME_SYSTEM_ERROR) {
-        acme_alpn_complain("%s: %s", path, strerror(errno));
-    } else {
-        acme_alpn_complain("%s: %s", path, acme_error_text(error));
-    }
-    return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
-}
-
-exit_e acme_alpn_complain_store(const acme_store_call_t *call, acme_error_e error)
+exit_e acme_alpn_complain_spool(const char *spool, const char *detail, acme_error_e error)
 {
     const char *text = error == ACME_SYSTEM_ERROR ? strerror(errno) : acme_error_text(error);
 
-    acme_alpn_complain("%s: %s%s%s%s", call->store->name, text, call->detail[0] ? " (" : "",
-                       call->detail, call->detail[0] ? ")" : "");
+    acme_alpn_complain("%s: %s%s%s%s", spool, text, *detail ? " (" : "", detail,
+                       *detail ? ")" : "");
     return error == ACME_ENTRY_OTHER_VALUE ? EXIT_FAIL : EXIT_SPOOL;
 }
 

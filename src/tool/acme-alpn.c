@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * acme-alpn(1): look after the spool of mod_acme_alpn, and see what a CA would see.
- */
+/* acme-alpn(1): manage the spool of mod_acme_alpn, and make the handshake of a CA. */
 #include "acme-alpn.h"
 
 #include <errno.h>
@@ -21,12 +19,20 @@
 #define ACME_ALPN_SPOOLDIR "/var/spool/acme-alpn"
 #endif
 
-/* What getopt_long returns for an operand, when it is told to return operands. */
-#define OPERAND 1
-
 #define SPOOL_VARIABLE  "ACME_ALPN_SPOOL"
-#define DEFAULT_CONNECT "127.0.0.1:443"
+#define DEFAULT_MAX_AGE apr_time_from_sec(24 * 60 * 60) /* AcmeAlpnMaxAge's */
 #define DEFAULT_WAIT    apr_time_from_sec(10)
+
+/* What getopt_long returns, besides '?' and -1. It returns 1 for an operand. */
+enum {
+    OPTION_OPERAND = 1,
+    OPTION_SPOOL = 2,
+    OPTION_JSON = 4,
+    OPTION_CONNECT = 8,
+    OPTION_WAIT = 16,
+    OPTION_HELP = 32,
+    OPTION_VERSION = 64
+};
 
 static const char usage[] =
     "usage: acme-alpn [--spool DIR] add IDENTIFIER VALUE\n"
@@ -44,17 +50,29 @@ static const char usage[] =
     "(docs/fleet.md).\n"
     "Exit codes: 0 done or passed, 1 failed, 2 wrong usage, 3 a problem with the spool.\n";
 
-enum { ADD, REMOVE, LIST, CHECK };
-
 static exit_e main_wrong_usage(void)
 {
     fputs("acme-alpn --help shows how it is used\n", stderr);
     return EXIT_USAGE;
 }
 
-static int main_read_identifier(acme_identifier_t *identifier, const char *text)
+static const struct {
+    const char *name;
+    int operands_min, operands_max;
+    int options;
+    const char *allowed; /* the options in words, after --spool */
+} commands[] = {
+    [COMMAND_ADD] = {"add", 2, 2, OPTION_SPOOL, " and no other option"},
+    [COMMAND_REMOVE] = {"remove", 1, 2, OPTION_SPOOL, " and no other option"},
+    [COMMAND_LIST] = {"list", 0, 0, OPTION_SPOOL | OPTION_JSON,
+                      " and --json, and no other option"},
+    [COMMAND_CHECK] = {"check", 1, 2, OPTION_SPOOL | OPTION_JSON | OPTION_CONNECT | OPTION_WAIT,
+                       ", --connect, --wait and --json"},
+};
+
+static int main_read_identifier(acme_alpn_options_t *options, const char *text)
 {
-    acme_error_e error = acme_identifier_from_text(identifier, text);
+    acme_error_e error = acme_identifier_from_text(&options->identifier, text);
 
     if (error != ACME_OK) {
         acme_alpn_complain("identifier '%s': %s", text, acme_error_text(error));
@@ -62,69 +80,37 @@ static int main_read_identifier(acme_identifier_t *identifier, const char *text)
     return error == ACME_OK;
 }
 
-/* The whole of standard input, up to what the contract allows and one byte more. */
-static const char *main_from_standard_input(apr_pool_t *pool)
+static int main_read_value(acme_alpn_options_t *options, const char *argument)
 {
-    char text[ACME_VALUE_MAX + 2];
-    size_t length = fread(text, 1, sizeof(text) - 1, stdin);
+    char input[ACME_VALUE_MAX + 2] = ""; /* one byte more than is allowed, and a NUL */
+    apr_size_t length = strlen(argument);
+    acme_error_e error;
 
-    return apr_pstrmemdup(pool, text, length);
-}
-
-/* The value without its line end, checked; NULL after a complaint. */
-static const char *main_read_value(acme_digest_t *digest, apr_pool_t *pool,
-                                   const char *argument)
-{
-    const char *value = strcmp(argument, "-") == 0 ? main_from_standard_input(pool) : argument;
-    acme_error_e error = acme_digest_parse(digest, value, strlen(value));
-
+    if (strcmp(argument, "-") == 0) {
+        argument = input;
+        length = fread(input, 1, sizeof(input) - 1, stdin);
+    }
+    error = acme_digest_parse(&options->digest, argument, length);
     if (error != ACME_OK) {
         acme_alpn_complain("value: %s", acme_error_text(error));
-        return NULL;
+        return 0;
     }
-    return apr_pstrmemdup(pool, value, strcspn(value, "\r\n"));
+    options->value = apr_pstrmemdup(options->pool, argument, strcspn(argument, "\r\n"));
+    return 1;
 }
 
-/* The digest is NULL where no value was given. */
-static exit_e main_check(acme_alpn_options_t *options, const acme_identifier_t *identifier,
-                         const acme_digest_t *digest)
-{
-    acme_digest_t found;
-    exit_e code = digest ? EXIT_PASS : acme_alpn_find(&found, options, identifier);
-
-    if (code != EXIT_PASS) {
-        return code;
-    }
-    if (options->connect->nelts == 0) {
-        APR_ARRAY_PUSH(options->connect, const char *) = DEFAULT_CONNECT;
-    }
-    return acme_alpn_check(options, identifier, digest ? digest : &found);
-}
-
-static const struct {
-    const char *name;
-    int arguments_min, arguments_max;
-    const char *options; /* the letters of those that it takes besides --spool */
-    const char *allowed; /* the same in words */
-} commands[] = {
-    [ADD] = {"add", 2, 2, "", " and no other option"},
-    [REMOVE] = {"remove", 1, 2, "", " and no other option"},
-    [LIST] = {"list", 0, 0, "j", " and --json, and no other option"},
-    [CHECK] = {"check", 1, 2, "jcw", ", --connect, --wait and --json"},
-};
-
-/* Where the spool is the URL of a store: its settings, and the files that they name. A URL can
- * be wrong by itself; a file is part of the spool's state. */
+/* Reads the URL of a store and the files that it names. A wrong URL is wrong usage; a file is
+ * part of the spool's state. */
 static exit_e main_load_store(acme_alpn_options_t *options)
 {
     exit_e wrong = EXIT_USAGE;
     const char *problem;
     acme_store_t *store;
 
-    if (!acme_store_is_url(options->spool)) {
+    if (!acme_store_is_url(options->spool.directory)) {
         return EXIT_PASS;
     }
-    problem = acme_store_parse(&store, options->pool, options->spool, 0, NULL);
+    problem = acme_store_parse(&store, options->pool, options->spool.directory, 0, NULL);
     if (!problem) {
         wrong = EXIT_SPOOL;
         problem = acme_store_load(store, options->pool);
@@ -137,93 +123,70 @@ static exit_e main_load_store(acme_alpn_options_t *options)
     return EXIT_PASS;
 }
 
-static exit_e main_run_command(acme_alpn_options_t *options, apr_size_t command, int count,
-                               char **operands)
+static exit_e main_run_command(acme_alpn_options_t *options, int count, char **operands)
 {
-    acme_identifier_t identifier;
-    acme_digest_t digest;
-    const char *value = NULL;
     exit_e code;
 
-    if (count > 0 && !main_read_identifier(&identifier, operands[0])) {
+    if ((count > 0 && !main_read_identifier(options, operands[0])) ||
+        (count > 1 && !main_read_value(options, operands[1]))) {
         return EXIT_USAGE;
-    }
-    if (count > 1) {
-        value = main_read_value(&digest, options->pool, operands[1]);
-        if (!value) {
-            return EXIT_USAGE;
-        }
     }
     code = main_load_store(options);
     if (code != EXIT_PASS) {
         return code;
     }
-    switch (command) {
-    case ADD:
-        return acme_alpn_publish(options, &identifier, value);
-    case REMOVE:
-        return acme_alpn_withdraw(options, &identifier, value ? &digest : NULL);
-    case LIST:
+    switch (options->command) {
+    case COMMAND_LIST:
         return acme_alpn_list(options);
+    case COMMAND_CHECK:
+        code = options->value ? EXIT_PASS : acme_alpn_entry(options);
+        return code == EXIT_PASS ? acme_alpn_check(options) : code;
     default:
-        return main_check(options, &identifier, value ? &digest : NULL);
+        return acme_alpn_entry(options);
     }
 }
 
-static exit_e main_run(acme_alpn_options_t *options, const char *given, int count,
-                       char **arguments)
+static exit_e main_run(acme_alpn_options_t *options, int given, int count, char **arguments)
 {
-    apr_size_t i;
+    int i = COMMAND_ADD;
 
-    for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(arguments[0], commands[i].name) != 0) {
-            continue;
-        }
-        if (count - 1 < commands[i].arguments_min || count - 1 > commands[i].arguments_max) {
-            acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
-            return main_wrong_usage();
-        }
-        if (strspn(given, commands[i].options) != strlen(given)) {
-            acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
-            return main_wrong_usage();
-        }
-        return main_run_command(options, i, count - 1, arguments + 1);
+    while (i <= COMMAND_CHECK && strcmp(arguments[0], commands[i].name) != 0) {
+        i++;
     }
-    acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
-    return main_wrong_usage();
+    if (i > COMMAND_CHECK) {
+        acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
+        return main_wrong_usage();
+    }
+    if (count - 1 < commands[i].operands_min || count - 1 > commands[i].operands_max) {
+        acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
+        return main_wrong_usage();
+    }
+    if ((given & ~commands[i].options) != 0) {
+        acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
+        return main_wrong_usage();
+    }
+    options->command = (command_e)i;
+    return main_run_command(options, count - 1, arguments + 1);
 }
 
-static void main_set_defaults(acme_alpn_options_t *options, apr_pool_t *pool)
-{
-    const char *from_environment = getenv(SPOOL_VARIABLE);
-
-    options->pool = pool;
-    options->spool =
-        from_environment && *from_environment ? from_environment : ACME_ALPN_SPOOLDIR;
-    options->store = NULL;
-    options->connect = apr_array_make(pool, 1, sizeof(const char *));
-    options->wait = DEFAULT_WAIT;
-    options->json = 0;
-}
-
-/* Takes one option; whether it is right. */
+/* Returns whether the option is known and its value right. */
 static int main_take_option(acme_alpn_options_t *options, int option, const char *value)
 {
     switch (option) {
-    case 's':
-        options->spool = value;
+    case OPTION_SPOOL:
+        options->spool.directory = value;
         if (*value == '\0') {
             acme_alpn_complain("--spool: give a directory, or the URL of a store");
             return 0;
         }
         return 1;
-    case 'j':
+    case OPTION_JSON:
         options->json = 1;
         return 1;
-    case 'c':
+    case OPTION_CONNECT:
         APR_ARRAY_PUSH(options->connect, const char *) = value;
         return 1;
-    case 'w':
+    case OPTION_WAIT:
         if (!acme_interval_parse(&options->wait, value)) {
             acme_alpn_complain("--wait: '%s' is not a time; give " ACME_INTERVAL_ALLOWED,
                                value);
@@ -235,21 +198,25 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
     }
 }
 
-/* A value may start with one hyphen or more, as base64url may; no option looks like one. */
-static int main_is_value(const char *argument)
+/* What getopt_long returns for the next argument; an operand is in optarg. A VALUE may start
+ * with hyphens, as base64url may, and no option looks like one. */
+static int main_next_argument(int count, char **arguments)
 {
+    static const struct option known[] = {
+        {"spool", required_argument, NULL, OPTION_SPOOL},
+        {"json", no_argument, NULL, OPTION_JSON},
+        {"connect", required_argument, NULL, OPTION_CONNECT},
+        {"wait", required_argument, NULL, OPTION_WAIT},
+        {"help", no_argument, NULL, OPTION_HELP},
+        {"version", no_argument, NULL, OPTION_VERSION},
+        {NULL, 0, NULL, 0},
+    };
+    const char *next = optind < count ? arguments[optind] : "";
     acme_digest_t digest;
 
-    return *argument == '-' &&
-           acme_digest_parse(&digest, argument, strlen(argument)) == ACME_OK;
-}
-
-/* What getopt_long returns for the next argument. An operand is OPERAND, and is in optarg. */
-static int main_next_argument(int count, char **arguments, const struct option *known)
-{
-    if (optind < count && main_is_value(arguments[optind])) {
+    if (*next == '-' && acme_digest_parse(&digest, next, strlen(next)) == ACME_OK) {
         optarg = arguments[optind++];
-        return OPERAND;
+        return OPTION_OPERAND;
     }
     /* The hyphen makes it return operands in their order, and move none. */
     return getopt_long(count, arguments, "-", known, NULL);
@@ -257,39 +224,28 @@ static int main_next_argument(int count, char **arguments, const struct option *
 
 static exit_e main_parse_and_run(apr_pool_t *pool, int count, char **arguments)
 {
-    static const struct option known[] = {
-        {"spool", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},
-        {"connect", required_argument, NULL, 'c'},
-        {"wait", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    acme_alpn_options_t options;
+    const char *spool = getenv(SPOOL_VARIABLE);
+    acme_alpn_options_t options = {
+        .pool = pool,
+        .spool = {spool && *spool ? spool : ACME_ALPN_SPOOLDIR, DEFAULT_MAX_AGE},
+        .connect = apr_array_make(pool, 1, sizeof(const char *)),
+        .wait = DEFAULT_WAIT};
     apr_array_header_t *operands = apr_array_make(pool, 3, sizeof(char *));
-    char given[4] = ""; /* each of j, c and w once */
-    int option;
+    int option, given = 0;
 
-    main_set_defaults(&options, pool);
-    while ((option = main_next_argument(count, arguments, known)) != -1) {
-        if (option == OPERAND) {
+    while ((option = main_next_argument(count, arguments)) != -1) {
+        if (option == OPTION_OPERAND) {
             APR_ARRAY_PUSH(operands, char *) = optarg;
-            continue;
-        }
-        if (option == 'h') {
+        } else if (option == OPTION_HELP) {
             fputs(usage, stdout);
             return EXIT_PASS;
-        }
-        if (option == 'V') {
+        } else if (option == OPTION_VERSION) {
             puts("acme-alpn " ACME_VERSION);
             return EXIT_PASS;
-        }
-        if (!main_take_option(&options, option, optarg)) {
+        } else if (main_take_option(&options, option, optarg)) {
+            given |= option;
+        } else {
             return main_wrong_usage();
-        }
-        if (option != 's' && !strchr(given, option)) {
-            given[strlen(given)] = (char)option;
         }
     }
     while (optind < count) { /* after "--" */
@@ -311,7 +267,7 @@ int main(int count, char **arguments)
         acme_alpn_complain("APR cannot be initialized");
         return EXIT_FAIL;
     }
-    /* A peer that goes away is an outcome, not the end of the tool. */
+    /* A peer that closes the connection fails the probe; it must not end the tool. */
     signal(SIGPIPE, SIG_IGN);
     code = main_parse_and_run(pool, count, arguments);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -105,7 +105,7 @@ def test_identifier_that_cannot_be_is_refused(spool: Spool, identifier: str, adv
 
 @pytest.mark.parametrize("value", ["", "short", "x" * 1100, "a\nb"])
 def test_value_that_cannot_be_is_refused(spool: Spool, value: str) -> None:
-    for argument, stdin in ((value, ""), ("-", value)):
+    for argument, stdin in ((value, ""), ("-", value), ("-", f"{KeyAuthorization.new().text}\0{value}")):
         done = run("add", NAME, argument, spool=spool.path, stdin=stdin)
         assert done.returncode == USAGE and done.stderr.startswith("acme-alpn: value: ")
     assert spool.entries() == []
