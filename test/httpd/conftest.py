@@ -84,6 +84,17 @@ def checked(httpd: Httpd) -> Iterator[Httpd]:
     httpd.log.check()
 
 
+def start_vhost(httpd: Httpd, name: str, authority: Authority) -> Httpd:
+    httpd.vhost(name, credentials=[authority.issue(name)])
+    return httpd.start()
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    """With a vhost of the file's NAME, for files that have no fixture of this name themselves."""
+    return start_vhost(make_shared_httpd(), request.module.NAME, authority)
+
+
 # For the tests that issue certificates: a server and a CA that the tests of one file share.
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import StartHttpd, checked, start_vhost
 from harness.challenge import ANSWERED, assert_incomplete, publish_and_check
 from harness.clienthello import ALPN, Hello, HelloAnswer, protocol_list, shake
 from harness.pki import Authority
@@ -20,19 +20,9 @@ DECODE_ERROR, ILLEGAL_PARAMETER = 50, 47
 
 
 @pytest.fixture(scope="module")
-def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
-    return start(make_shared_httpd(), authority)
-
-
-@pytest.fixture(scope="module")
 def reference(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     """The same httpd without the module."""
-    return start(make_shared_httpd(with_module=False), authority)
-
-
-def start(httpd: Httpd, authority: Authority) -> Httpd:
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
+    return start_vhost(make_shared_httpd(with_module=False), NAME, authority)
 
 
 @pytest.fixture

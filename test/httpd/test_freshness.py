@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import StartHttpd
+from conftest import StartHttpd, start_vhost
 from harness import client
 from harness.challenge import ANSWERED, REFUSED, assert_answered, assert_refused
 from harness.checker import check_answer
@@ -21,14 +21,9 @@ PERSPECTIVES = tuple(f"127.0.0.{last}" for last in range(11, 17))
 ROUNDS = 1000 if LONG else 250
 
 
-def start(httpd: Httpd, authority: Authority) -> Httpd:
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
-
-
 @pytest.fixture
 def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
-    return start(make_httpd(), authority)
+    return start_vhost(make_httpd(), NAME, authority)
 
 
 def test_many_rounds_of_drop_and_remove(httpd: Httpd) -> None:
@@ -46,7 +41,7 @@ def test_many_rounds_of_drop_and_remove(httpd: Httpd) -> None:
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 def test_every_child_sees_each_change(mpm: str, make_httpd: StartHttpd, authority: Authority) -> None:
-    httpd = start(make_httpd(mpm=mpm), authority)
+    httpd = start_vhost(make_httpd(mpm=mpm), NAME, authority)
     children = httpd.children()
     assert len(children) > 1
     for _ in range(2):

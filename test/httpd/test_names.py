@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import checked
 from harness.challenge import Handshake, assert_refused, publish_and_check
 from harness.clienthello import Hello, shake
-from harness.pki import Authority
 from harness.server import Httpd
 
 NAME = "names.test"
@@ -17,13 +16,6 @@ DECODE_ERROR, UNRECOGNIZED_NAME = 50, 112
 
 IP6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2"
 ADDRESSES = ("192.0.2.7", "2001:db8::1", "::")
-
-
-@pytest.fixture(scope="module")
-def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
-    httpd = make_shared_httpd()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from conftest import StartHttpd
+from conftest import StartHttpd, start_vhost
 from harness import client
 from harness.challenge import publish_and_check
 from harness.pki import Authority
@@ -22,15 +22,9 @@ MORE_MODULES = [
 ]  # fmt: skip
 
 
-def start(make_httpd: StartHttpd, authority: Authority, **arguments: object) -> Httpd:
-    httpd = make_httpd(**arguments)
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
-
-
 def test_reload_with_other_modules(make_httpd: StartHttpd, authority: Authority) -> None:
     """The module is loaded anew, and at another address than before."""
-    httpd = start(make_httpd, authority, modules=MORE_MODULES, module_last=True)
+    httpd = start_vhost(make_httpd(modules=MORE_MODULES, module_last=True), NAME, authority)
     publish_and_check(httpd, NAME)
     base = [name for name in httpd.modules if name not in MORE_MODULES]
     for modules in ([], MORE_MODULES, []):

@@ -8,9 +8,8 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import checked
 from harness.challenge import assert_answered, assert_refused, publish_and_check
-from harness.pki import Authority
 from harness.server import USER, Httpd
 from harness.spool import KeyAuthorization, Spool
 
@@ -20,13 +19,6 @@ USUAL = KeyAuthorization(f"{'t' * 43}.{'E' * 43}")
 HTTPD_GROUP = pwd.getpwnam(USER).pw_gid
 CLIENT = pwd.getpwnam("daemon").pw_uid
 STRANGER = pwd.getpwnam("nobody").pw_uid
-
-
-@pytest.fixture(scope="module")
-def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
-    httpd = make_shared_httpd()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
 
 
 @pytest.fixture
