@@ -3,9 +3,9 @@
  * What became of the acme-tls/1 handshakes of a server: the last ones one by one, and counters
  * of all of them, in memory that processes share and that outlives them.
  *
- * Nobody ever waits: a writer takes the next slot by one atomic step and stores the row with
- * its number and a checksum; a reader leaves out what does not add up. So a writer that is
- * killed or stopped in the middle costs the one row, until the slot's next turn.
+ * Without locks: a writer takes the next slot by one atomic step and stores the row with its
+ * number and a checksum; a reader skips rows whose checksum is wrong. A writer that is killed
+ * in the middle costs one row.
  */
 #ifndef ACME_RECORD_H
 #define ACME_RECORD_H

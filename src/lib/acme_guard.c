@@ -5,6 +5,8 @@
 
 #include <apr_atomic.h>
 
+#include "acme_text.h"
+
 /* Between two looks for a place: from this to that. */
 #define SHORTEST_LOOK apr_time_from_msec(1)
 #define LONGEST_LOOK  apr_time_from_msec(8)
@@ -40,15 +42,10 @@ apr_size_t acme_guard_size(void)
 
 /* Rows */
 
-/* FNV-1a; the lines are the administrator's. Never 0. */
+/* Never 0. */
 static apr_uint64_t guard_key(const char *line)
 {
-    apr_uint64_t hash = APR_UINT64_C(14695981039346656037);
-
-    for (; *line; line++) {
-        hash = (hash ^ (unsigned char)*line) * APR_UINT64_C(1099511628211);
-    }
-    return hash | 1;
+    return acme_text_hash(ACME_TEXT_HASH_BASIS, line, strlen(line)) | 1;
 }
 
 static acme_guard_row_t *guard_find(acme_guard_t *guard, apr_uint64_t key)

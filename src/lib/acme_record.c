@@ -6,6 +6,8 @@
 
 #include <apr_atomic.h>
 
+#include "acme_text.h"
+
 /* To be changed with the meaning of anything below that keeps its size. */
 #define LAYOUT_VERSION 1
 
@@ -22,34 +24,20 @@ struct acme_record_t {
     slot_t slots[ACME_RECORD_ROWS];
 };
 
-/* FNV-1a, which is quick on a few hundred bytes; nobody has a reason to forge it. */
-#define FNV_BASIS APR_UINT64_C(14695981039346656037)
-#define FNV_PRIME APR_UINT64_C(1099511628211)
-
-static apr_uint64_t record_hash(apr_uint64_t so_far, const void *bytes, apr_size_t length)
-{
-    const unsigned char *byte = bytes, *end = byte + length;
-
-    for (; byte < end; byte++) {
-        so_far = (so_far ^ *byte) * FNV_PRIME;
-    }
-    return so_far;
-}
-
 /* A reason that is added, or that moves, gives another number, too. */
 apr_uint32_t acme_record_layout(const char *meanings)
 {
     const apr_size_t numbers[] = {LAYOUT_VERSION, sizeof(acme_record_t), sizeof(slot_t),
                                   ACME_KEY_TYPES, ACME_ERRORS};
-    apr_uint64_t layout = record_hash(FNV_BASIS, numbers, sizeof(numbers));
+    apr_uint64_t layout = acme_text_hash(ACME_TEXT_HASH_BASIS, numbers, sizeof(numbers));
     int reason;
 
     for (reason = 0; reason < ACME_ERRORS; reason++) {
         const char *slug = acme_error_slug((acme_error_e)reason);
 
-        layout = record_hash(layout, slug, strlen(slug) + 1);
+        layout = acme_text_hash(layout, slug, strlen(slug) + 1);
     }
-    layout = record_hash(layout, meanings, strlen(meanings));
+    layout = acme_text_hash(layout, meanings, strlen(meanings));
     return (apr_uint32_t)(layout ^ (layout >> 32));
 }
 
@@ -65,23 +53,23 @@ void acme_record_begin(acme_record_t *record, apr_time_t now)
     }
 }
 
-/* Only what is in use of the texts, which are the most of it. */
+/* Without the unused bytes after the texts, which are most of a row. */
 static apr_uint64_t record_checksum_of(apr_uint32_t ticket, const acme_record_row_t *row)
 {
-    apr_uint64_t sum = record_hash(FNV_BASIS, &ticket, sizeof(ticket));
+    apr_uint64_t sum = acme_text_hash(ACME_TEXT_HASH_BASIS, &ticket, sizeof(ticket));
 
-    sum = record_hash(sum, row, offsetof(acme_record_row_t, name));
-    sum = record_hash(sum, row->name, strnlen(row->name, sizeof(row->name)));
-    sum = record_hash(sum, row->peer, strnlen(row->peer, sizeof(row->peer)));
-    sum = record_hash(sum, row->vhost, strnlen(row->vhost, sizeof(row->vhost)));
-    return record_hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
+    sum = acme_text_hash(sum, row, offsetof(acme_record_row_t, name));
+    sum = acme_text_hash(sum, row->name, strnlen(row->name, sizeof(row->name)));
+    sum = acme_text_hash(sum, row->peer, strnlen(row->peer, sizeof(row->peer)));
+    sum = acme_text_hash(sum, row->vhost, strnlen(row->vhost, sizeof(row->vhost)));
+    return acme_text_hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
 }
 
 static apr_uint32_t record_next_ticket(acme_record_t *record)
 {
     apr_uint32_t ticket = apr_atomic_inc32(&record->tickets) + 1;
 
-    /* Nought means empty; it is reached once in four thousand million. */
+    /* 0 marks an empty slot; the number wraps to it once in 2^32 rows. */
     return ticket ? ticket : apr_atomic_inc32(&record->tickets) + 1;
 }
 
@@ -125,7 +113,7 @@ void acme_record_count(acme_record_t *record, acme_record_event_e event)
 }
 
 /* Whether the slot holds the row with this ticket, whole. The record is const to the caller,
- * and stays as it is; reading with a barrier takes an addition of nought. */
+ * and stays as it is; APR reads with a barrier only by an addition of 0. */
 static int record_copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
 {
     volatile apr_uint32_t *sequence = (volatile apr_uint32_t *)&slot->ticket;
@@ -160,7 +148,7 @@ apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
 
 void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *record)
 {
-    /* Each number by itself is right; that they are of the same instant nobody needs. */
+    /* Each counter is right by itself; they need not be of the same instant. */
     memcpy(counts, &record->counts, sizeof(*counts));
 }
 

@@ -58,3 +58,13 @@ void acme_text_copy(char *to, apr_size_t size, const char *text)
 {
     text_encode(to, size, text, 0);
 }
+
+apr_uint64_t acme_text_hash(apr_uint64_t hash, const void *bytes, apr_size_t length)
+{
+    const unsigned char *byte = bytes, *end = byte + length;
+
+    for (; byte < end; byte++) {
+        hash = (hash ^ *byte) * APR_UINT64_C(1099511628211);
+    }
+    return hash;
+}

@@ -36,7 +36,7 @@ typedef struct {
     apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
     apr_time_t now;
     int has_lists;
-    apr_hash_t *seen; /* of report_spool_t, by AcmeAlpnMaxAge and directory */
+    apr_hash_t *seen; /* of report_spool_t, by seconds of AcmeAlpnMaxAge and directory */
     json_t *spools;
     json_t *vhosts;
     size_t vhosts_with_problems;
@@ -219,12 +219,13 @@ static report_spool_t *report_examine_spool(report_t *report, const acme_spool_t
     return spool;
 }
 
-/* A server's spool, which is examined once. */
+/* A server's spool, which is examined once. Max ages of the same whole seconds share a row: two
+ * metrics with the same labels make Prometheus refuse the scrape. */
 static const report_spool_t *report_spool(report_t *report, const server_rec *server)
 {
     acme_spool_t config = acme_alpn_server_spool(server);
     const char *key = apr_psprintf(report->scratch, "%" APR_INT64_T_FMT " %s",
-                                   (apr_int64_t)config.max_age, config.directory);
+                                   (apr_int64_t)apr_time_sec(config.max_age), config.directory);
     report_spool_t *spool = apr_hash_get(report->seen, key, APR_HASH_KEY_STRING);
 
     if (!spool) {

@@ -392,11 +392,11 @@ VHOSTS = LISTED + 200
 
 @pytest.mark.long
 def test_more_vhosts_and_spools_than_are_listed_are_counted(make_httpd: StartHttpd, authority: Authority) -> None:
-    """The last vhost does not answer, the ones before it have a spool each, and the first one another age."""
+    """The last vhost is Off, those before it have a spool each; two first ones share another age in seconds."""
     httpd = make_httpd(modules=MODULES)
     httpd.server_lines += LOCATION
     lines: list[list[str]] = [[] for _ in range(VHOSTS)]
-    lines[0], lines[-1] = ["AcmeAlpnMaxAge 2d"], ["AcmeAlpnEngine Off"]
+    lines[:2], lines[-1] = [["AcmeAlpnMaxAge 2d"], ["AcmeAlpnMaxAge 172800500ms"]], ["AcmeAlpnEngine Off"]
     for number in range(LISTED_SPOOLS):
         lines[-2 - number] = [f"AcmeAlpnSpool {Spool(httpd.root / f'spool-{number}').create().path}"]
     for number in range(VHOSTS):
