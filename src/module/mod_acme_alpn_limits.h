@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The limits of a vhost (groups, cipher suites, signature algorithms) do not count for a
- * handshake that only proves something to a CA: there is nothing to protect in it.
+ * Challenge handshakes ignore the vhost's limits on groups, cipher suites and signature
+ * algorithms: they carry nothing that is to be protected.
  */
 #ifndef MOD_ACME_ALPN_LIMITS_H
 #define MOD_ACME_ALPN_LIMITS_H
@@ -10,8 +10,8 @@
 
 #include "mod_acme_alpn_ssl.h"
 
-/* The cipher suites of TLS 1.2, for SSL_set_cipher_list: the cheapest first, then whatever a
- * client may be left with. */
+/* The cipher suites of TLS 1.2, for SSL_set_cipher_list: the cheapest first, then all that
+ * authenticate. */
 #define ACME_ALPN_TLS_1_2_CIPHERS                                                              \
     "ECDHE+AESGCM:ECDHE+CHACHA20:ALL:!aNULL:!eNULL:!PSK:!SRP:!aDSS"
 

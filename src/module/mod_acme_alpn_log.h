@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the log says of acme-tls/1 handshakes: one line for each, with a stable tag and
- * key=value fields (docs/messages.md). What strangers can cause is rate-limited over all
- * children, and what they send is percent-encoded.
+ * key=value fields (docs/messages.md). Lines that any client can cause are rate-limited over
+ * all children, and what clients send is percent-encoded.
  */
 #ifndef MOD_ACME_ALPN_LOG_H
 #define MOD_ACME_ALPN_LOG_H
@@ -15,8 +15,8 @@
  * whether there is memory for them. */
 int acme_alpn_log_init(server_rec *server);
 
-/* What a stranger can cause at will must not crowd out what only the spool's state causes, nor
- * the good news the bad; an upstream that fails does so as often as strangers ask. */
+/* Each kind has a rate of its own: lines that any client can cause must not suppress those that
+ * only the spool's state causes, nor lines of success those of failure. */
 typedef enum {
     ACME_ALPN_LIMIT_STRANGERS,
     ACME_ALPN_LIMIT_UPSTREAM,
@@ -31,7 +31,7 @@ typedef enum {
 int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool);
 
 /* From here on httpd logs nothing about this connection: it has two lines at level error for
- * each protocol switch that is refused, and a stranger could fill the log with them. */
+ * each protocol switch that is refused, and any client could fill the log with them. */
 void acme_alpn_log_silence(conn_rec *c);
 
 /*

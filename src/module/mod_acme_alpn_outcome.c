@@ -88,15 +88,6 @@ static void outcome_describe_challenge(acme_record_row_t *row,
     row->key_type = challenge->key_type;
 }
 
-/* It ended before the certificate callback. */
-static void outcome_describe_hello(acme_record_row_t *row,
-                                   const acme_alpn_connection_t *connection)
-{
-    if (connection->sni) {
-        apr_cpystrn(row->name, connection->sni, sizeof(row->name));
-    }
-}
-
 const char *acme_alpn_outcome_alert_by(const acme_record_row_t *row)
 {
     if (!row->alert) {
@@ -141,8 +132,7 @@ static const char *outcome_value(const char *text)
     return *text ? text : "-";
 }
 
-/* The fields that every line starts with: whom it was about, with whom, on which vhost, how
- * long it took and whose word it was. */
+/* The fields that each line starts with: name, client, vhost, TLS version, duration, source. */
 static const char *outcome_fields(conn_rec *c, const acme_record_row_t *row)
 {
     const char *key = row->is_identifier ? "identifier" : "sni";
@@ -237,8 +227,9 @@ void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
     row.alert_sent = connection->alert_sent;
     if (connection->challenge) {
         outcome_describe_challenge(&row, connection->challenge);
-    } else {
-        outcome_describe_hello(&row, connection);
+    } else if (connection->sni) {
+        /* The handshake ended before the certificate callback. */
+        apr_cpystrn(row.name, connection->sni, sizeof(row.name));
     }
     acme_record_add(outcome_record, &row);
     outcome_say(c, connection->challenge, &row);

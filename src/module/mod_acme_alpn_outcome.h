@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What became of a handshake for a challenge, said once: this writes the log's line and the
- * record's row, and nothing else does. A row is written for every handshake; the lines that
- * strangers can cause are rate-limited.
+ * The result of a challenge handshake. Only this file writes its line of the log and its row of
+ * the record. Each handshake has a row; lines that any client can cause are rate-limited.
  */
 #ifndef MOD_ACME_ALPN_OUTCOME_H
 #define MOD_ACME_ALPN_OUTCOME_H

@@ -49,7 +49,7 @@ static double status_quality(const char *element, const char *type)
     return parameter ? strtod(parameter + 3, NULL) : 1;
 }
 
-/* Only who names JSON, and likes HTML no more, gets it. */
+/* JSON is for a client that names it, and does not prefer HTML. */
 static int status_prefers_json(request_rec *r)
 {
     const char *accept = apr_table_get(r->headers_in, "Accept");

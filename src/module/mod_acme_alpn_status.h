@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handler acme-alpn-status: the report as HTML, as JSON for who accepts that, or for
- * Prometheus with the query string "prometheus". Who may see it is httpd's to decide (Require).
+ * The handler acme-alpn-status: the report as HTML, as JSON where the client accepts that, or
+ * for Prometheus with the query string "prometheus". Who may see it is httpd's to decide
+ * (Require).
  */
 #ifndef MOD_ACME_ALPN_STATUS_H
 #define MOD_ACME_ALPN_STATUS_H

@@ -415,7 +415,7 @@ void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *ser
         get_instance(&watchdog, "_acme_alpn_watch_", 0, 1, config_pool) != APR_SUCCESS ||
         register_callback(watchdog, apr_time_from_sec(1), NULL, watch_run) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                     "AALPN0217: mod_watchdog is not loaded or failed, so nobody looks after "
+                     "AALPN0217: mod_watchdog is not loaded or failed, so no process watches "
                      "the spools; load it to have bad entries reported before a CA comes");
         return;
     }
