@@ -30,8 +30,8 @@ struct acme_store_connection_t {
     int is_broken;
 };
 
-/* hiredis allocates an array when it has read its length, so a few bytes could cost gigabytes:
- * arrays are read only where `type` is one. */
+/* hiredis allocates an array as soon as it has read its length, so a few bytes could cost
+ * gigabytes. Arrays are read only where the caller expects one. */
 static acme_error_e store_receive(acme_store_connection_t *connection, acme_store_call_t *call,
                                   int type)
 {
@@ -119,7 +119,8 @@ store_command(acme_store_connection_t *connection, acme_store_call_t *call, int 
     return error;
 }
 
-/* A Redis that does not know AUTH answers with its arguments: the password. */
+/* A Redis without AUTH repeats the arguments, and so the password, in its error. Only the first
+ * word of that is kept. */
 static acme_error_e store_authenticate(acme_store_connection_t *connection,
                                        acme_store_call_t *call)
 {
@@ -353,14 +354,14 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
                              acme_store_connection_t *connection, acme_store_call_t *call)
 {
     apr_array_header_t *found = apr_array_make(pool, 100, sizeof(acme_store_entry_t));
-    apr_interval_time_t each = call->deadline - acme_monotonic();
+    apr_interval_time_t time_per_step = call->deadline - acme_monotonic();
     const char *cursor = "0";
     acme_store_entry_t *entry;
     acme_error_e error;
     int i, kept = 0;
 
     do {
-        call->deadline = acme_monotonic() + each;
+        call->deadline = acme_monotonic() + time_per_step;
         error = store_scan(pool, found, &cursor, connection, call);
     } while (error == ACME_OK && strcmp(cursor, "0") != 0);
     entry = (acme_store_entry_t *)found->elts;
@@ -368,7 +369,7 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
     for (i = 0; error == ACME_OK && i < found->nelts; i++) {
         /* SCAN may name a key twice, and the key may have expired since. */
         if (kept == 0 || strcmp(entry[kept - 1].name, entry[i].name) != 0) {
-            call->deadline = acme_monotonic() + each;
+            call->deadline = acme_monotonic() + time_per_step;
             error = store_examine(&entry[i], connection, call);
             if (entry[i].state != ACME_NO_ENTRY) {
                 entry[kept++] = entry[i];

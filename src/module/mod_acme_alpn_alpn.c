@@ -95,7 +95,7 @@ int acme_alpn_alpn_hide(request_rec *r)
 
 /* NULL where the module has no say: in an HTTP Upgrade, on a connection without TLS, and where
  * the TLS is that of a vhost with AcmeAlpnEngine Off. */
-static acme_alpn_connection_t *alpn_concerned(const conn_rec *c, const request_rec *r)
+static acme_alpn_connection_t *alpn_negotiating(const conn_rec *c, const request_rec *r)
 {
     acme_alpn_connection_t *connection = r ? NULL : acme_alpn_connection_get(c);
 
@@ -107,7 +107,7 @@ static acme_alpn_connection_t *alpn_concerned(const conn_rec *c, const request_r
 int acme_alpn_alpn_propose(conn_rec *c, request_rec *r, server_rec *server,
                            const apr_array_header_t *offers, apr_array_header_t *proposals)
 {
-    const acme_alpn_connection_t *connection = alpn_concerned(c, r);
+    const acme_alpn_connection_t *connection = alpn_negotiating(c, r);
 
     (void)server;
     (void)offers;
@@ -121,7 +121,7 @@ int acme_alpn_alpn_propose(conn_rec *c, request_rec *r, server_rec *server,
 int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
                             const apr_array_header_t *offers, apr_array_header_t *proposals)
 {
-    const acme_alpn_connection_t *connection = alpn_concerned(c, r);
+    const acme_alpn_connection_t *connection = alpn_negotiating(c, r);
     int from, to = 0;
 
     (void)offers;
@@ -149,7 +149,7 @@ static int alpn_refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_err
 
 int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server, const char *protocol)
 {
-    acme_alpn_connection_t *connection = alpn_concerned(c, r);
+    acme_alpn_connection_t *connection = alpn_negotiating(c, r);
     const acme_alpn_challenge_t *challenge;
 
     (void)server;
@@ -170,8 +170,9 @@ int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server, const
     return alpn_refuse(c, connection, challenge->outcome);
 }
 
-/* Another module may have taken acme-tls/1 when it was asked for a challenge; mod_ssl would
- * then find it negotiated, and would not ask us. */
+/* acme_alpn_modules_ask lets another module switch to acme-tls/1. mod_ssl would then find it
+ * negotiated, and not call acme_alpn_alpn_switch. So this says http/1.1 until this module has
+ * switched. */
 const char *acme_alpn_alpn_get(const conn_rec *c)
 {
     const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
@@ -223,7 +224,7 @@ int acme_alpn_alpn_close(conn_rec *c)
     if (connection->over) {
         return DECLINED;
     }
-    /* Only now: mod_ssl may end the SSL under a request's feet. */
+    /* While there is an SSL: mod_ssl may free it during a request. */
     if (ap_ssl_conn_is_ssl(c)) {
         connection->unserved = acme_alpn_connection_has_placeholder(connection) ? 1 : 0;
     }

@@ -21,9 +21,9 @@ APLOG_USE_MODULE(acme_alpn);
 /* What a child of httpd finds. */
 typedef struct {
     acme_error_e error;
-    int status;        /* errno */
-    apr_size_t closed; /* the length of the path of a directory that it may not pass, or 0 */
-    uid_t owner, user; /* the spool's, and its own */
+    int status;         /* errno */
+    apr_size_t blocked; /* the length of the first directory that it may not pass, or 0 */
+    uid_t owner, user;  /* of the spool, and of the process that looked */
 } check_answer_t;
 
 typedef struct {
@@ -34,7 +34,7 @@ typedef struct {
 
 /* As a child */
 
-static apr_size_t check_closed(const char *directory)
+static apr_size_t check_blocked(const char *directory)
 {
     char path[PATH_MAX];
     apr_size_t i;
@@ -52,7 +52,7 @@ static apr_size_t check_closed(const char *directory)
     return 0;
 }
 
-/* The uids are the effective ones as well. */
+/* access() asks for the real uid, which is the effective one here. */
 static check_answer_t check_look(const char *directory)
 {
     check_answer_t answer = {ACME_OK, 0, 0, 0, geteuid()};
@@ -65,13 +65,14 @@ static check_answer_t check_look(const char *directory)
         answer.owner = status.st_uid;
         close(fd);
     } else if (answer.error == ACME_SPOOL_UNREADABLE) {
-        answer.closed = check_closed(directory);
+        answer.blocked = check_blocked(directory);
     }
     return answer;
 }
 
-/* Mode bits do not tell what httpd's children may do: there are ACLs, ChrootDir, servers that
- * another user than root has started, and MPMs that stay root. So this process becomes one. */
+/* Mode bits do not show what a child of httpd may do: ACLs, ChrootDir, a start by another user
+ * than root and MPMs that stay root change it. So this forked process drops its rights as a
+ * child does, and writes what it finds in each spool to `fd`. */
 static void check_answer_and_exit(int fd, apr_pool_t *pool, server_rec *server,
                                   const apr_array_header_t *spools)
 {
@@ -121,9 +122,9 @@ static int check_ask(apr_pool_t *pool, server_rec *server, const apr_array_heade
 
 static const char *check_reason(apr_pool_t *pool, const check_spool_t *spool)
 {
-    return spool->answer.closed > 0
+    return spool->answer.blocked > 0
                ? apr_psprintf(pool, "httpd's User may not pass %s on the way to it",
-                              apr_pstrndup(pool, spool->directory, spool->answer.closed))
+                              apr_pstrndup(pool, spool->directory, spool->answer.blocked))
                : acme_error_text(spool->answer.error);
 }
 

@@ -21,12 +21,12 @@ typedef struct {
     int engine;
     const char *spool_directory;
     apr_interval_time_t max_age;
+    apr_array_header_t *stores;    /* of acme_alpn_store_t *, in their order */
     apr_array_header_t *upstreams; /* of acme_alpn_upstream_t * */
     int placeholder;
 
     /* Set in post_config: mod_ssl has the placeholder in place of a certificate. */
     int has_placeholder;
-    apr_array_header_t *stores; /* of acme_alpn_store_t *, in their order */
 } acme_alpn_server_t;
 
 void *acme_alpn_server_create(apr_pool_t *pool, server_rec *server);

@@ -58,13 +58,13 @@ typedef struct {
     unsigned int alert_sent : 1;      /* by us; otherwise by the client */
     unsigned int has_hello : 1;       /* a ClientHello with extensions has come */
     unsigned int offered : 1;         /* the ClientHello offers acme-tls/1 and nothing else */
-    unsigned int concerned : 1;       /* it has offered it, and the vhost answers */
+    unsigned int concerned : 1;       /* the client has offered it, and the vhost answers */
     unsigned int relayed : 1;         /* the ClientHello is another server's relay's */
     unsigned int asking : 1;          /* the other modules are being asked */
     unsigned int asked : 1;           /* they have been */
     unsigned int switched : 1;        /* we have taken the connection over */
     unsigned int installed : 1;       /* the SSL has our challenge certificate */
-    unsigned int refused : 1;         /* there is no challenge, and the log says why */
+    unsigned int refused : 1;         /* by this module, and the log says why */
     unsigned int complete : 1;        /* the handshake that got our certificate has succeeded */
     unsigned int unserved : 1;        /* the TLS is that of a vhost with the placeholder */
     unsigned int over : 1;            /* the first handshake is over, well or badly */

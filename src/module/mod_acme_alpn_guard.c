@@ -11,7 +11,8 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* How long an address counts, and how long a start or a tick may take for all names. */
+/* A name is resolved again after RESOLVE_EVERY. A start, or a tick of the watchdog, spends
+ * RESOLVE_TIMEOUT at most on all names. */
 #define RESOLVE_EVERY   apr_time_from_sec(30)
 #define RESOLVE_TIMEOUT apr_time_from_sec(2)
 
@@ -26,10 +27,10 @@ static acme_guard_t *guard;
 static apr_array_header_t *guard_names; /* of guard_name_t, each row once */
 static apr_time_t guard_start_ends;
 
-/* How many workers may wait, and the processes that there can be where each serves one
- * connection; otherwise 0. */
+/* How many workers may wait, and how many processes httpd may run if each has one thread;
+ * otherwise 0. */
 static acme_guard_workers_t guard_workers;
-static int guard_single_processes;
+static int guard_prefork_processes;
 
 /* Ordinary requests keep the other half. */
 static unsigned int guard_half(int workers)
@@ -50,7 +51,7 @@ int acme_alpn_guard_init(apr_pool_t *config_pool, server_rec *server)
     guard_names = apr_array_make(config_pool, 4, sizeof(guard_name_t));
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &processes);
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    guard_single_processes = threads > 1 ? 0 : processes;
+    guard_prefork_processes = threads > 1 ? 0 : processes;
     guard_workers.process = guard_half(threads);
     guard_workers.server = guard_half(processes * (threads > 1 ? threads : 1));
     return 1;
@@ -83,7 +84,8 @@ static int guard_is_named(const acme_guard_row_t *row)
     return 0;
 }
 
-/* A start asks once, before httpd detaches; a reload asks for what has no address. */
+/* The first configuration of a start resolves each name, a reload those that have no address.
+ * The second leaves failures to the watchdog, since httpd has detached. */
 static void guard_add_name(server_rec *server, acme_guard_row_t *row, const char *host,
                            const char *port)
 {
@@ -148,10 +150,10 @@ static unsigned int guard_server_workers(void)
     int running = 0, i;
     unsigned int half;
 
-    if (guard_single_processes == 0 || !ap_exists_scoreboard_image()) {
+    if (guard_prefork_processes == 0 || !ap_exists_scoreboard_image()) {
         return guard_workers.server;
     }
-    for (i = 0; i < guard_single_processes; i++) {
+    for (i = 0; i < guard_prefork_processes; i++) {
         const worker_score *worker = ap_get_scoreboard_worker_from_indexes(i, 0);
 
         if (worker && worker->status == SERVER_READY) {

@@ -15,9 +15,9 @@
 int acme_alpn_guard_init(apr_pool_t *config_pool, server_rec *server);
 
 /*
- * The row of this line of the configuration, whose host and port are resolved now and every 30
- * seconds. `host` is NULL for the path of a Unix domain socket. NULL: there are too many lines,
- * which has been logged.
+ * The row of this line of the configuration, whose host is resolved before httpd detaches, and
+ * by the watchdog every 30 seconds. `host` is NULL for the path of a Unix domain socket. NULL:
+ * there are too many lines, which has been logged.
  */
 acme_guard_row_t *acme_alpn_guard_row(server_rec *server, const char *line, const char *host,
                                       const char *port);

@@ -112,7 +112,7 @@ const char *acme_alpn_relay_configure(cmd_parms *command, void *directory, int c
     return error;
 }
 
-/* The handshake with an upstream */
+/* Setting up */
 
 static int relay_prepare(server_rec *server)
 {
@@ -248,7 +248,8 @@ acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *p
             continue;
         }
         error = relay_ask(&asked, upstream, pool, latest);
-        /* What is to be mended is not hidden by one that just has no such challenge. */
+        /* An upstream that only lacks the challenge does not hide an error that can be mended.
+         */
         if (!acme_error_is(error, ACME_CLASS_LACK) || acme_error_is(result, ACME_CLASS_LACK)) {
             *challenge = asked;
             result = error;
