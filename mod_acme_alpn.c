@@ -75,8 +75,7 @@ static int hook_check_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     (void)config_pool;
     (void)log_pool;
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
-        acme_alpn_check_spools(temp_pool, server, hook_all_that_answer(temp_pool, server),
-                               ACME_ALPN_AT_CONFIGTEST);
+        acme_alpn_check_spools(temp_pool, server, hook_all_that_answer(temp_pool, server));
         acme_alpn_placeholder_check(temp_pool, server);
     }
     return OK;
@@ -148,7 +147,7 @@ static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (generation != ACME_ALPN_SECOND_OF_START) {
-        acme_alpn_check_spools(temp_pool, server, vhosts, ACME_ALPN_AT_START);
+        acme_alpn_check_spools(temp_pool, server, vhosts);
     }
     if (generation != ACME_ALPN_FIRST_OF_START) {
         acme_alpn_alpn_allow(config_pool, server);

@@ -30,8 +30,8 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
                                    const acme_digest_t *digest, acme_key_type_e type,
                                    EVP_PKEY *key, EVP_PKEY *public_key, apr_time_t now);
 
-/* How long the certificate of a vhost that has none yet is valid. */
-#define ACME_CERTIFICATE_PLACEHOLDER_LIFETIME apr_time_from_sec(30 * 24 * 60 * 60)
+/* How long a placeholder is valid, which is written once in a start of httpd. */
+#define ACME_CERTIFICATE_PLACEHOLDER_LIFETIME apr_time_from_sec(365 * 24 * 60 * 60)
 
 /* Mint a self-signed certificate that names no host and is no CA's. Otherwise as
  * acme_certificate_mint. */

@@ -89,25 +89,18 @@ apr_time_t acme_spool_time(const struct timespec *time);
 /* Whether an entry of this mtime is too old at that time. */
 int acme_spool_is_too_old(time_t written, apr_interval_time_t max_age, apr_time_t now);
 
-/*
- * All entries, in the order of their names; files whose names start with a dot are none.
- * *entries is an array of acme_spool_entry_t from `pool`.
- *
- * Returns ACME_OK, or one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set).
- */
-acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
-                             const acme_spool_t *spool, apr_time_t now);
-
-/* With more entries than this, acme_spool_sample stops to count. */
+/* With more entries than this, acme_spool_list stops to count. */
 #define ACME_SPOOL_COUNT_MAX 250000
 
 /*
- * The same of a spool that may be large: the first `most` entries that the directory gives, and
- * how many there are of all, of which no more is seen than the name. *total is
- * ACME_SPOOL_COUNT_MAX where there are as many or more.
+ * The first `most` entries that the directory gives, in the order of their names; files whose
+ * names start with a dot are none. *entries is an array of acme_spool_entry_t from `pool`,
+ * *total how many there are of all, of which no more is seen than the name:
+ * ACME_SPOOL_COUNT_MAX where there are as many or more than that and `most`.
+ *
+ * Returns ACME_OK, or one of ACME_SPOOL_* or ACME_SYSTEM_ERROR (with errno set).
  */
-acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
-                               apr_size_t *total, const acme_spool_t *spool, apr_size_t most,
-                               apr_time_t now);
+acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries, apr_size_t *total,
+                             const acme_spool_t *spool, apr_size_t most, apr_time_t now);
 
 #endif

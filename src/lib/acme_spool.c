@@ -325,9 +325,8 @@ static acme_error_e spool_read_entries(apr_pool_t *pool, apr_array_header_t *fou
     return file || !errno ? ACME_OK : ACME_SYSTEM_ERROR;
 }
 
-acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
-                               apr_size_t *total, const acme_spool_t *spool, apr_size_t most,
-                               apr_time_t now)
+acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries, apr_size_t *total,
+                             const acme_spool_t *spool, apr_size_t most, apr_time_t now)
 {
     apr_array_header_t *found = apr_array_make(pool, 16, sizeof(acme_spool_entry_t));
     struct stat status;
@@ -351,12 +350,4 @@ acme_error_e acme_spool_sample(apr_pool_t *pool, apr_array_header_t **entries,
     qsort(found->elts, (size_t)found->nelts, sizeof(acme_spool_entry_t), spool_compare_names);
     *entries = found;
     return ACME_OK;
-}
-
-acme_error_e acme_spool_list(apr_pool_t *pool, apr_array_header_t **entries,
-                             const acme_spool_t *spool, apr_time_t now)
-{
-    apr_size_t total;
-
-    return acme_spool_sample(pool, entries, &total, spool, APR_SIZE_MAX, now);
 }

@@ -30,8 +30,8 @@ static const char *access_unsafe_above(apr_pool_t *pool, const char *path, uid_t
     return found;
 }
 
-/* The path as it is written has the directories of its symbolic links, the real one those of
- * the spool. */
+/* The directories of a symbolic link in the path, and those of the spool. Those between, where
+ * a link leads to another one, are not looked at. */
 const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
 {
     char real[PATH_MAX];

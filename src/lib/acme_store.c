@@ -40,6 +40,7 @@ static acme_error_e store_receive(acme_store_connection_t *connection, acme_stor
     redisReader *reader = connection->reader;
     char buffer[REPLY_MAX];
     void *reply = NULL;
+    int has_begun = 0;
 
     while (redisReaderGetReply(reader, &reply) == REDIS_OK) {
         acme_error_e error;
@@ -57,10 +58,11 @@ static acme_error_e store_receive(acme_store_connection_t *connection, acme_stor
             return ACME_ENTRY_TOO_LARGE;
         }
         left -= length;
-        if ((reader->len == reader->pos && !strchr(first_bytes, buffer[0])) ||
+        if ((!has_begun && !strchr(first_bytes, buffer[0])) ||
             redisReaderFeed(reader, buffer, length) != REDIS_OK) {
             break;
         }
+        has_begun = 1;
     }
     return ACME_STORE_PROTOCOL;
 }
@@ -93,6 +95,7 @@ store_command(acme_store_connection_t *connection, acme_store_call_t *call, int 
 
     freeReplyObject(connection->reply);
     connection->reply = NULL;
+    call->detail[0] = '\0';
     va_start(values, format);
     length = redisvFormatCommand(&bytes, format, values);
     va_end(values);

@@ -226,7 +226,9 @@ int acme_alpn_alpn_close(conn_rec *c)
     }
     /* While there is an SSL: mod_ssl may free it during a request. */
     if (ap_ssl_conn_is_ssl(c)) {
-        connection->unserved = acme_alpn_connection_has_placeholder(connection) ? 1 : 0;
+        const server_rec *server = acme_alpn_connection_server(connection);
+
+        connection->unserved = acme_alpn_server_get(server)->has_placeholder ? 1 : 0;
     }
     connection->over = 1;
     if (!alpn_is_about_challenge(connection)) {

@@ -10,6 +10,7 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
+#include <http_core.h>
 #include <http_log.h>
 #include <mpm_common.h>
 
@@ -128,13 +129,12 @@ static const char *check_reason(apr_pool_t *pool, const check_spool_t *spool)
                : acme_error_text(spool->answer.error);
 }
 
-static void check_log_unusable(apr_pool_t *pool, const check_spool_t *spool,
-                               acme_alpn_moment_e moment)
+static void check_log_unusable(apr_pool_t *pool, const check_spool_t *spool, int is_test)
 {
     apr_status_t status =
         spool->answer.error == ACME_SYSTEM_ERROR ? spool->answer.status : APR_SUCCESS;
 
-    if (moment == ACME_ALPN_AT_CONFIGTEST) {
+    if (is_test) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, status, spool->server,
                      "AALPN0003: AcmeAlpnSpool %s: no challenge will be answered from it: %s",
                      spool->directory, check_reason(pool, spool));
@@ -190,8 +190,9 @@ static apr_array_header_t *check_collect(apr_pool_t *pool, const apr_array_heade
 }
 
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
-                            const apr_array_header_t *servers, acme_alpn_moment_e moment)
+                            const apr_array_header_t *servers)
 {
+    int is_test = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST;
     apr_array_header_t *spools = check_collect(pool, servers);
     int count = check_ask(pool, server, spools), i;
 
@@ -199,7 +200,7 @@ void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
         const check_spool_t *spool = &APR_ARRAY_IDX(spools, i, check_spool_t);
 
         if (spool->answer.error != ACME_OK) {
-            check_log_unusable(pool, spool, moment);
+            check_log_unusable(pool, spool, is_test);
         } else {
             check_log_owner(spool);
             check_log_parent(pool, spool);

@@ -8,11 +8,10 @@
 
 #include <httpd.h>
 
-typedef enum { ACME_ALPN_AT_CONFIGTEST, ACME_ALPN_AT_START } acme_alpn_moment_e;
-
-/* Log each spool of these servers (an array of server_rec *) that is missing or unsafe, once.
+/* At configtest, at a reload, and in the first configuration of a start, before httpd detaches:
+ * log each spool of these servers (an array of server_rec *) that is missing or unsafe, once.
  */
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
-                            const apr_array_header_t *servers, acme_alpn_moment_e moment);
+                            const apr_array_header_t *servers);
 
 #endif

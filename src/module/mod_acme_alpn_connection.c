@@ -41,11 +41,6 @@ int acme_alpn_connection_answers(const acme_alpn_connection_t *connection)
     return acme_alpn_server_answers(acme_alpn_connection_server(connection));
 }
 
-int acme_alpn_connection_has_placeholder(const acme_alpn_connection_t *connection)
-{
-    return acme_alpn_server_get(acme_alpn_connection_server(connection))->has_placeholder;
-}
-
 const char *acme_alpn_source_name(acme_alpn_source_e source)
 {
     static const char *const names[ACME_ALPN_SOURCES] = {"none", "spool", "module", "store",

@@ -89,7 +89,4 @@ server_rec *acme_alpn_connection_server(const acme_alpn_connection_t *connection
 /* Whether the vhost whose TLS settings the connection has answers acme-tls/1. */
 int acme_alpn_connection_answers(const acme_alpn_connection_t *connection);
 
-/* Whether that vhost has the placeholder for a certificate. Only while there is an SSL. */
-int acme_alpn_connection_has_placeholder(const acme_alpn_connection_t *connection);
-
 #endif

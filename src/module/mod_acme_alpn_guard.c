@@ -59,17 +59,15 @@ int acme_alpn_guard_init(apr_pool_t *config_pool, server_rec *server)
 
 /* Names */
 
-static acme_error_e guard_resolve_one(guard_name_t *name, apr_time_t latest)
+static void guard_resolve_one(guard_name_t *name, apr_time_t latest)
 {
     acme_addresses_t addresses;
-    acme_error_e error = acme_net_resolve(&addresses, name->host, name->port, latest);
 
     /* While name servers fail, the last addresses stay in use. */
-    if (error == ACME_OK) {
+    if (acme_net_resolve(&addresses, name->host, name->port, latest) == ACME_OK) {
         acme_guard_set_addresses(name->row, &addresses);
     }
     name->due = acme_monotonic() + RESOLVE_EVERY;
-    return error;
 }
 
 static int guard_is_named(const acme_guard_row_t *row)
@@ -89,15 +87,17 @@ static int guard_is_named(const acme_guard_row_t *row)
 static void guard_add_name(server_rec *server, acme_guard_row_t *row, const char *host,
                            const char *port)
 {
+    int generation = ap_state_query(AP_SQ_CONFIG_GEN);
     guard_name_t name = {row, host, port, 0};
     acme_addresses_t known;
 
     acme_guard_addresses(&known, row);
-    if (known.count > 0) {
-        name.due = acme_monotonic() + RESOLVE_EVERY;
-    } else if (ap_state_query(AP_SQ_CONFIG_GEN) != ACME_ALPN_SECOND_OF_START &&
-               guard_resolve_one(&name, guard_start_ends) != ACME_OK) {
-        name.due = 0;
+    if (known.count == 0 && generation != ACME_ALPN_SECOND_OF_START) {
+        guard_resolve_one(&name, guard_start_ends);
+        acme_guard_addresses(&known, row);
+    }
+    name.due = known.count > 0 ? acme_monotonic() + RESOLVE_EVERY : 0;
+    if (known.count == 0 && generation != ACME_ALPN_FIRST_OF_START) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                      "AALPN0033: %s has no address, or its name servers did not answer in "
                      "2 seconds; it is resolved again every 30 seconds",

@@ -179,8 +179,8 @@ static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spoo
     int i;
 
     if (state == ACME_OK) {
-        state = acme_spool_sample(report->scratch, &sample, &total, spool,
-                                  report->has_lists ? ENTRIES_MAX : 0, report->now);
+        state = acme_spool_list(report->scratch, &sample, &total, spool,
+                                report->has_lists ? ENTRIES_MAX : 0, report->now);
     }
     for (i = 0; i < sample->nelts; i++) {
         json_array_append_new(

@@ -63,7 +63,9 @@ static exit_e list_spool(json_t *list, const acme_alpn_options_t *options)
 {
     apr_time_t now = apr_time_now();
     apr_array_header_t *entries;
-    acme_error_e error = acme_spool_list(options->pool, &entries, &options->spool, now);
+    apr_size_t total;
+    acme_error_e error =
+        acme_spool_list(options->pool, &entries, &total, &options->spool, APR_SIZE_MAX, now);
     int i;
 
     if (error != ACME_OK) {
