@@ -115,9 +115,9 @@ void acme_guard_addresses(acme_addresses_t *addresses, const acme_guard_row_t *r
 
 /* Whether the moment is still to come. The clock starts anew every 49 days, so what is further
  * ahead than a lease can be is long over. */
-static int guard_is_ahead(apr_uint32_t moment)
+static int guard_is_ahead(apr_uint32_t moment, apr_uint32_t now)
 {
-    apr_int32_t left = (apr_int32_t)(moment - acme_guard_clock());
+    apr_int32_t left = (apr_int32_t)(moment - now);
 
     return moment != 0 && left > 0 && left <= LEASE_MAX_MS;
 }
@@ -128,12 +128,13 @@ static int guard_is_ahead(apr_uint32_t moment)
 static int guard_lease(acme_guard_lease_t *lease, apr_uint32_t *slots, unsigned int count,
                        apr_uint32_t until)
 {
+    apr_uint32_t now = acme_guard_clock();
     unsigned int i;
 
     for (i = 0; i < count; i++) {
         apr_uint32_t taken = apr_atomic_read32(&slots[i]);
 
-        if (!guard_is_ahead(taken) && apr_atomic_cas32(&slots[i], until, taken) == taken) {
+        if (!guard_is_ahead(taken, now) && apr_atomic_cas32(&slots[i], until, taken) == taken) {
             lease->slot = &slots[i];
             lease->until = until;
             return 1;
@@ -165,8 +166,8 @@ static int guard_may_try(acme_guard_pass_t *pass, apr_uint32_t until)
     if (retry == 0) {
         return 1;
     }
-    pass->tries =
-        !guard_is_ahead(retry) && apr_atomic_cas32(&pass->row->retry, until, retry) == retry;
+    pass->tries = !guard_is_ahead(retry, acme_guard_clock()) &&
+                  apr_atomic_cas32(&pass->row->retry, until, retry) == retry;
     return pass->tries;
 }
 
@@ -213,7 +214,7 @@ static acme_guard_answer_e guard_wait(acme_guard_pass_t *pass, acme_guard_t *gua
     apr_interval_time_t look = SHORTEST_LOOK;
     apr_time_t now = begin;
 
-    while (!guard_is_ahead(apr_atomic_read32(&pass->row->retry))) {
+    while (!guard_is_ahead(apr_atomic_read32(&pass->row->retry), acme_guard_clock())) {
         if (guard_take(pass, guard, places, workers, until)) {
             pass->is_short = now - begin > (deadline - begin) / 2;
             return guard_may_try(pass, until) ? ACME_GUARD_PASS : ACME_GUARD_OPEN;
