@@ -196,7 +196,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_pre_config(hook_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(hook_check_config, NULL, NULL, APR_HOOK_MIDDLE);
 
-    ap_hook_child_init(hook_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Before mod_watchdog's, which starts the thread of the watch. */
+    ap_hook_child_init(hook_child_init, NULL, before_watchdog, APR_HOOK_MIDDLE);
 
     /* Last, since mod_ssl calls init_server in its own, and since mod_md would change the
      * challenge type of its domains if it saw acme-tls/1 in the Protocols. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_acme_alpn_store.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include <apr_atomic.h>
