@@ -86,9 +86,7 @@ BAD = {
     "directive, argument, allowed",
     [(directive, argument, allowed) for directive, (bad, allowed) in BAD.items() for argument in bad],
 )
-def test_bad_argument_fails_configtest(
-    directive: str, argument: str, allowed: str, make_httpd: StartHttpd
-) -> None:
+def test_bad_argument_fails_configtest(directive: str, argument: str, allowed: str, make_httpd: StartHttpd) -> None:
     httpd = make_httpd()
     httpd.server_lines.append(f"{directive} {argument}")
     code, output = httpd.configtest()

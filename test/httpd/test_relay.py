@@ -127,9 +127,7 @@ def test_fault_is_refused_in_time(make_httpd: StartHttpd, authority: Authority, 
         assert_refused_in_time(make_httpd, authority, where, reason)
 
 
-def test_certificate_for_two_names_is_refused(
-    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
-) -> None:
+def test_certificate_for_two_names_is_refused(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     upstream.behaviour = serve(certificate([NAME, "b.test"], KeyAuthorization.new().digest))
     assert_refused_in_time(make_httpd, authority, upstream, "certificate-wrong-name")
 
@@ -278,9 +276,7 @@ def test_no_more_than_max_at_once_and_the_rest_waits(
     assert upstream.most_open == 2
 
 
-def test_place_of_a_killed_child_comes_back(
-    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
-) -> None:
+def test_place_of_a_killed_child_comes_back(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     httpd = relay(make_httpd, authority, upstream, "max=1", "timeout=2s", "any-name")
     httpd.log.allow(REFUSED, "reason=(timeout|relay-busy|relay-backoff) ")
     httpd.log.allow(pattern="exit signal Killed")
@@ -302,9 +298,7 @@ def test_place_of_a_killed_child_comes_back(
     poll.until(answered, poll.DEADLINE, "the place is free again")
 
 
-def test_limit_holds_over_a_graceful_restart(
-    make_httpd: StartHttpd, authority: Authority, upstream: Upstream
-) -> None:
+def test_limit_holds_over_a_graceful_restart(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     httpd = relay(make_httpd, authority, upstream, "max=1", "timeout=3s", "any-name")
     httpd.log.allow(REFUSED, "reason=(timeout|closed|relay-busy|relay-backoff) ")
     over = Event()
@@ -461,9 +455,7 @@ def test_two_nodes_that_name_each_other(make_httpd: StartHttpd, authority: Autho
         ("127.0.0.1:443 anyname", "'anyname' is not an option"),
     ],
 )
-def test_bad_arguments_fail_configtest(
-    make_httpd: StartHttpd, authority: Authority, arguments: str, told: str
-) -> None:
+def test_bad_arguments_fail_configtest(make_httpd: StartHttpd, authority: Authority, arguments: str, told: str) -> None:
     httpd = make_httpd()
     httpd.vhost(NAME, credentials=[authority.issue(NAME)])
     httpd.server_lines.append(f"AcmeAlpnUpstream {arguments}")

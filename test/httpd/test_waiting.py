@@ -23,8 +23,6 @@ SITE = "site.test"
 # A store or an upstream that hangs is given so long, and whoever does not wait for it is told before that is over.
 STORE_HANGS, UPSTREAM_HANGS = "60s", "8s"
 MOST = 16
-# Of Redis.
-NOTHING = b"$-1\r\n"
 
 
 @dataclass
@@ -45,7 +43,7 @@ def hanging_store() -> Iterator[Source]:
         while question := connection.recv(4096):
             questions.append(question)
             over.wait(HELD)
-            connection.sendall(NOTHING)
+            connection.sendall(b"$-1\r\n")
 
     with FakeStore(answer) as store:
         yield Source(f"AcmeAlpnStore {store.url} timeout={STORE_HANGS}", lambda: len(questions), "store-busy", over)
@@ -77,11 +75,17 @@ class Crowd:
         self._count += 1
         return self._pool.submit(client.handshake, self._httpd.address(), name or f"crowd{self._count}.test")
 
-    def wait(self, *sources: Source, name: str = "") -> None:
-        """One handshake more, for which each of the sources is asked once more."""
-        wanted = [each.asked() + 1 for each in sources]
-        self.waiting.append(self.next(name))
-        poll.until(lambda: [each.asked() for each in sources] == wanted, poll.DEADLINE, "one more waits")
+    def wait(self, source: Source, count: int = 1, name: str = "") -> None:
+        """So many handshakes more, for each of which the source is asked once. One that is refused comes again: a
+        process that has not begun to serve counts as busy."""
+        first, wanted = source.asked(), len(self.waiting) + count
+
+        def all_wait() -> bool:
+            self.waiting = [each for each in self.waiting if not each.done()]
+            self.waiting += [self.next(name) for _ in range(wanted - len(self.waiting))]
+            return source.asked() - first == count
+
+        poll.until(all_wait, poll.DEADLINE, f"{count} more wait")
 
     def assert_full(self, authority: Authority, *sources: Source, name: str = "") -> None:
         """Nobody else asks, and the next is told and ordinary requests are answered while the others still wait."""
@@ -115,8 +119,7 @@ def test_half_of_the_server(make_httpd: StartHttpd, authority: Authority, source
     """Of prefork's 6 processes."""
     httpd = server(make_httpd(mpm="prefork"), authority, source.directive)
     with crowd(httpd, source) as people:
-        for _ in range(3):
-            people.wait(source)
+        people.wait(source, 3)
         people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
@@ -125,8 +128,7 @@ def test_half_of_one_process(make_httpd: StartHttpd, authority: Authority, sourc
     """Of 8 threads, though other processes have more of them."""
     httpd = server(make_httpd(mpm="event"), authority, source.directive)
     with httpd.only_child(min(httpd.children())), crowd(httpd, source) as people:
-        for _ in range(4):
-            people.wait(source)
+        people.wait(source, 4)
         people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
@@ -135,9 +137,10 @@ def test_last_idle_process(make_httpd: StartHttpd, authority: Authority, source:
     """Of the few that run, though half of those that there may be are more."""
     processes = ("ServerLimit 20", "MaxRequestWorkers 20", "StartServers 3", "MinSpareServers 1", "MaxSpareServers 3")
     httpd = server(make_httpd(mpm="prefork"), authority, *processes, source.directive)
-    with crowd(httpd, source) as people:
-        for _ in range(2):
-            people.wait(source)
+    poll.until(lambda: len(httpd.children()) == 3, poll.DEADLINE, "all processes run")
+    # The parent would start more of them.
+    with httpd.held({httpd.pid}), crowd(httpd, source) as people:
+        people.wait(source, 2)
         people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")
 
@@ -150,8 +153,7 @@ def test_half_is_for_stores_and_upstreams_together(make_httpd: StartHttpd, autho
         server(httpd, authority)
         with crowd(httpd, store, upstream) as people:
             people.wait(store, name="store.test")
-            for _ in range(2):
-                people.wait(upstream, name="upstream.test")
+            people.wait(upstream, 2, name="upstream.test")
             people.assert_full(authority, store, upstream, name="upstream.test")
     httpd.log.expect(REFUSED, "source=upstream .*reason=relay-busy ")
 
@@ -178,7 +180,6 @@ def test_one_that_hangs_takes_no_place_of_another(make_httpd: StartHttpd, author
         httpd.vhost("hanging.test", credentials=[authority.issue("hanging.test")], lines=[directive])
         server(httpd, authority, f"AcmeAlpnUpstream {healthy} max={most}")
         with crowd(httpd, hanging) as people:
-            for _ in range(most):
-                people.wait(hanging, name="hanging.test")
+            people.wait(hanging, most, name="hanging.test")
             assert_answered(httpd, SITE, value)
             assert not any(each.done() for each in people.waiting)

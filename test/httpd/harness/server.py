@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -316,17 +316,19 @@ class Httpd:
         return {int(pid) for pid in path.read_text().split()}
 
     @contextmanager
-    def only_child(self, pid: int) -> Iterator[None]:
-        """Hold all the other children, so that this one has to answer."""
-        others = self.children() - {pid}
+    def held(self, processes: set[int]) -> Iterator[None]:
         try:
-            for other in others:
-                os.kill(other, signal.SIGSTOP)
-            poll.until(lambda: all(map(is_stopped, others)), poll.DEADLINE, "the other children are held")
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            poll.until(lambda: all(map(is_stopped, processes)), poll.DEADLINE, "processes are held")
             yield
         finally:
-            for other in others:
-                os.kill(other, signal.SIGCONT)
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    def only_child(self, pid: int) -> AbstractContextManager[None]:
+        """Hold all the other children, so that this one has to answer."""
+        return self.held(self.children() - {pid})
 
     def let_children_go(self) -> None:
         """Allow a child that is told to end to crash in that, as MPMs' do without this module, too: the event MPM's
