@@ -13,7 +13,7 @@ from instructions import KINDS, PAGE_SHARE, WITH, WITH_OFF, WITHOUT
 Result = dict[str, Any]
 
 REPEATED, FIRST, REFUSED = "module, repeated", "module, first", "module, refused"
-ORDINARY, ACCEPT = "httpd, ordinary", "httpd, accept and close"
+ACCEPT = "httpd, accept and close"
 
 LEFT, ROW = 230, 26  # pixels
 COLOURS = {"module": "#2f6f4f", "httpd": "#8a8a8a"}
@@ -37,23 +37,20 @@ def counted(result: Result, server: str, kind: str) -> tuple[float, float]:
     return few[1], (many[1] - few[1]) / (many[0] - few[0])
 
 
-def cpu_ratios(result: Result) -> dict[str, float]:
-    """TLS 1.3, one client at a time. The machine decides of these as well as the code, so they are no goals."""
+def goals(result: Result) -> list[dict[str, Any]]:
+    """TLS 1.3, one client at a time; each with what was measured and whether it is met. Instructions are the same on
+    any machine. Of CPU time the machine decides, too: these goals are for that of docs/performance.md."""
     cpu = {case: rounds(result, case) for case in {row["case"] for row in result["handshakes"]}}
     least = [floor + accept for floor, accept in zip(cpu["floor"], cpu[ACCEPT])]
-    files = result["scale"]["files"]
-    return {
-        **{f"{case} / (floor + accept and close)": ratio(cpu[case], least) for case in (REPEATED, FIRST, REFUSED, ORDINARY)},
-        f"{files[-1]['files']} files / 1 file": ratio(files[-1]["cpu"], files[0]["cpu"]),
-    }
-
-
-def goals(result: Result) -> list[dict[str, Any]]:
-    """In instructions, which are the same on any machine; each with what was measured and whether it is met."""
     ordinary, own_slope = counted(result, WITHOUT, "ordinary")
     repeated, page = (counted(result, WITH, kind)[0] for kind in ("repeated", PAGE_SHARE))
     slopes = [counted(result, server, kind)[1] for server in (WITH, WITH_OFF) for kind in ("repeated", "refused")]
+    files = result["scale"]["files"]
     wanted = [
+        ("repeated / (floor + accept and close), CPU", ratio(cpu[REPEATED], least), 1.05),
+        ("first / (floor + accept and close), CPU", ratio(cpu[FIRST], least), 1.35),
+        ("refused / (floor + accept and close), CPU", ratio(cpu[REFUSED], least), 0.40),
+        (f"{files[-1]['files']} files / 1 file, CPU", ratio(files[-1]["cpu"], files[0]["cpu"]), 1.02),
         ("repeated / ordinary, instructions", repeated / ordinary, 0.87),
         ("first / ordinary, instructions", counted(result, WITH, "first")[0] / ordinary, 1.06),
         ("refused / ordinary, instructions", counted(result, WITH, "refused")[0] / ordinary, 0.08),
@@ -95,8 +92,6 @@ def table(result: Result) -> str:
         f"| {goal['goal']} | {goal['most']:g} | {goal['measured']:.4g} | {'met' if goal['met'] else 'not met'} |"
         for goal in result["goals"]
     ]
-    lines += ["", "| CPU time | ratio |", "|---|---|"]
-    lines += [f"| {title} | {value:.2f} |" for title, value in cpu_ratios(result).items()]
     seen = result["freshness"]
     lines += ["", f"Freshness: {seen['misses']} misses in {seen['changes_in_each']:,} publications and as many "
               f"withdrawals in each of {seen['children']} children."]
