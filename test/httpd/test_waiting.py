@@ -15,7 +15,7 @@ from harness import client, poll
 from harness.challenge import REFUSED, assert_answered
 from harness.pki import Authority
 from harness.redis import FakeStore
-from harness.server import Httpd
+from harness.server import Httpd, paused
 from harness.spool import KeyAuthorization
 from harness.upstream import HELD, Upstream, certificate, held, serve
 
@@ -139,7 +139,7 @@ def test_last_idle_process(make_httpd: StartHttpd, authority: Authority, source:
     httpd = server(make_httpd(mpm="prefork"), authority, *processes, source.directive)
     poll.until(lambda: len(httpd.children()) == 3, poll.DEADLINE, "all processes run")
     # The parent would start more of them.
-    with httpd.held({httpd.pid}), crowd(httpd, source) as people:
+    with paused({httpd.pid}), crowd(httpd, source) as people:
         people.wait(source, 2)
         people.assert_full(authority, source)
     httpd.log.expect(REFUSED, f"reason={source.busy} ")

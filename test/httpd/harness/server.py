@@ -315,20 +315,9 @@ class Httpd:
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return {int(pid) for pid in path.read_text().split()}
 
-    @contextmanager
-    def held(self, processes: set[int]) -> Iterator[None]:
-        try:
-            for process in processes:
-                os.kill(process, signal.SIGSTOP)
-            poll.until(lambda: all(map(is_stopped, processes)), poll.DEADLINE, "processes are held")
-            yield
-        finally:
-            for process in processes:
-                os.kill(process, signal.SIGCONT)
-
     def only_child(self, pid: int) -> AbstractContextManager[None]:
-        """Hold all the other children, so that this one has to answer."""
-        return self.held(self.children() - {pid})
+        """Pause all the other children, so that this one has to answer."""
+        return paused(self.children() - {pid})
 
     def let_children_go(self) -> None:
         """Allow a child that is told to end to crash in that, as MPMs' do without this module, too: the event MPM's
@@ -393,6 +382,18 @@ class Httpd:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def paused(processes: set[int]) -> Iterator[None]:
+    try:
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        poll.until(lambda: all(map(is_stopped, processes)), poll.DEADLINE, "processes are paused")
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 def is_stopped(pid: int) -> bool:
