@@ -12,7 +12,7 @@ PACKAGES_DEMO=(certbot pebble openssl python3 python3-cryptography python3-pip p
 
 # What `make check` and test/httpd need besides, on each Debian.
 PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto python3-pytest
-    python3-pytest-xdist python3-redis python3-scapy redis-server uacme)
+    python3-pytest-xdist python3-scapy redis-server uacme)
 
 # What the checks need besides, on Debian 12 and 13.
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.

@@ -9,7 +9,6 @@ from certbot import achallenges, errors, interfaces
 from certbot.plugins import common
 
 from certbot_acme_alpn import addresses, challenge, check, error_log, identifier, spool, store
-from certbot_acme_alpn import store_settings
 
 
 class Authenticator(common.Plugin, interfaces.Authenticator):
@@ -85,7 +84,7 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
 
     def _spool(self) -> Union[spool.Spool, store.Store]:
         place = self.conf("spool")
-        return store.Store(place) if store_settings.is_url(place) else spool.Spool(place)
+        return store.Store(place) if store.is_url(place) else spool.Spool(place)
 
     def _addresses(self) -> List[addresses.Address]:
         return addresses.configured(self.conf("check"))
@@ -104,13 +103,7 @@ def _directory(text: str) -> str:
     """A store's URL, or an absolute path: a renewal runs in another working directory."""
     if not text:
         raise argparse.ArgumentTypeError(f"{spool.OPTION} takes the path of a directory")
-    if store_settings.is_url(text):
-        try:
-            store_settings.parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{spool.OPTION}: {error}") from error
-        return text
-    return os.path.abspath(text)
+    return text if store.is_url(text) else os.path.abspath(text)
 
 
 def _entry(achall: Any) -> spool.Entry:

@@ -1,83 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The store: a Redis or Valkey that all nodes of a fleet share, in place of a spool directory."""
-import importlib
-from typing import Any, Optional
+"""The store that a fleet shares. acme-alpn(1) speaks with it, and reads its URL as httpd does."""
+import os
+import shutil
+import subprocess
 
 from certbot import errors
 
-from certbot_acme_alpn import password_file, store_settings
 from certbot_acme_alpn.spool import OPTION, Entry
+
+PROGRAM = "acme-alpn"
+# Besides certbot's PATH: cron's may lack the second.
+DIRECTORIES = ("/usr/bin", "/usr/local/bin")
+
+# Seconds. The program has a time-out of its own: the URL's, which is at most 60 s.
+TIMEOUT = 90
+
+WRONG_USAGE = 2
+OTHER_VALUE = 1
+
+
+def is_url(text: str) -> bool:
+    """Whether this is meant as the URL of a store, rather than as a path."""
+    return text.startswith(("redis://", "rediss://", "unix://"))
 
 
 class Store:
     """What Spool is for a directory."""
 
     def __init__(self, url: str) -> None:
-        try:
-            self._settings = store_settings.parse(url)
-        except ValueError as error:
-            raise errors.MisconfigurationError(f"{OPTION}: {error}") from error
-        self._made: Any = None
+        self._url = url
 
     def check(self) -> None:
-        """See now whether the store lets us in."""
-        self._call(lambda client: client.get(self._settings.prefix))
+        """See now whether the store lets us in, by removing what no client can have put there."""
+        self._run("remove", "acme-alpn.invalid", "0" * 64)
 
     def publish(self, entry: Entry) -> None:
         """Put the entry there, in place of any that there is, with an expiry."""
-        self._call(lambda client: client.set(self._key(entry), entry.key_authorization,
-                                             ex=self._settings.expiry))
+        self._run("add", entry.identifier.text, entry.key_authorization)
 
     def withdraw(self, entry: Entry) -> None:
         """Remove the entry, unless it is gone or another client's has taken its place."""
-        self._call(lambda client: self._delete_own(client, entry))
+        self._run("remove", entry.identifier.text, entry.key_authorization, passes=OTHER_VALUE)
 
-    def _delete_own(self, client: Any, entry: Entry) -> None:
-        key = self._key(entry)
-        with client.pipeline() as transaction:
-            # Should anybody write the key from here on, the transaction does nothing.
-            transaction.watch(key)
-            value = transaction.get(key)
-            if value is not None and value.rstrip(b"\r\n") == entry.content.rstrip(b"\n"):
-                transaction.multi()
-                transaction.delete(key)
-                try:
-                    transaction.execute()
-                except _redis().WatchError:
-                    pass
-
-    def _key(self, entry: Entry) -> str:
-        return self._settings.prefix + entry.identifier.text
-
-    def _call(self, what: Any) -> None:
-        redis = _redis()
+    def _run(self, *arguments: str, passes: int = 0) -> None:
+        command = [_program(), "--spool", self._url, *arguments]
         try:
-            what(self._client())
-        except (redis.RedisError, OSError) as error:
-            raise errors.PluginError(
-                f"the store {self._settings.name}: {self._words(error)}") from error
-
-    def _words(self, error: Exception) -> str:
-        # Redis quotes the arguments of a command that it does not know, such as AUTH's.
-        text = str(error)
-        password = self._password()
-        return text.replace(password, "...") if password else text
-
-    def _client(self) -> Any:
-        if self._made is None:
-            self._made = _redis().Redis(password=self._password(), **self._settings.arguments)
-        return self._made
-
-    def _password(self) -> Optional[str]:
-        path = self._settings.password_file
-        return None if path is None else password_file.read(path)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=TIMEOUT, encoding="utf-8", errors="replace", check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise errors.PluginError(f"{PROGRAM}, which speaks with the store: {error}") from error
+        if done.returncode in (0, passes):
+            return
+        text = done.stdout.strip().replace(f"{PROGRAM}: ", "")
+        if done.returncode == WRONG_USAGE:
+            raise errors.MisconfigurationError(f"{OPTION}: {text}")
+        raise errors.PluginError(f"the store {text or f'failed (code {done.returncode})'}")
 
 
-def _redis() -> Any:
-    try:
-        return importlib.import_module("redis")
-    except ImportError as error:
+def _program() -> str:
+    path = os.pathsep.join((os.environ.get("PATH", ""), *DIRECTORIES))
+    program = shutil.which(PROGRAM, path=path)
+    if program is None:
         raise errors.NoInstallationError(
-            f"{OPTION} names a store, and redis for Python is not installed: apt-get install "
-            "python3-redis, or pip install 'certbot-acme-alpn[redis]' where certbot comes from "
-            "pip") from error
+            f"{OPTION} names a store, and {PROGRAM}, which speaks with it, is not installed: "
+            f"apt-get install {PROGRAM}, or make install in mod_acme_alpn's sources")
+    return program

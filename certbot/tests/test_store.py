@@ -1,10 +1,10 @@
-"""The store, with a real redis-server."""
+"""The store, with a real redis-server and the acme-alpn that is built beside the plugin."""
 import pathlib
+import shutil
 import socket
 import subprocess
-import sys
 import time
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 from certbot import errors
@@ -13,15 +13,25 @@ from certbot_acme_alpn import identifier, store
 from certbot_acme_alpn.spool import Entry
 from challenge_certificates import KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION
 
+BUILT = pathlib.Path(__file__).parents[2]
 SERVER = pathlib.Path("/usr/bin/redis-server")
 ENTRY = Entry(identifier.parse("a.example"), KEY_AUTHORIZATION)
 OTHER = Entry(ENTRY.identifier, OTHER_KEY_AUTHORIZATION)
 KEY = "acme-alpn:a.example"
 
+Cli = Callable[..., str]
 
-@pytest.fixture(name="redis_at", scope="module")
-def fixture_redis_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that wants a password; the URL without it."""
+
+@pytest.fixture(name="program")
+def fixture_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (BUILT / "acme-alpn").exists() or not SERVER.exists():
+        pytest.skip("acme-alpn is not built here, or redis-server is not installed")
+    monkeypatch.setenv("PATH", f"{BUILT}:/usr/bin:/bin")
+
+
+@pytest.fixture(name="port", scope="module")
+def fixture_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Of a server that wants a password."""
     directory = tmp_path_factory.mktemp("redis")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -36,73 +46,66 @@ def fixture_redis_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 break
             except OSError:
                 assert time.monotonic() < deadline, "redis-server does not answer"
-        yield f"redis://127.0.0.1:{port}"
+        yield port
         process.terminate()
 
 
 @pytest.fixture(name="url")
-def fixture_url(redis_at: str, tmp_path: pathlib.Path) -> str:
-    write_password(tmp_path / "password", "the-password")
-    return f"{redis_at}?passwordfile={tmp_path}/password&expiry=1h"
+def fixture_url(program: None, port: int, tmp_path: pathlib.Path) -> str:
+    return url_with(port, tmp_path, "the-password")
 
 
-def write_password(path: pathlib.Path, text: str) -> None:
-    path.write_text(f"{text}\n")
+@pytest.fixture(name="cli")
+def fixture_cli(port: int) -> Cli:
+    return lambda *command: subprocess.run(
+        ["redis-cli", "-p", str(port), "--no-auth-warning", "-a", "the-password", *command],
+        stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def url_with(port: int, directory: pathlib.Path, password: str) -> str:
+    path = directory / "password"
+    path.write_text(f"{password}\n")
     path.chmod(0o600)
+    return f"redis://127.0.0.1:{port}?passwordfile={path}&expiry=1h"
 
 
-def client(url: str) -> object:
-    return store.Store(url)._client()  # pylint: disable=protected-access
-
-
-def test_publish_and_withdraw(url: str) -> None:
+def test_publish_and_withdraw(url: str, cli: Cli) -> None:
     place = store.Store(url)
     place.check()
     place.publish(ENTRY)
-    assert client(url).get(KEY) == KEY_AUTHORIZATION.encode()
-    assert 3500 < client(url).ttl(KEY) <= 3600
-    place.withdraw(ENTRY)
-    assert client(url).get(KEY) is None
-    place.withdraw(ENTRY)
+    assert cli("GET", KEY) == KEY_AUTHORIZATION
+    assert 3500 < int(cli("TTL", KEY)) <= 3600
+    for _ in range(2):
+        place.withdraw(ENTRY)
+        assert cli("EXISTS", KEY) == "0"
 
 
-def test_another_clients_value_stays(url: str) -> None:
+def test_another_clients_value_stays(url: str, cli: Cli) -> None:
     store.Store(url).publish(OTHER)
     store.Store(url).withdraw(ENTRY)
-    assert client(url).get(KEY) == OTHER_KEY_AUTHORIZATION.encode()
+    assert cli("GET", KEY) == OTHER_KEY_AUTHORIZATION
 
 
-def test_value_that_is_replaced_meanwhile_stays(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import redis  # pylint: disable=import-outside-toplevel
-    store.Store(url).publish(ENTRY)
-    multi = redis.client.Pipeline.multi
-
-    def replace(pipeline: object) -> None:
-        store.Store(url).publish(OTHER)
-        multi(pipeline)
-
-    monkeypatch.setattr(redis.client.Pipeline, "multi", replace)
-    store.Store(url).withdraw(ENTRY)
-    assert client(url).get(KEY) == OTHER_KEY_AUTHORIZATION.encode()
-
-
-def test_wrong_password_is_not_shown(redis_at: str, tmp_path: pathlib.Path) -> None:
-    write_password(tmp_path / "wrong", "not-the-password")
-    with pytest.raises(errors.PluginError, match="the store redis://127.0.0.1") as raised:
-        store.Store(f"{redis_at}?passwordfile={tmp_path}/wrong").check()
-    assert "not-the-password" not in str(raised.value)
-    with pytest.raises(errors.PluginError):
-        store.Store(redis_at).check()
+def test_refusals(program: None, port: int, tmp_path: pathlib.Path) -> None:
+    for url, kind, expected in (
+            (url_with(port, tmp_path, "not-it"), errors.PluginError,
+             f"the store redis://127.0.0.1:{port}: "),
+            ("redis://127.0.0.1:1", errors.PluginError, "the store redis://127.0.0.1:1: .*refused"),
+            ("redis://", errors.MisconfigurationError, "--acme-alpn-spool: .*there is no host"),
+            (f"redis://127.0.0.1?passwordfile={tmp_path}/no", errors.PluginError,
+             "/no: No such file")):
+        with pytest.raises(kind, match=expected) as raised:
+            store.Store(url).check()
+        assert "not-it" not in str(raised.value)
 
 
-def test_without_redis_for_python(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(errors.NoInstallationError, match="python3-redis"):
-        store.Store(url).check()
+def test_without_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "DIRECTORIES", ())
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert shutil.which(store.PROGRAM) is None
+    with pytest.raises(errors.NoInstallationError, match="acme-alpn, .* apt-get install acme-alpn"):
+        store.Store("redis://127.0.0.1").check()
 
 
-def test_wrong_url_or_nobody_there() -> None:
-    with pytest.raises(errors.PluginError, match="the store redis://127.0.0.1:1: "):
-        store.Store("redis://127.0.0.1:1").check()
-    with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-spool: there is no host"):
-        store.Store("redis://")
+def test_paths_are_no_urls() -> None:
+    assert not any(map(store.is_url, ("/var/spool/acme-alpn", "redis", "./redis:")))

@@ -187,7 +187,7 @@ class Certbot:
             CERTBOT_TIMEOUT * poll.FACTOR,
             env={
                 **os.environ,
-                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": f"{REPOSITORY}:/usr/sbin:/usr/bin:/sbin:/bin",  # with acme-alpn, for a store
                 "PYTHONPATH": str(self._plugin),
                 "REQUESTS_CA_BUNDLE": str(self.trust),
                 "XDG_CONFIG_HOME": str(self.directory),
