@@ -4,13 +4,14 @@ import argparse
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Iterable, List, Optional, Sequence, Union
+from typing import Any, Iterable, List, Optional, Union
 
 from certbot import errors
 
 OPTION = "--acme-alpn-check"
-ALLOWED = "HOST:PORT with a port from 1 to 65535, [IPV6]:PORT, or none"
-DEFAULT = ("127.0.0.1:443",)
+ALLOWED = ("HOST:PORT with a port from 1 to 65535, [IPV6]:PORT, several of these with commas "
+           "between, or none")
+DEFAULT = "127.0.0.1:443"
 NONE = "none"
 
 _LABEL = "[a-z0-9_-]{1,63}"
@@ -40,14 +41,24 @@ class InvalidAddress(argparse.ArgumentTypeError, ValueError):
         super().__init__(f"{text!r} is not allowed: {OPTION} takes {ALLOWED}")
 
 
-def option_values(value: Union[str, Iterable[str]]) -> List[str]:
-    """The option's argparse type, for an action of "extend".
+class Several(argparse.Action):
+    """A repeated option counts as one with commas, which is how certbot keeps it.
 
-    On the command line it gets one value. From a renewal file certbot gives it the whole list;
-    without a type that takes one, certbot would put str() of the list in the configuration.
+    Not argparse's "extend": with that certbot 2 takes a list in cli.ini, lets the CA issue, and
+    dies before it has written the renewal file. With this it refuses the list at once.
     """
-    texts = [value] if isinstance(value, str) else value
-    return [NONE if text.lower() == NONE else str(parse(text)) for text in texts]
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any,
+                 option_string: Optional[str] = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
+def option_value(value: Union[str, Iterable[str]]) -> str:
+    """The option's argparse type. A value with commas and no quotes is a list in a renewal file."""
+    texts = value.split(",") if isinstance(value, str) else value
+    return ",".join(NONE if text.strip().lower() == NONE else str(parse(text.strip()))
+                    for text in texts)
 
 
 def parse(text: str) -> Address:
@@ -63,9 +74,9 @@ def parse(text: str) -> Address:
     return Address(form["host"], int(form["port"]))
 
 
-def configured(values: Optional[Sequence[str]]) -> List[Address]:
+def configured(value: Optional[str]) -> List[Address]:
     """The addresses to check, each once; none at all when the check is turned off."""
-    distinct = list(dict.fromkeys(values or DEFAULT))
+    distinct = list(dict.fromkeys((value or DEFAULT).split(",")))
     if NONE not in distinct:
         return [parse(text) for text in distinct]
     if len(distinct) > 1:

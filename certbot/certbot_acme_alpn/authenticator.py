@@ -24,10 +24,11 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
             help="Directory that mod_acme_alpn reads, its AcmeAlpnSpool; or the URL of the Redis "
                  "that the nodes of a fleet share (redis://, rediss:// or unix://). "
                  f"(default: {spool.DEFAULT})")
-        add("check", metavar="HOST:PORT", type=addresses.option_values, action="extend",
-            help="Where httpd must answer rightly before the CA is asked to validate; may be "
-                 "repeated, for each node of a fleet. HOST may be [IPV6]; 'none' turns the check "
-                 f"off. (default: {addresses.DEFAULT[0]})")
+        add("check", metavar="HOST:PORT", type=addresses.option_value,
+            action=addresses.Several,
+            help="Where httpd must answer rightly before the CA is asked to validate; each node of "
+                 "a fleet, with commas between: 192.0.2.1:443,192.0.2.2:443. HOST may be [IPV6]; "
+                 f"'none' turns the check off. (default: {addresses.DEFAULT})")
 
     def more_info(self) -> str:
         """See certbot.interfaces.Plugin."""

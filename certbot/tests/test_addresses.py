@@ -1,5 +1,6 @@
 """--acme-alpn-check: what it takes, what it refuses, and in which words."""
 import argparse
+from typing import List, Union
 
 import pytest
 from certbot import errors
@@ -24,29 +25,32 @@ def test_allowed(text: str, address: Address) -> None:
     "", ":", "443", "127.0.0.1", "127.0.0.1:", ":443", "127.0.0.1:0", "127.0.0.1:65536",
     "127.0.0.1:0443x", "127.0.0.1:https", "::1:443", "[::1]", "[::zz]:443", "[127.0.0.1]:443",
     "[]:443", "a b:443", "a..b:443", ".:443", "https://a.example:443", "user@a.example:443",
-    "a:1,b:2", "['a:1', 'b:2']", "a.example:\u0664\u0664\u0663", "a.example:443\n",
+    "a:1,", ",a:1", "a:1 b:2", "['a:1', 'b:2']", "[a:1, b:2]", "a.example:\u0664\u0664\u0663",
 ])
 def test_refused_in_both_worlds(text: str) -> None:
     with pytest.raises(addresses.InvalidAddress) as raised:
-        addresses.option_values(text)
+        addresses.option_value(text)
     assert isinstance(raised.value, argparse.ArgumentTypeError)
     assert isinstance(raised.value, ValueError)
-    assert str(raised.value) == (
-        f"{text!r} is not allowed: --acme-alpn-check takes HOST:PORT with a port from 1 to 65535, "
-        "[IPV6]:PORT, or none")
+    assert str(raised.value).endswith(
+        " is not allowed: --acme-alpn-check takes HOST:PORT with a port from 1 to 65535, "
+        "[IPV6]:PORT, several of these with commas between, or none")
 
 
-def test_option_values_of_one_and_of_a_list() -> None:
-    assert addresses.option_values("[0::1]:443") == ["[::1]:443"]
-    assert addresses.option_values("None") == ["none"]
-    assert addresses.option_values(["a.example:1", "NONE"]) == ["a.example:1", "none"]
-    assert addresses.option_values(addresses.option_values("a:1")) == ["a:1"]
+@pytest.mark.parametrize("value, expected", [
+    ("[0::1]:443", "[::1]:443"), ("None", "none"), ("a.example:1, NONE", "a.example:1,none"),
+    ("[::1]:1,[0::2]:2", "[::1]:1,[::2]:2"),
+    (["a:1", "b:2"], "a:1,b:2"),  # a renewal file's, with commas and no quotes
+])
+def test_option_value(value: Union[str, List[str]], expected: str) -> None:
+    assert addresses.option_value(value) == expected
+    assert addresses.option_value(expected) == expected
 
 
 def test_configured() -> None:
     assert addresses.configured(None) == [Address("127.0.0.1", 443)]
-    assert addresses.configured(["none"]) == []
-    assert addresses.configured(["none", "none"]) == []
-    assert addresses.configured(["b:1", "a:2", "b:1"]) == [Address("b", 1), Address("a", 2)]
+    assert addresses.configured("none") == []
+    assert addresses.configured("none,none") == []
+    assert addresses.configured("b:1,a:2,b:1") == [Address("b", 1), Address("a", 2)]
     with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-check none turns"):
-        addresses.configured(["none", "a:1"])
+        addresses.configured("none,a:1")

@@ -60,7 +60,7 @@ def test_a_good_configuration_goes_on_to_the_ca(certbot: Run, spool_directory: s
 def test_a_bad_address(certbot: Run, tmp_path: pathlib.Path) -> None:
     text = certonly(certbot, "--acme-alpn-check", "127.0.0.1", "-d", "a.example")
     assert "--acme-alpn-check: '127.0.0.1' is not allowed" in text
-    (tmp_path / "cli.ini").write_text("acme-alpn-check = [127.0.0.1:443, nowhere]\n")
+    (tmp_path / "cli.ini").write_text("acme-alpn-check = 127.0.0.1:443, nowhere\n")
     text = certonly(certbot, "--config", f"{tmp_path}/cli.ini", "-d", "a.example")
     assert "--acme-alpn-check: 'nowhere' is not allowed" in text
 
@@ -78,11 +78,12 @@ def fixture_step(run: Run, tmp_path: pathlib.Path) -> Callable[..., list]:
 
 @pytest.mark.parametrize("given, kept", [
     ([], None),
-    (["127.0.0.1:443"], ["127.0.0.1:443"]),
-    (["[::1]:443"], ["[::1]:443"]),
-    (["None"], ["none"]),
+    (["127.0.0.1:443"], "127.0.0.1:443"),
+    (["[::1]:443"], "[::1]:443"),
+    (["None"], "none"),
     (["127.0.0.1:443", "[2001:db8:0::1]:8443", "web.example:443"],
-     ["127.0.0.1:443", "[2001:db8::1]:8443", "web.example:443"]),
+     "127.0.0.1:443,[2001:db8::1]:8443,web.example:443"),
+    (["127.0.0.1:443, web.example:443"], "127.0.0.1:443,web.example:443"),
 ])
 def test_options_survive_renewals(step, tmp_path: pathlib.Path, given: List[str], kept) -> None:
     arguments = [f"--acme-alpn-check={address}" for address in given]
@@ -97,11 +98,13 @@ def test_a_renewal_file_edited_by_hand(step, run: Run, tmp_path: pathlib.Path) -
     step("certonly", "--authenticator", "acme-alpn", "--acme-alpn-check", "a.example:1")
     file = tmp_path / "config" / "renewal" / "a.example.conf"
     before = file.read_text()
-    file.write_text(before.replace("acme_alpn_check = a.example:1,", "acme_alpn_check = [::1]:1"))
-    assert step("renew")[0] == ["[::1]:1"]
-    assert step("renew", "--acme-alpn-check", "b.example:1")[0] == ["b.example:1"]
-    assert step("renew")[0] == ["b.example:1"]
-    file.write_text(before.replace("acme_alpn_check = a.example:1,", "acme_alpn_check = nowhere"))
+    # With commas and no quotes, which the plugin itself wrote once, it is a list.
+    for given, kept in (("[::1]:1", "[::1]:1"), ("a:1, b:2", "a:1,b:2"), ("a:1,", "a:1")):
+        file.write_text(before.replace("a.example:1", given))
+        assert step("renew")[0] == kept
+    assert step("renew", "--acme-alpn-check", "b.example:1")[0] == "b.example:1"
+    assert step("renew")[0] == "b.example:1"
+    file.write_text(before.replace("a.example:1", "nowhere"))
     result = run([CERTBOT], "renew", "--no-random-sleep-on-renew")
     assert result.returncode == 1
     assert "'nowhere' is not allowed: --acme-alpn-check takes HOST:PORT" in result.stderr

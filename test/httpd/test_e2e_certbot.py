@@ -57,18 +57,45 @@ def test_all_names_in_one_order(
     assert_validated(httpd, names, checks=1)
 
 
-def test_two_renewals_keep_the_repeated_option(
-    httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority
+# Forms of --acme-alpn-check with several addresses: on the command line, and as a line of cli.ini.
+FORMS = {
+    "repeated": lambda addresses: ([f"--acme-alpn-check={address}" for address in addresses], ""),
+    "commas": lambda addresses: ([f"--acme-alpn-check={','.join(addresses)}"], ""),
+    "cli.ini": lambda addresses: ([], f"acme-alpn-check = {', '.join(addresses)}\n"),
+    "list": lambda addresses: ([], f"acme-alpn-check = [{', '.join(addresses)}]\n"),
+    "list of one": lambda addresses: ([], f"acme-alpn-check = [{addresses[0]}]\n"),
+}
+
+
+def in_form(form: str, httpd: Httpd, directory: Path) -> tuple[list[str], list[str]]:
+    """The options of certonly for both listeners, and those that a renewal gets too."""
+    given, line = FORMS[form]([str(httpd.listeners[listener]) for listener in ("main", "second")])
+    (directory / "cli.ini").write_text(f"{line}acme-alpn-spool = {httpd.spool.path}\n")
+    return given, ["--config", str(directory / "cli.ini")]
+
+
+@pytest.mark.parametrize("form", ["repeated", "commas", "cli.ini"])
+def test_two_renewals_keep_all_addresses(
+    form: str, httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority, tmp_path: Path
 ) -> None:
     names, before, serials = NAMES[:2], pebble.validated(), set()
+    given, configured = in_form(form, httpd, tmp_path)
     with undisturbed(httpd, authority):
-        assert_succeeded(certbot.certonly(names, *options(httpd, "main", "second")))
+        assert_succeeded(certbot.certonly(names, *given, *configured))
         for _ in range(2):
             serials.add(issued(certbot, names[0]).serial_number)
-            assert_succeeded(certbot.run(*RENEW))
+            assert_succeeded(certbot.run(*RENEW, *configured))
     assert len({*serials, issued(certbot, names[0]).serial_number}) == 3
     assert names_of(issued(certbot, names[0])) == set(names)
     assert_validated(httpd, names, checks=2, validated=pebble.validated() - before)
+
+
+@pytest.mark.parametrize("form", ["list", "list of one"])
+def test_list_in_cli_ini_is_refused(form: str, httpd: Httpd, certbot: Certbot, pebble: Pebble, tmp_path: Path) -> None:
+    before, (given, configured) = pebble.validations(), in_form(form, httpd, tmp_path)
+    done = certbot.certonly(NAMES[:1], *given, *configured)
+    assert done.returncode == 2 and "acme-alpn-check can't be set to a list" in done.stdout, done.stdout
+    assert pebble.validations() == before and not (certbot.directory / "config").exists()
 
 
 def test_dry_run(httpd: Httpd, certbot: Certbot, authority: Authority) -> None:

@@ -10,7 +10,11 @@ from harness.acme import Certbot, Pebble
 from harness.issuance import assert_validated, issued, names_of, options, undisturbed
 from harness.pki import Authority
 from harness.server import Httpd
-from test_e2e_certbot import assert_succeeded, test_two_renewals_keep_the_repeated_option  # noqa: F401
+from test_e2e_certbot import (  # noqa: F401
+    assert_succeeded,
+    test_list_in_cli_ini_is_refused,
+    test_two_renewals_keep_all_addresses,
+)
 
 pytestmark = pytest.mark.flaky(reruns=2)
 
