@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spool: one file for each identifier, which mod_acme_alpn reads at each handshake."""
+import contextlib
+import errno
 import hashlib
 import os
 import stat
 import tempfile
 from dataclasses import dataclass
+from typing import Optional
 
 from certbot import errors
 
@@ -58,27 +61,43 @@ class Spool:
                 "mod_acme_alpn's AcmeAlpnSpool")
         self._check_mode(status)
         self._check_owner(status)
+        self._check_writable(status)
 
     def _check_mode(self, status: os.stat_result) -> None:
-        by_group = status.st_mode & stat.S_IWGRP and status.st_gid != 0
-        if by_group or status.st_mode & stat.S_IWOTH:
+        # Root's group, too: with an ACL these bits are the mask of all whom it names.
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise errors.MisconfigurationError(
                 f"the spool {self.directory} has mode {stat.S_IMODE(status.st_mode):04o}: who can "
                 "write to it can get certificates for every name of this server, so httpd ignores "
-                f"it while group or others can. Mend it with: chmod go-w {self.directory}")
+                "it while group or others, or whom an ACL names, can. Mend it with: chmod go-w "
+                f"{self.directory}")
 
     def _check_owner(self, status: os.stat_result) -> None:
         user = os.geteuid()
-        if not os.access(self.directory, os.W_OK | os.X_OK, effective_ids=True):
-            raise errors.MisconfigurationError(
-                f"the spool {self.directory} is not writable by the user that certbot runs as "
-                f"(uid {user}): run certbot as its owner (uid {status.st_uid}), or make the "
-                "directory over to this user with chown")
         if user not in (0, status.st_uid):
             raise errors.MisconfigurationError(
                 f"the spool {self.directory} belongs to uid {status.st_uid}, and certbot runs as "
                 f"uid {user}: httpd ignores files that belong neither to root nor to the owner of "
                 "the directory. Run certbot as that owner, or chown the directory")
+
+    def _check_writable(self, status: os.stat_result) -> None:
+        """Asked of the system: modes say nothing of a mount, an attribute or a security module."""
+        try:
+            os.unlink(self._write_aside(b""))
+        except OSError as error:
+            raise errors.MisconfigurationError(
+                f"the spool {self.directory} (uid {status.st_uid}, mode "
+                f"{stat.S_IMODE(status.st_mode):04o}) is not writable by the user that certbot "
+                f"runs as (uid {os.geteuid()}): {self._cause(error)}") from error
+
+    def _cause(self, error: OSError) -> str:
+        """What the system said, and where that comes from."""
+        cause = {
+            errno.EROFS: " (a mount, or certbot's systemd unit with ProtectSystem, makes it so; "
+                         f"that unit needs ReadWritePaths={self.directory})",
+            errno.EPERM: " (lsattr -d shows whether it, or the file, is immutable)",
+        }.get(error.errno or 0, "")
+        return f"{error.strerror}{cause}"
 
     def publish(self, entry: Entry) -> None:
         """Put the entry there in one step: httpd sees all of it or nothing."""
@@ -91,7 +110,8 @@ class Spool:
                 os.unlink(temporary)
                 raise
         except OSError as error:
-            raise errors.PluginError(f"cannot write {path}: {error.strerror}") from error
+            raise errors.PluginError(
+                f"cannot write {path}: {self._cause(error)}") from error
 
     def _write_aside(self, content: bytes) -> str:
         # A leading dot: httpd ignores it. No identifier in it: 253 bytes and a suffix are too long.
@@ -110,14 +130,46 @@ class Spool:
         path = self._path(entry)
         try:
             if _holds(path, entry.content):
-                os.unlink(path)
+                self._remove_own(path, entry)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise errors.PluginError(f"cannot remove {path}: {error.strerror}") from error
+            raise errors.PluginError(
+                f"cannot remove {path}: {self._cause(error)}") from error
+
+    def _remove_own(self, path: str, entry: Entry) -> None:
+        # Another client may rename its entry into place between the comparison and here.
+        aside = self._write_aside(b"")
+        try:
+            os.rename(path, aside)
+            if not _holds(aside, entry.content):
+                _put_back(aside, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(aside)
+
+    def state(self, entry: Entry) -> Optional[str]:
+        """What has become of an entry that was published; None while it is there."""
+        path = self._path(entry)
+        try:
+            return None if _holds(path, entry.content) else (
+                f"another client has replaced {path} since: let one client alone see to this name")
+        except FileNotFoundError:
+            return f"{path} is gone: another client, or a job that cleans up, has removed it"
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}"
 
     def _path(self, entry: Entry) -> str:
         return os.path.join(self.directory, entry.identifier.text)
+
+
+def _put_back(aside: str, path: str) -> None:
+    try:
+        os.link(aside, path, follow_symlinks=False)
+    except FileExistsError:
+        pass  # a still newer entry, which counts
+    except OSError:
+        os.rename(aside, path)  # a file system without links, or another user's file
 
 
 def _holds(path: str, content: bytes) -> bool:

@@ -10,6 +10,9 @@ from typing import Callable, ContextManager, Iterator
 
 import pytest
 
+# Runs shell commands as root in a mount namespace of its own, then Python; returns what both print.
+RunInside = Callable[[str, str], str]
+
 SOURCE = pathlib.Path(__file__).parent.parent
 NOBODY = 65534
 
@@ -46,6 +49,22 @@ def fixture_as_nobody(root: None) -> Callable[..., ContextManager[None]]:
             os.setegid(0)
             os.setgroups(groups)
     return become
+
+
+@pytest.fixture(name="in_mount_namespace")
+def fixture_in_mount_namespace(root: None) -> RunInside:
+    """What is mounted there is mounted nowhere else."""
+
+    def run(commands: str, python: str) -> str:
+        done = subprocess.run(
+            ["unshare", "--mount", "--net", "sh", "-ec", f'{commands}; exec "$0" -c "$1"',
+             sys.executable, python], text=True, timeout=300, check=False, cwd=SOURCE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": f"{SOURCE}:{SOURCE}/tests"})
+        if done.stdout.startswith("unshare:"):
+            pytest.skip(done.stdout)
+        return done.stdout
+    return run
 
 
 @pytest.fixture(name="installed", scope="session")

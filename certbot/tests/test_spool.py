@@ -1,15 +1,19 @@
 """The spool on a real directory."""
+import itertools
 import os
 import pathlib
 import stat
+import subprocess
 import threading
+from typing import Optional
 
 import pytest
 from certbot import errors
 
-from certbot_acme_alpn import identifier
+from certbot_acme_alpn import identifier, spool as spool_module
 from certbot_acme_alpn.spool import Entry, Spool
 from challenge_certificates import KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION
+from conftest import RunInside
 
 ENTRY = Entry(identifier.parse("a.example"), KEY_AUTHORIZATION)
 NOBODY = 65534
@@ -33,7 +37,7 @@ def test_paths(spool_directory: str, tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("mode, group, accepted", [
     (0o755, NOBODY, True),
-    (0o775, 0, True),
+    (0o775, 0, False),
     (0o775, NOBODY, False),
     (0o757, 0, False),
     (0o1777, 0, False),
@@ -53,7 +57,7 @@ def test_an_ordinary_user(spool_directory: str, as_nobody) -> None:
     spool, path = Spool(spool_directory), path_in(spool_directory)
     spool.publish(ENTRY)
     with as_nobody():
-        with pytest.raises(errors.MisconfigurationError, match=r"not writable .* \(uid 65534\)"):
+        with pytest.raises(errors.MisconfigurationError, match="belongs to uid 0, .* uid 65534"):
             spool.check()
         with pytest.raises(errors.PluginError, match=f"cannot write {path}: Permission denied"):
             spool.publish(ENTRY)
@@ -68,13 +72,27 @@ def test_an_ordinary_user(spool_directory: str, as_nobody) -> None:
     spool.check()
 
 
-def test_writable_but_of_another_owner(spool_directory: str, as_nobody) -> None:
-    os.chown(spool_directory, 12345, 0)
-    os.chmod(spool_directory, 0o775)
-    Spool(spool_directory).check()
-    with as_nobody(group=0):
-        with pytest.raises(errors.MisconfigurationError, match="belongs to uid 12345, .* uid 65534"):
+def test_read_only(in_mount_namespace: RunInside, spool_directory: str) -> None:
+    text = in_mount_namespace(
+        f"mount --bind {spool_directory} {spool_directory}; "
+        f"mount -o remount,bind,ro {spool_directory}",
+        f"from certbot_acme_alpn.spool import Spool; Spool({spool_directory!r}).check()")
+    assert "is not writable by the user that certbot runs as (uid 0): Read-only file system" in text
+    assert f"ReadWritePaths={spool_directory})" in text
+
+
+def test_immutable(root: None, spool_directory: str) -> None:
+    if subprocess.run(["chattr", "+i", spool_directory], check=False).returncode:
+        pytest.skip("this file system has no immutable directories")
+    try:
+        with pytest.raises(errors.MisconfigurationError, match="uid 0.: Operation not permit"):
             Spool(spool_directory).check()
+        with pytest.raises(errors.PluginError, match="/a.example: Operation not permitted .lsattr"):
+            Spool(spool_directory).publish(ENTRY)
+    finally:
+        subprocess.run(["chattr", "-i", spool_directory], check=True)
+    Spool(spool_directory).check()
+    assert os.listdir(spool_directory) == []
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
@@ -140,6 +158,35 @@ def test_withdraw_removes_only_its_own(spool_directory: str) -> None:
     spool.publish(ENTRY)
     spool.withdraw(ENTRY)
     assert os.listdir(spool_directory) == []
+
+
+@pytest.mark.parametrize("links, newest", [
+    (True, None), (True, f"{KEY_AUTHORIZATION}B\n"), (False, None)])
+def test_an_entry_that_comes_while_one_is_withdrawn_stays(
+        spool_directory: str, monkeypatch: pytest.MonkeyPatch, links: bool,
+        newest: Optional[str]) -> None:
+    """Another client's between comparison and removal, and a third one's before that is put back."""
+    spool, path = Spool(spool_directory), path_in(spool_directory)
+    holds, comparisons = spool_module._holds, itertools.count()  # pylint: disable=protected-access
+
+    def compare(compared: str, content: bytes) -> bool:
+        result = holds(compared, content)
+        rival = [f"{OTHER_KEY_AUTHORIZATION}\n", newest][min(next(comparisons), 1)]
+        if rival is not None:
+            (path.parent / ".rival").write_text(rival)
+            os.rename(path.parent / ".rival", path)
+        return result
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    spool.publish(ENTRY)
+    monkeypatch.setattr(spool_module, "_holds", compare)
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    spool.withdraw(ENTRY)
+    assert path.read_text() == (newest or f"{OTHER_KEY_AUTHORIZATION}\n")
+    assert os.listdir(spool_directory) == ["a.example"]
 
 
 def test_withdraw_leaves_what_is_no_file(spool_directory: str, tmp_path: pathlib.Path) -> None:
