@@ -8,7 +8,7 @@ from acme import challenges
 from certbot import achallenges, errors, interfaces
 from certbot.plugins import common
 
-from certbot_acme_alpn import addresses, challenge, check, error_log, identifier, spool, store
+from certbot_acme_alpn import addresses, challenge, check, hint, identifier, spool, store
 
 
 class Authenticator(common.Plugin, interfaces.Authenticator):
@@ -69,19 +69,8 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
 
     def auth_hint(self, failed_achalls: List[achallenges.AnnotatedChallenge]) -> str:
         """What to do when the CA saw something else than we did."""
-        checked = self._addresses()
-        seen = (f"httpd answered them rightly at {', '.join(map(str, checked))} before the CA was "
-                "asked, so the CA probably reached something else"
-                if checked else
-                f"no handshake was tried before the CA was asked ({addresses.OPTION} none)")
-        return (
-            f"The {self.name} plugin put the challenges into {self.conf('spool')}, and {seen}. "
-            "Check that the A and AAAA records of the names above lead to this httpd, that port "
-            "443 is open to the world, and that no proxy, CDN or load balancer in front "
-            "terminates TLS. What httpd told the CA is in its error log: "
-            f"{error_log.search_command()} (AALPN0102: refused, and why; AALPN0101: answered, "
-            "logged with LogLevel acme_alpn:info). No such line with the CA's address means that "
-            "the CA never reached this httpd.")
+        return hint.text(self.name, self.conf("spool"), self._spool(),
+                         [_entry(achall) for achall in failed_achalls], self._addresses())
 
     def _spool(self) -> Union[spool.Spool, store.Store]:
         place = self.conf("spool")

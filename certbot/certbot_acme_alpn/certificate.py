@@ -3,13 +3,16 @@
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from certbot import errors
 
 from certbot_acme_alpn.identifier import Identifier
+from certbot_acme_alpn.problem import OrdinaryCertificate, Problem
 from certbot_acme_alpn.spool import Entry
 
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 OCTET_STRING_OF_32 = b"\x04\x20"
+
+ANOTHER_RESPONDER = ("something in front of httpd, or another module, answers in mod_acme_alpn's "
+                     "place")
 
 
 def verify(der: bytes, entry: Entry) -> None:
@@ -18,8 +21,8 @@ def verify(der: bytes, entry: Entry) -> None:
         certificate = x509.load_der_x509_certificate(der)
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise errors.PluginError(
-            f"the certificate served cannot be read as a CA would read it ({error})") from error
+        raise Problem(f"the certificate served cannot be read as a CA would read it ({error})",
+                      ANOTHER_RESPONDER) from error
     _verify_digest(certificate, extensions, entry.digest)
     _verify_name(extensions, entry.identifier)
     _verify_signature(certificate)
@@ -30,18 +33,16 @@ def _verify_digest(certificate: x509.Certificate, extensions: x509.Extensions,
     try:
         extension = extensions.get_extension_for_oid(ACME_IDENTIFIER)
     except x509.ExtensionNotFound as error:
-        raise errors.PluginError(
+        raise OrdinaryCertificate(
             "an ordinary certificate was served over acme-tls/1 (subject "
-            f"{certificate.subject.rfc4514_string()!r}): something in front of httpd, or another "
-            "module, answers in mod_acme_alpn's place") from error
+            f"{certificate.subject.rfc4514_string()!r})", ANOTHER_RESPONDER) from error
     if not extension.critical:
-        raise errors.PluginError(
-            "the acmeIdentifier extension of the certificate served is not critical: it was not "
-            "mod_acme_alpn that answered")
+        raise Problem("the acmeIdentifier extension of the certificate served is not critical",
+                      "it was not mod_acme_alpn that answered")
     if extension.value.public_bytes() != OCTET_STRING_OF_32 + digest:
-        raise errors.PluginError(
-            "the certificate served is for another key authorization: its acmeIdentifier is "
-            f"{extension.value.public_bytes().hex()}, and not "
+        raise Problem(
+            "the certificate served is for another key authorization",
+            f"its acmeIdentifier is {extension.value.public_bytes().hex()}, and not "
             f"{(OCTET_STRING_OF_32 + digest).hex()}. Another ACME client has an entry for the same "
             "name, or that httpd reads another spool, or another responder stands before it")
 
@@ -55,9 +56,9 @@ def _verify_name(extensions: x509.Extensions, identifier: Identifier) -> None:
     except x509.ExtensionNotFound:
         names = []
     if names != [expected]:
-        raise errors.PluginError(
-            f"the subjectAltName of the certificate served is {names} and not just {expected}: "
-            "that server is not where validations of this name must end")
+        raise Problem(
+            f"the subjectAltName of the certificate served is {names} and not just {expected}",
+            ANOTHER_RESPONDER)
 
 
 def _verify_signature(certificate: x509.Certificate) -> None:
@@ -75,9 +76,8 @@ def _verify_signature(certificate: x509.Certificate) -> None:
         else:
             raise UnsupportedAlgorithm(certificate.signature_algorithm_oid.dotted_string)
     except InvalidSignature as error:
-        raise errors.PluginError(
-            "the certificate served is not signed with its own key, which a CA demands") from error
+        raise Problem("the certificate served is not signed with its own key, which a CA demands",
+                      ANOTHER_RESPONDER) from error
     except UnsupportedAlgorithm as error:
-        raise errors.PluginError(
-            f"the signature of the certificate served cannot be verified ({error}): it is neither "
-            "ECDSA nor RSA with PKCS #1 v1.5 padding") from error
+        raise Problem(f"the signature of the certificate served cannot be verified ({error})",
+                      "it is neither ECDSA nor RSA with PKCS #1 v1.5 padding") from error

@@ -12,6 +12,7 @@ from certbot import errors
 
 from certbot_acme_alpn import certificate, error_log, handshake
 from certbot_acme_alpn.addresses import Address
+from certbot_acme_alpn.problem import Problem
 from certbot_acme_alpn.spool import Entry
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ Pair = Tuple[Address, Entry]
 def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) -> None:
     """Wait until every address answers rightly for every entry, or raise PluginError."""
     deadline = time.monotonic() + wait
-    problems = _problems(entries, addresses, deadline)
-    failed = [(pair, problem) for pair, problem in problems if problem is not None]
+    pairs = list(itertools.product(addresses, entries))
+    failed = [(pair, str(problem)) for pair, problem in problems(pairs, deadline) if problem]
     if failed:
         raise errors.PluginError(
             "The CA was not asked to validate, because this would have made it fail (tried for "
@@ -41,15 +42,18 @@ def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) 
             + f"\nWhat httpd logged about it: {error_log.search_command()}")
 
 
-def _problems(entries: Sequence[Entry], addresses: Sequence[Address], deadline: float
-              ) -> List[Tuple[Pair, Optional[str]]]:
+def problems(pairs: Sequence[Pair], deadline: float, once: bool = False
+             ) -> List[Tuple[Pair, Optional[Problem]]]:
+    """What is still wrong with each at the deadline, or after one try; None where nothing is."""
     interrupted = threading.Event()
-    tries: List[Tuple[Pair, "Future[Optional[str]]"]] = []
+    if once:
+        interrupted.set()
+    tries: "List[Tuple[Pair, Future[Optional[Problem]]]]" = []
     with contextlib.ExitStack() as pools:
         try:
-            for address in addresses:
+            for _, group in itertools.groupby(pairs, lambda pair: pair[0]):
                 pool = pools.enter_context(ThreadPoolExecutor(WORKERS))
-                for pair in itertools.product([address], entries):
+                for pair in group:
                     tries.append((pair, pool.submit(_problem, pair, deadline, interrupted)))
             for _, each in tries:
                 each.result()
@@ -61,7 +65,7 @@ def _problems(entries: Sequence[Entry], addresses: Sequence[Address], deadline: 
     return [(pair, each.result()) for pair, each in tries]
 
 
-def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optional[str]:
+def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optional[Problem]:
     """What is still wrong at the deadline, or None as soon as the answer is right."""
     address, entry = pair
     while True:
@@ -69,10 +73,10 @@ def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optio
             der = handshake.served_certificate(address, entry.identifier.server_name, deadline)
             certificate.verify(der, entry)
             return None
-        except errors.PluginError as error:
+        except Problem as error:
             logger.debug("%s at %s: %s", entry.identifier.text, address, error)
             if time.monotonic() + INTERVAL >= deadline or interrupted.wait(INTERVAL):
-                return str(error)
+                return error
 
 
 def _report(failed: Sequence[Tuple[Pair, str]]) -> List[str]:
@@ -80,10 +84,11 @@ def _report(failed: Sequence[Tuple[Pair, str]]) -> List[str]:
     names: Dict[Tuple[Address, str], List[str]] = {}
     for (address, entry), problem in failed:
         names.setdefault((address, problem), []).append(entry.identifier.text)
-    return [f"- {_some(group)} at {address}: {problem}."
+    return [f"- {some(group)} at {address}: {problem}."
             for (address, problem), group in names.items()]
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     hidden = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {hidden} more" if hidden > 0 else "")

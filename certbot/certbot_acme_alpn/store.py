@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from typing import Optional
 
 from certbot import errors
 
@@ -41,6 +42,9 @@ class Store:
     def withdraw(self, entry: Entry) -> None:
         """Remove the entry, unless it is gone or another client's has taken its place."""
         self._run("remove", entry.identifier.text, entry.key_authorization, passes=OTHER_VALUE)
+
+    def state(self, entry: Entry) -> Optional[str]:
+        """Nothing: what httpd answers shows what is in the store."""
 
     def _run(self, *arguments: str, passes: int = 0) -> None:
         command = [_program(), "--spool", self._url, *arguments]

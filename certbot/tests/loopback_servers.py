@@ -18,7 +18,7 @@ INTERNAL_ERROR = b"\x15\x03\x03\x00\x02\x02\x50"
 
 
 @contextlib.contextmanager
-def serving(answer: Answer, host: str = "127.0.0.1") -> Iterator[Address]:
+def serving(answer: Answer, host: str = "127.0.0.1", port: int = 0) -> Iterator[Address]:
     """Run answer(connection) for each connection, in a thread of its own."""
 
     class Handler(socketserver.BaseRequestHandler):
@@ -29,7 +29,7 @@ def serving(answer: Answer, host: str = "127.0.0.1") -> Iterator[Address]:
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         request_queue_size = 64
 
-    with Server((host, 0), Handler) as server:
+    with Server((host, port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

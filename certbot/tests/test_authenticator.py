@@ -11,7 +11,7 @@ from acme import challenges, messages
 from certbot import achallenges, errors
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from certbot_acme_alpn import check, error_log, identifier
+from certbot_acme_alpn import check, identifier
 from certbot_acme_alpn.authenticator import Authenticator
 from challenge_certificates import OTHER_KEY_AUTHORIZATION, context, issue, value_for
 from loopback_servers import refusing, serving, tls
@@ -134,10 +134,10 @@ def test_no_spool(capsys: pytest.CaptureFixture) -> None:
     assert "--acme-alpn-spool takes the path of a directory" in capsys.readouterr().err
 
 
-def test_the_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    monkeypatch.setattr(error_log, "DIRECTORIES", (f"{tmp_path}/no", str(tmp_path)))
-    hint = make("--acme-alpn-check", "a.example:8443").auth_hint([offer("a.example")])
-    assert "rightly at a.example:8443 before the CA was asked" in hint
-    assert f"grep -r AALPN {tmp_path} (AALPN0102" in hint
-    assert "into /var/spool/acme-alpn," in hint
+def test_the_hint(spool_directory: str) -> None:
+    with refusing() as address:
+        text = make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", str(address)
+                    ).auth_hint([offer("127.0.0.1")])
+    assert f"into {spool_directory}, and httpd answered them rightly at {address} before" in text
+    assert f"- 127.0.0.1 at {address}: nothing listens there" in text
     assert "no handshake was tried" in make("--acme-alpn-check", "none").auth_hint([])

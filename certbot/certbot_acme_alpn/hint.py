@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What certbot says after a failure at the CA: it looks again, here and where a CA would look."""
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import List, Optional, Sequence, Tuple, Union
+
+from certbot_acme_alpn import check, error_log, resolver
+from certbot_acme_alpn.addresses import OPTION, Address
+from certbot_acme_alpn.problem import NoConnection, OrdinaryCertificate, Problem, Refused
+from certbot_acme_alpn.spool import Entry, Spool
+from certbot_acme_alpn.store import Store
+
+# Seconds for name servers, and for all of it: somebody waits for the error message.
+RESOLVE = 2.0
+WAIT = 5.0
+
+# The port that a CA connects to (RFC 8737 §3).
+PORT = 443
+
+RIGHT = "answered rightly"
+PUBLIC = (
+    (OrdinaryCertificate, "an ordinary certificate: a proxy or CDN ends TLS there"),
+    (Refused, "acme-tls/1 was refused: a proxy or another server answers there, or this httpd has "
+              "no valid entry for the name"),
+)
+
+
+def text(name: str, place: str, spool: Union[Spool, Store], entries: Sequence[Entry],
+         addresses: Sequence[Address]) -> str:
+    """The hint of the plugin of that name, for the identifiers that failed."""
+    shown = entries[:check.SHOWN]
+    before = (f"httpd answered them rightly at {', '.join(map(str, addresses))} before the CA was "
+              "asked" if addresses else
+              f"no handshake was tried before the CA was asked ({OPTION} none)")
+    seen = _in_spool(spool, shown) + _at_addresses(shown, addresses)
+    return (f"The {name} plugin put the challenges into {place}, and {before}. What it sees now"
+            + (f", of the first {len(shown)}" if len(shown) < len(entries) else "") + ":\n"
+            + "\n".join(f"- {line}" for line in seen) + "\n" + _advice(entries))
+
+
+def _advice(entries: Sequence[Entry]) -> str:
+    records = any(entry.identifier.address is None for entry in entries)
+    return (
+        "Where all of this is right, the CA reached something else: check "
+        + ("that the A and AAAA records of the names lead to this httpd, " if records else
+           "that the address leads to this httpd, ")
+        + "that port 443 is open to the world, and that no proxy, CDN or load balancer in front "
+        "terminates TLS. A router may not let a server reach itself by its public address, though "
+        "the CA can. What httpd told the CA is in its error log: "
+        f"{error_log.search_command()} (AALPN0102: refused, and why; AALPN0101: answered, logged "
+        "with LogLevel acme_alpn:info). No such line with the CA's address means that the CA never "
+        "reached this httpd.")
+
+
+def _in_spool(spool: Union[Spool, Store], entries: Sequence[Entry]) -> List[str]:
+    states = [(entry.identifier.text, spool.state(entry)) for entry in entries]
+    return [f"{name}: {state}" for name, state in states if state is not None]
+
+
+def _at_addresses(entries: Sequence[Entry], addresses: Sequence[Address]) -> List[str]:
+    now = time.monotonic()
+    lines = []
+    own = [(address, entry) for address in addresses for entry in entries]
+    public: List[Tuple[Address, Entry]] = []
+    with ThreadPoolExecutor(check.SHOWN) as pool:
+        for entry, found in zip(entries, pool.map(_public_addresses, entries)):
+            if isinstance(found, str):
+                lines.append(f"{entry.identifier.text}: {found}")
+            else:
+                public += [(address, entry) for address in found]
+    public.sort(key=lambda pair: str(pair[0]))
+    for index, (pair, problem) in enumerate(check.problems(own + public, now + WAIT, once=True)):
+        address, entry = pair
+        lines.append(f"{entry.identifier.text} at " + (
+            f"{address}: {problem or RIGHT}" if index < len(own) else
+            f"{address.host}: {_seen(problem)}"))
+    return lines
+
+
+def _public_addresses(entry: Entry) -> Union[str, List[Address]]:
+    """Where a CA would connect to, or why that is not known here."""
+    if entry.identifier.address is not None:
+        return [Address(entry.identifier.text, PORT)]
+    try:
+        found = resolver.resolve(entry.identifier.text, PORT, RESOLVE)
+    except socket.gaierror as error:
+        return f"the name cannot be resolved from here ({error.strerror})"
+    return [Address(host, PORT) for host in dict.fromkeys(str(where[4][0]) for where in found)]
+
+
+def _seen(problem: Optional[Problem]) -> str:
+    if problem is None:
+        return RIGHT
+    for kind, words in PUBLIC:
+        if isinstance(problem, kind):
+            return words
+    return problem.seen + (", from this server" if isinstance(problem, NoConnection) else "")

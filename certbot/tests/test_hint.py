@@ -1,0 +1,121 @@
+"""What certbot says after a failure at the CA: it looks again, and says what it sees now."""
+import pathlib
+
+import pytest
+
+from certbot_acme_alpn import error_log, hint, identifier
+from certbot_acme_alpn.spool import Entry, Spool
+from challenge_certificates import (
+    KEY_AUTHORIZATION, OTHER_KEY_AUTHORIZATION, context, issue, value_for)
+from conftest import RunInside
+from loopback_servers import (
+    NO_APPLICATION_PROTOCOL, handshaking, refusing, sending, serving, silent, tls)
+
+ENTRY = Entry(identifier.parse("a.example"), KEY_AUTHORIZATION)
+RIGHT = tls({"a.example": context(issue(["a.example"]))}.get)
+ORDINARY = handshaking(context(issue(["a.example"], None), protocols=()))
+
+# A server for each way to answer, at an address of the name each, on the CA's port.
+PUBLIC = """
+import contextlib, time
+from test_hint import *
+answers = {"203.0.113.5": ORDINARY, "203.0.113.6": RIGHT, "203.0.113.8": silent,
+           "2001:db8::5": sending(NO_APPLICATION_PROTOCOL)}
+with contextlib.ExitStack() as stack:
+    for host, answer in answers.items():
+        stack.enter_context(serving(answer, host, 443))
+    before = time.monotonic()
+    print(hint.text("acme-alpn", "the-store", Spool("/nowhere"), [ENTRY], []))
+    assert time.monotonic() - before < 30
+"""
+HOSTS = "".join(f"{address} a.example\\n" for address in (
+    "203.0.113.5", "203.0.113.6", "203.0.113.7", "203.0.113.8", "2001:db8::5"))
+NETWORK = (
+    "ip link set lo up; for i in 5 6 7 8; do ip addr add 203.0.113.$i/32 dev lo; done; "
+    "ip -6 addr add 2001:db8::5/128 dev lo nodad; hosts=$(mktemp); "
+    f"printf '{HOSTS}' >$hosts; mount --bind $hosts /etc/hosts; rm $hosts")
+
+
+def test_every_address_of_a_name(in_mount_namespace: RunInside) -> None:
+    text = in_mount_namespace(NETWORK, PUBLIC)
+    for line in (
+            "a.example at 203.0.113.5: an ordinary certificate: a proxy or CDN ends TLS there",
+            "a.example at 203.0.113.6: answered rightly",
+            "a.example at 203.0.113.7: nothing listens there (connection refused), from this",
+            "a.example at 203.0.113.8: the connection was accepted, but the TLS handshake did not",
+            "a.example at 2001:db8::5: acme-tls/1 was refused: a proxy or another server answers"):
+        assert f"\n- {line}" in text
+    assert "A router may not let a server reach itself" in text
+
+
+def test_silent_name_servers(in_mount_namespace: RunInside) -> None:
+    """Which getaddrinfo alone would ask for half a minute."""
+    text = in_mount_namespace(
+        "ip link set lo up; f=$(mktemp); echo 'nameserver 127.0.0.1' >$f; "
+        "mount --bind $f /etc/resolv.conf; rm $f",
+        """
+import socket, time
+from test_hint import *
+from certbot_acme_alpn import check
+from certbot_acme_alpn.addresses import Address
+silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+silent.bind(("127.0.0.1", 53))
+before = time.monotonic()
+print(hint.text("acme-alpn", "the-store", Spool("/nowhere"), [ENTRY], []))
+print("hint", time.monotonic() - before < 10)
+try:
+    check.verify([ENTRY], [Address("node.example", 443)], 3.0)
+except Exception as error:
+    print(error)
+print("check", time.monotonic() - before < 20)
+""")
+    assert "- a.example: the name cannot be resolved from here (the name servers did not" in text
+    assert "node.example:443: the host name cannot be resolved (the name servers did not" in text
+    assert "hint True" in text and "check True" in text
+
+
+@pytest.fixture(name="hint_for")
+def fixture_hint_for(spool_directory: str, monkeypatch: pytest.MonkeyPatch):
+    """The hint when httpd answers so, for a name that the DNS does not have."""
+    monkeypatch.setattr(hint, "RESOLVE", 0.2)
+
+    def hint_for(answer, *names: str) -> str:
+        entries = [Entry(identifier.parse(name), KEY_AUTHORIZATION)
+                   for name in names or ("a.example",)]
+        with serving(answer) as at:
+            return hint.text("acme-alpn", spool_directory, Spool(spool_directory), entries, [at])
+    return hint_for
+
+
+def test_what_was_right_and_is_no_longer(hint_for, spool_directory: str) -> None:
+    text = hint_for(sending(NO_APPLICATION_PROTOCOL))
+    assert f"- a.example: {spool_directory}/a.example is gone: another client" in text
+    assert "httpd refused acme-tls/1" in text and "answered rightly\n" not in text
+    pathlib.Path(spool_directory, "a.example").write_text(OTHER_KEY_AUTHORIZATION)
+    other = context(issue(["a.example"], value_for(OTHER_KEY_AUTHORIZATION)))
+    text = hint_for(tls({"a.example": other}.get))
+    assert f"- a.example: another client has replaced {spool_directory}/a.example since" in text
+    assert "the certificate served is for another key authorization" in text
+
+
+def test_what_is_still_right(hint_for, spool_directory: str, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(error_log, "DIRECTORIES", (f"{tmp_path}/no", str(tmp_path)))
+    Spool(spool_directory).publish(ENTRY)
+    text = hint_for(RIGHT)
+    assert f"into {spool_directory}, and httpd answered them rightly at 127.0.0.1" in text
+    assert ": answered rightly\n" in text and "is gone" not in text
+    assert "A and AAAA records" in text and f"grep -r AALPN {tmp_path} (AALPN0102" in text
+
+
+def test_ip_address(hint_for, monkeypatch: pytest.MonkeyPatch) -> None:
+    with refusing() as address:
+        monkeypatch.setattr(hint, "PORT", address.port)
+        text = hint_for(RIGHT, "127.0.0.1")
+    assert "- 127.0.0.1 at 127.0.0.1: nothing listens there (connection refused), from this" in text
+    assert "records" not in text and "that the address leads to this httpd" in text
+
+
+def test_many_names(hint_for) -> None:
+    text = hint_for(RIGHT, *(f"n{number}.example" for number in range(20)))
+    assert "What it sees now, of the first 5:" in text
+    assert "n4.example at" in text and "n5.example" not in text
