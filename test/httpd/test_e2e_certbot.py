@@ -170,7 +170,9 @@ def test_ca_that_fails_one_of_three_names(
     assert pebble.validations() == before + 3
     assert f"Domain: {ASTRAY}" in text and not any(f"Domain: {good}" in text for good in NAMES[:2])
     assert f"httpd answered them rightly at {httpd.listeners['main']} before the CA was asked" in text
-    assert "AALPN0102" in text[text.index("Hint: ") :]
+    hint = text[text.index("Hint: ") :]
+    assert "AALPN0102" in hint and f"- {ASTRAY} at {httpd.listeners['main']}: answered rightly" in hint
+    assert f"- {ASTRAY}: the name cannot be resolved from here" in hint
     assert not certbot.live(NAMES[0]).exists()
 
 
