@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -21,6 +22,7 @@ from harness.challenge import ANSWERED, assert_answered
 from harness.hooks import Uacme
 from harness.issuance import SITE, load, names_of, undisturbed
 from harness.order import Order
+from harness.pages import block
 from harness.pki import Authority
 from harness.server import LEASH, Httpd
 from harness.spool import KeyAuthorization
@@ -131,21 +133,22 @@ def debians_lego() -> Path:
     return Path("/usr/bin/lego")
 
 
-@pytest.mark.parametrize("program", [debians_lego, registries.newest_lego])
+@pytest.mark.parametrize("program, begin", [(debians_lego, "lego -a"), (registries.newest_lego, "lego run")])
 def test_lego(
-    program: Callable[[], Path], httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path
+    program: Callable[[], Path], begin: str, httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path
 ) -> None:
-    lego = program()
-    command = [str(lego), "--server", pebble.url, "--email", "admin@example.org", "--accept-tos", "--path", str(tmp_path)]
-    command += [option for name in NAMES for option in ("-d", name)]
+    """By the command of the manual; lego 5 has another than lego 4."""
+    command = block("clients.md", begin).replace("127.0.0.1:5001", f"127.0.0.1:{port}")
+    command = command.replace("-d www.example.com", " ".join(f"-d {name}" for name in NAMES))
+    command = command.replace("--tls ", f"--server {pebble.url} --path {tmp_path} --tls ", 1)
+    command = command.replace("apachectl", f"touch {tmp_path}/reload").replace("\\\n", "")
     with undisturbed(httpd, authority):
-        done = commands.run(
-            [*command, "--tls", "--tls.port", f"127.0.0.1:{port}", "run"],
-            CLIENT_TIMEOUT * poll.FACTOR,
-            env={**os.environ, "LEGO_CA_CERTIFICATES": str(pebble.trust)},
-        )
+        environment = {**os.environ, "LEGO_CA_CERTIFICATES": str(pebble.trust)}
+        arguments = shlex.split(command)[1:]
+        done = commands.run([program(), *arguments], CLIENT_TIMEOUT * poll.FACTOR, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert names_of(load(tmp_path / "certificates" / f"{NAMES[0]}.crt")) == set(NAMES)
+    assert (tmp_path / "reload").exists()
     assert_relayed(httpd, port, *NAMES)
 
 

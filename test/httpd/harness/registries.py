@@ -29,7 +29,7 @@ ANSIBLE = ("ansible", "cryptography")
 # What ACME_ALPN_WITHOUT calls it.
 PYPI = "pypi"
 
-LEGO = "github.com/go-acme/lego/v4/cmd/lego@latest"
+LEGO = "github.com/go-acme/lego/v5@latest"
 PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@latest"
 
 
@@ -90,20 +90,37 @@ def ansible_playbook() -> Path:
     return _venv("ansible", ANSIBLE) / "ansible-playbook"
 
 
-def _newest(name: str, package: str) -> Path:
-    """The program of a Go module's newest version, built with go where that is installed."""
+def _go(what: str) -> str:
     go = shutil.which("go")
     if go is None:
-        pytest.skip(f"the newest {name} could not be built: go is not installed")
-    target = CACHE / name
+        pytest.skip(f"{what} could not be built: go is not installed")
+    return go
+
+
+def _newest(name: str, package: str, target: Path) -> Path:
+    """The program of a Go module's newest version, built with go where that is installed."""
+    go = _go(f"the newest {name}")
     with tempfile.TemporaryDirectory() as work:
         environment = {"GOBIN": str(target), "GOPATH": work, "GOFLAGS": "-modcacherw -buildvcs=false"}
         return _made(name, [([go, "install", package], environment)], target, target / "complete") / name
 
 
 def newest_pebble() -> Path:
-    return _newest("pebble", PEBBLE)
+    return _newest("pebble", PEBBLE, CACHE / "pebble")
 
 
 def newest_lego() -> Path:
-    return _newest("lego", LEGO)
+    return _newest("lego", LEGO, CACHE / "lego-5")
+
+
+def build_go(directory: Path, source: str, package: str) -> Path:
+    """The program of this source, which uses the package; skips the test where that cannot be had."""
+    go, environment = _go(package), {"GOPATH": str(directory / "go"), "GOFLAGS": "-modcacherw -buildvcs=false"}
+    (directory / "main.go").write_text(source)
+    try:
+        for command in (["mod", "init", "page"], ["get", f"{package}@latest"]):
+            _run([go, "-C", directory, *command], **environment)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"{package} could not be fetched: {error}")
+    _run([go, "-C", directory, "build"], **environment)
+    return directory / "page"
