@@ -14,6 +14,7 @@ from harness.acme import Pebble, skip_where_missing
 from harness.challenge import ANSWERED
 from harness.hooks import HOOKS, TOOL, Dehydrated, HookClient, Uacme, path_with
 from harness.issuance import NAMES, NOBODY_THERE, OWNED, SITE, STRANGER, assert_validated, load, names_of, undisturbed
+from harness.pages import block
 from harness.pki import Authority
 from harness.redis import PREFIX, Redis
 from harness.server import Httpd
@@ -63,6 +64,24 @@ def test_three_names(
         done = client.issue(NAMES)
     assert_issued(client, done, *NAMES)
     assert_validated(httpd, NAMES, checks=1)
+
+
+def test_dehydrated_as_the_manual_sets_it_up(httpd: Httpd, make_client: MakeClient) -> None:
+    """In Debian's conf.d, with the wrapper that reloads httpd when there is a certificate."""
+    client = make_client(Dehydrated)
+    config, conf_d, hook, reload = (client.home / name for name in ("config", "conf.d", "hook", "reload"))
+    conf_d.mkdir()
+    settings = block("clients.md", "CHALLENGETYPE=")
+    (conf_d / "acme-alpn.sh").write_text(settings.replace("/etc/dehydrated/hook", str(hook)))
+    kept = [line for line in config.read_text().splitlines() if line.partition("=")[0] + "=" not in settings]
+    config.write_text("\n".join([*kept, f"CONFIG_D={conf_d}"]) + "\n")
+    wrapper = block("clients.md", "#!/bin/sh").replace("/usr/share/acme-alpn/hooks", str(client.home / "bin"))
+    hook.write_text(wrapper.replace("apachectl graceful", f"echo reload >>{reload}"))
+    hook.chmod(0o755)
+    assert_issued(client, client.issue(NAMES[:1]), NAMES[0])
+    assert_validated(httpd, NAMES[:1], checks=1)
+    assert reload.read_text() == "reload\n"
+    assert call(str(hook), httpd.spool, "deploy_challenge", SITE, TOKEN, "garbage").returncode == 1
 
 
 @pytest.mark.parametrize("kind, options", CLIENTS)
