@@ -17,6 +17,7 @@ from harness.acme import Certbot, Pebble
 from harness.challenge import assert_refused, publish_and_check
 from harness.issuance import assert_validated, issued, options
 from harness.md import ORDERS, load_mod_md
+from harness.pages import block
 from harness.pki import Authority
 from harness.server import PAGE, REPOSITORY, Httpd, HttpdFailed
 from harness.status import LOCATION, MODULES, as_json
@@ -77,6 +78,29 @@ def test_starts_answers_challenges_and_serves_nothing(make_httpd: StartHttpd) ->
     publish_and_check(httpd, SITE)
     publish_and_check(httpd, "no-vhost.test")
     assert_refused(httpd, SITE, "no-entry")
+
+
+def test_vhost_whose_certificate_file_is_missing(make_httpd: StartHttpd, authority: Authority) -> None:
+    """The commonest failure of a first start, and its cure as docs/troubleshooting.md has it."""
+    page = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
+    httpd = make_httpd()
+    live = httpd.root / "live"
+    cure = block("troubleshooting.md", "AcmeAlpnPlaceholder On").replace(LETSENCRYPT, str(live)).splitlines()
+    vhost = httpd.vhost(SITE, lines=[line for line in cure if "IfFile" not in line])
+    code, output = httpd.configtest()
+    words = re.search(r"(AH00526: Syntax error) [^\n]*\n(SSLCertificateFile: file ')[^']*('.*)", output)
+    assert code == 1 and words and re.search(".*".join(map(re.escape, words.groups())), page)
+
+    vhost.lines = cure
+    httpd.start()
+    assert_serves_nothing(ask(httpd, SITE))
+    publish_and_check(httpd, SITE)
+    live.mkdir()
+    credential = authority.issue(SITE)
+    (live / "fullchain.pem").symlink_to(credential.certificate)
+    (live / "privkey.pem").symlink_to(credential.key)
+    httpd.reload()
+    assert client.https_get(httpd.address(), SITE, authority.root).status == 200
 
 
 @pytest.mark.parametrize("sni", [None, "unknown.test"])
