@@ -36,7 +36,8 @@ def _other_protocol() -> Problem:
 
 def _no_tls() -> Problem:
     return Problem("what listens there does not speak TLS",
-                   "name the port of the TLS vhosts; a vhost needs SSLEngine on")
+                   "name the port of the TLS vhosts, or give the first vhost of that address "
+                   "SSLEngine on")
 
 
 # OpenSSL's words. A server that chooses a protocol which was not offered, as httpd without the

@@ -88,7 +88,9 @@ def test_an_answer_that_becomes_right_in_time() -> None:
      "an ordinary certificate was served over acme-tls/1"),
     (tls({}.get), "the TLS handshake failed (TLSV1_UNRECOGNIZED_NAME)"),
     (sending(INTERNAL_ERROR), "the TLS handshake failed (TLSV1_ALERT_INTERNAL_ERROR)"),
-    (sending(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "what listens there does not speak TLS"),
+    (sending(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+     "what listens there does not speak TLS: name the port of the TLS vhosts, or give the first "
+     "vhost of that address SSLEngine on"),
     (sending(b""), "the connection was closed in the middle of the TLS handshake"),
     (lambda connection: None, "the connection was closed in the middle of the TLS handshake"),
     (silent, "the connection was accepted, but the TLS handshake did not end in time"),

@@ -262,7 +262,7 @@ ADVICE = {
     "other-protocol": "mod_acme_alpn is not loaded",
     "certificate-ordinary": "something in front of httpd terminates TLS",
     "certificate-wrong-digest": "another ACME client has an entry for the same name",
-    "not-tls": "the port of the TLS vhosts",
+    "not-tls": "give the first vhost there SSLEngine on",
     "nobody-listens": "start httpd",
     "timeout": "through the firewall",
 }
