@@ -99,3 +99,11 @@ def test_two_extensions_get_nothing(httpd: Httpd, first: bytes, second: bytes, v
     else:
         answer = shake(httpd.address(), hello)
     assert (answer.alert, answer.chain) == (ILLEGAL_PARAMETER, ())
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_repeated_extension_of_the_relay_ends_any_handshake(httpd: Httpd, reference: Httpd, version: str) -> None:
+    """The one difference for ordinary clients, which docs/mod_acme_alpn.md tells."""
+    twice = Hello(SNI, protocol_list(b"http/1.1"), version, extra=((65452, b""),) * 2)
+    assert shake(httpd.address(), twice).alert == ILLEGAL_PARAMETER
+    assert shake(reference.address(), twice).chain

@@ -261,3 +261,16 @@ def test_engine_off_in_a_vhost_without_tls(wide: Httpd, version: str) -> None:
     publish_and_check(
         wide, "plain.test", lambda: client.handshake(wide.address(), "plain.test", version=version)
     )
+
+
+@pytest.mark.parametrize("alias", ["192.0.2.7", "7.2.0.192.in-addr.arpa"])
+def test_spool_for_an_address_is_the_first_vhosts(wide: Httpd, authority: Authority, alias: str) -> None:
+    """Or that of the vhost which has the reverse name: that is what a CA sends as SNI (RFC 8738)."""
+    own = Spool(wide.root / "own").create()
+    wide.vhost("own.test", alias, credentials=[authority.issue("own.test")], lines=[f"AcmeAlpnSpool {own.path}"])
+    wide.start()
+    right, wrong = (own, wide.spool) if alias.endswith(".arpa") else (wide.spool, own)
+    shake_hands = lambda: shake(wide.address(), Hello(b"7.2.0.192.in-addr.arpa"))
+    wrong.publish("192.0.2.7")
+    assert_refused(wide, "192.0.2.7", "no-entry", shake_hands)
+    publish_and_check(wide, "192.0.2.7", shake_hands, right)
