@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
+from conftest import StartHttpd, start_vhost
+from harness.challenge import assert_answered, assert_refused
+from harness.pages import block
 from harness.pki import Authority
 from harness.recipe import DIGEST
 from harness.redis import PREFIX, READER, WRITER, FakeStore, Redis, silent
+from harness.server import accepts
 from harness.spool import KeyAuthorization
 from harness.upstream import Upstream, certificate, serve
 from test_tool import DONE, FAILED, SPOOL_PROBLEM, USAGE, run
@@ -151,3 +156,41 @@ def test_failures() -> None:
         assert "WRONGPASS" in output and "wrong-secret" not in output
     with FakeStore(silent) as store:
         assert "in time" in tool(f"{store.url}?timeout=200ms", "list", code=SPOOL_PROBLEM)
+
+
+class AsTheManualSetsItUp(Redis):
+    """With the lines of docs/fleet.md; this machine's names, ports and files are in place of theirs."""
+
+    def here(self, text: str) -> str:
+        assert self._authority
+        credential = self._authority.issue("localhost")
+        places = {"bind * -::*": "bind 127.0.0.1", "store.example.com:6379": f"localhost:{self.tls_port}"}
+        places |= {"tls-port 6379": f"tls-port {self.tls_port}", "/etc/redis/users.acl": f"{self.directory}/users.acl"}
+        places |= {"/etc/redis/store.pem": str(credential.certificate), "/etc/redis/store.key": str(credential.key)}
+        places |= {path: str(self._authority.root) for path in re.findall(r"/etc/\w+/store-ca.pem", text)}
+        places |= {path: f"{self.directory}/{path[5:].replace('/', '-')}" for path in re.findall(r"/etc/\S*-password", text)}
+        return re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], text)
+
+    def _lines(self) -> list[str]:
+        (self.directory / "users.acl").write_text(block("fleet.md", "user default off"))
+        return [self.here(block("fleet.md", "bind ")), f"dir {self.directory}"]
+
+    def _answers(self) -> bool:
+        return accepts(("127.0.0.1", self.tls_port))
+
+
+def test_store_and_both_users_as_the_manual_sets_them_up(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd, value = make_httpd(), KeyAuthorization.new()
+    with AsTheManualSetsItUp(authority=authority) as redis:
+        for file, password in {"apache2-acme-alpn": "PASSWORD1", "letsencrypt-store": "PASSWORD2"}.items():
+            (redis.directory / f"{file}-password").write_text(password)
+            (redis.directory / f"{file}-password").chmod(0o600)
+        httpd.server_lines.append(redis.here(block("fleet.md", "AcmeAlpnStore").strip()) + " timeout=5s")
+        start_vhost(httpd, NAME, authority)
+        (url,) = re.findall("'(rediss:.*)'", block("fleet.md", "certbot certonly"))
+        url = redis.here(url.replace("store.example.com", "store.example.com:6379"))
+        tool(url, "add", NAME, value.text)
+        assert_answered(httpd, NAME, value, source="store")
+        tool(url, "remove", NAME, value.text)
+        assert_refused(httpd, NAME, "no-entry")
+        httpd.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from . import poll, ports
+from .pages import block
 from .pki import Authority
 from .server import LEASH, PARENT
 from .spool import KeyAuthorization
@@ -25,11 +27,7 @@ PREFIX = "acme-alpn:"
 READER, WRITER = "reader", "writer"
 _PASSWORDS = {"default": "pass-of-default", READER: "pass-of-reader", WRITER: "pass-of-writer"}
 
-# What docs/fleet.md tells to allow.
-ACL = {
-    READER: "~acme-alpn:* -@all +get +select",
-    WRITER: "~acme-alpn:* -@all +get +set +del +select +watch +multi +exec +scan +pttl",
-}
+ACL = dict(re.findall(r"user (\w+) on >\S+ (.*)", block("fleet.md", "user default off")))
 
 
 class Redis:
