@@ -84,8 +84,7 @@ func main() {{
         call = provider.CleanUp
     }}
     if err := call({context}os.Args[2], "token", os.Args[3]); err != nil {{
-        fmt.Println(err)
-        os.Exit(1)
+        panic(err)
     }}
 }}
 

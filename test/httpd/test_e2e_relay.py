@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from acme.errors import ValidationError
 from conftest import StartHttpd, checked
 from harness import client, commands, poll, ports, registries
 from harness.acme import VALIDATIONS, Pebble, skip_where_missing
@@ -25,7 +24,6 @@ from harness.order import Order
 from harness.pages import block
 from harness.pki import Authority
 from harness.server import LEASH, Httpd
-from harness.spool import KeyAuthorization
 from harness.upstream import certificate
 
 pytestmark = pytest.mark.flaky(reruns=2)
@@ -112,22 +110,6 @@ def test_openssl_s_server_as_acme_sh_runs_it(
     assert_relayed(httpd, port, NAMES[0])
 
 
-def test_openssl_s_server_with_another_clients_certificate(
-    httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path
-) -> None:
-    order = Order(pebble, NAMES[0])
-    pem = tmp_path / "challenge.pem"
-    pem.write_bytes(certificate([NAMES[0]], KeyAuthorization.new().digest))
-    with undisturbed(httpd, authority), running(s_server(pem, port), tmp_path / "log"):
-        poll.until(lambda: listens(port), poll.DEADLINE, "s_server listens")
-        with pytest.raises(ValidationError) as refused:
-            order.finish()
-        # Pebble has its verdict with the first of its validations, while the others still go on.
-        assert_relayed(httpd, port, NAMES[0])
-    errors = [body.error.detail for one in refused.value.failed_authzrs for body in one.body.challenges if body.error]
-    assert len(errors) == 1 and "acmeValidation" in errors[0], errors
-
-
 def debians_lego() -> Path:
     skip_where_missing("lego")
     return Path("/usr/bin/lego")
@@ -185,32 +167,16 @@ def test_uacme_with_ualpn(httpd: Httpd, pebble: Pebble, authority: Authority, po
     assert_relayed(httpd, port, *NAMES)
 
 
-CADDYFILE = """{{
-    admin off
-    https_port {port}
-    auto_https disable_redirects
-    skip_install_trust
-}}
-https://{name}:{port} {{
-    bind 127.0.0.1
-    respond "from caddy"
-    tls {{
-        issuer acme {{
-            dir {pebble.url}
-            trusted_roots {pebble.trust}
-            disable_http_challenge
-        }}
-    }}
-}}
-"""
-
-
 def test_caddy_as_a_backend(httpd: Httpd, pebble: Pebble, authority: Authority, port: int, tmp_path: Path) -> None:
+    """With the Caddyfile of the manual, and this CA."""
     caddy = shutil.which("caddy")
     skip_where_missing("caddy")
     assert caddy, "caddy is missing (Debian: apt-get install caddy)"
     name = NAMES[1]
-    (tmp_path / "Caddyfile").write_text(CADDYFILE.format(port=port, name=name, pebble=pebble))
+    text = block("clients.md", "{").replace("5001", str(port)).replace("www.example.com", name)
+    text = text.replace("https_port", "admin off\nskip_install_trust\nhttps_port")
+    text = text.replace("disable_http", f"dir {pebble.url}\ntrusted_roots {pebble.trust}\ndisable_http")
+    (tmp_path / "Caddyfile").write_text(text)
     issued_root = tmp_path / "root.pem"
     issued_root.write_bytes(pebble.root())
 

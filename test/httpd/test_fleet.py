@@ -161,38 +161,6 @@ def test_order_goes_on_after(kind: str, make_fleet: MakeFleet, redis: Redis, cer
     assert redis.run("KEYS", "*") == ""
 
 
-@pytest.mark.long
-def test_node_with_a_wrong_password(make_fleet: MakeFleet, certify: Certify) -> None:
-    """The other nodes answer, and the CA is not asked."""
-    with Redis(secret=True) as redis:
-        fleet = make_fleet()
-        for node in fleet:
-            secret = redis.password_file(text="wrong" if node is fleet[1] else "")
-            node.server_lines.append(f"AcmeAlpnStore {redis.url} passwordfile={secret}")
-            node.start()
-        run = certify(fleet, f"{redis.url}?passwordfile={redis.password_file()}")
-        assert not run(asks=False, says=f"{NAME} at {fleet[1].listeners['main']}: httpd refused acme-tls/1")
-        assert redis.run("KEYS", "*") == ""
-    assert_each_answered([fleet[0], fleet[2]], "store")
-    fleet[1].log.expect(FAILS, "reason=store-denied: .*WRONGPASS", level="error")
-    fleet[1].log.expect(REFUSED, f"identifier={NAME} .*reason=store-denied ")
-    fleet[1].log.allow(pattern="reason=store-denied")
-
-
-@pytest.mark.long
-def test_value_that_becomes_garbage(make_fleet: MakeFleet, redis: Redis, certify: Certify) -> None:
-    """What is there before an order is replaced; what comes during one ends it, and is left alone."""
-    fleet = make_fleet(f"AcmeAlpnStore {redis.url}")
-    redis.publish(NAME, "garbage")
-    run = certify(fleet, redis.url)
-    order_with_a_fault(fleet, run, in_store(redis), lambda: redis.publish(NAME, "more"), succeeds=False)
-    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=store reason=value-malformed ")
-    for node in fleet:
-        node.log.allow(REFUSED, f"identifier={NAME} .*reason=value-malformed ")
-    assert redis.run("GET", PREFIX + NAME) == "more"
-    assert not [node for node in fleet if node.log.find(FAILS)]
-
-
 def test_node_that_the_relay_asks_stops(make_fleet: MakeFleet, certify: Certify) -> None:
     fleet = make_fleet()
     for node in fleet[1:]:
@@ -204,23 +172,6 @@ def test_node_that_the_relay_asks_stops(make_fleet: MakeFleet, certify: Certify)
         node.log.allow(REFUSED, f"identifier={NAME} ")
     # It stops in the midst of handshakes, and asks nobody about that.
     fleet[0].log.allow(INCOMPLETE, f"identifier={NAME} ")
-    assert spool.entries() == []
-
-
-@pytest.mark.long
-def test_shared_directory_that_others_can_write(make_fleet: MakeFleet, certify: Certify) -> None:
-    fleet = make_fleet()
-    spool = fleet[0].spool
-    for node in fleet:
-        node.server_lines.append(f"AcmeAlpnSpool {spool.path}")
-    fault = lambda: spool.path.chmod(0o777)  # noqa: E731
-    order_with_a_fault(
-        fleet, certify(fleet, str(spool.path)), lambda: spool.entries() == [NAME], fault, succeeds=False
-    )
-    fleet[-1].log.expect("AALPN0002", level="error")
-    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=spool reason=spool-writable ")
-    for node in fleet:
-        node.log.allow(REFUSED, f"identifier={NAME} ")
     assert spool.entries() == []
 
 

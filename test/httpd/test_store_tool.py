@@ -161,19 +161,24 @@ def test_failures() -> None:
 class AsTheManualSetsItUp(Redis):
     """With the lines of docs/fleet.md; this machine's names, ports and files are in place of theirs."""
 
-    def here(self, text: str) -> str:
+    def here(self, begin: str) -> str:
         assert self._authority
-        credential = self._authority.issue("localhost")
-        places = {"bind * -::*": "bind 127.0.0.1", "store.example.com:6379": f"localhost:{self.tls_port}"}
-        places |= {"tls-port 6379": f"tls-port {self.tls_port}", "/etc/redis/users.acl": f"{self.directory}/users.acl"}
-        places |= {"/etc/redis/store.pem": str(credential.certificate), "/etc/redis/store.key": str(credential.key)}
-        places |= {path: str(self._authority.root) for path in re.findall(r"/etc/\w+/store-ca.pem", text)}
-        places |= {path: f"{self.directory}/{path[5:].replace('/', '-')}" for path in re.findall(r"/etc/\S*-password", text)}
-        return re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], text)
+        credential, text = self._authority.issue("localhost"), block("fleet.md", begin)
+        for there, here in (
+            (r"^bind .*", "bind 127.0.0.1"),
+            (r"^tls-port 6379", f"tls-port {self.tls_port}"),
+            (r"\bstore\.example\.com(:6379)?", f"localhost:{self.tls_port}"),
+            (r"/etc/redis/store\.pem", str(credential.certificate)),
+            (r"/etc/redis/store\.key", str(credential.key)),
+            (r"/etc/\w+/store-ca\.pem", str(self._authority.root)),
+            (r"/etc/\w+/(users\.acl|[a-z-]+-password)\b", rf"{self.directory}/\1"),
+        ):
+            text = re.sub(there, here, text, flags=re.MULTILINE)
+        return text
 
     def _lines(self) -> list[str]:
-        (self.directory / "users.acl").write_text(block("fleet.md", "user default off"))
-        return [self.here(block("fleet.md", "bind ")), f"dir {self.directory}"]
+        (self.directory / "users.acl").write_text(self.here("user default off"))
+        return [self.here("bind "), f"dir {self.directory}"]
 
     def _answers(self) -> bool:
         return accepts(("127.0.0.1", self.tls_port))
@@ -182,14 +187,13 @@ class AsTheManualSetsItUp(Redis):
 def test_store_and_both_users_as_the_manual_sets_them_up(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd, value = make_httpd(), KeyAuthorization.new()
     with AsTheManualSetsItUp(authority=authority) as redis:
-        for file, password in {"apache2-acme-alpn": "PASSWORD1", "letsencrypt-store": "PASSWORD2"}.items():
-            (redis.directory / f"{file}-password").write_text(password)
-            (redis.directory / f"{file}-password").chmod(0o600)
-        httpd.server_lines.append(redis.here(block("fleet.md", "AcmeAlpnStore").strip()) + " timeout=5s")
+        for file, password in (("acme-alpn-password", "PASSWORD1"), ("store-password", "PASSWORD2")):
+            (redis.directory / file).write_text(password)
+            (redis.directory / file).chmod(0o600)
+        httpd.server_lines.append(redis.here("AcmeAlpnStore").strip() + " timeout=5s")
         start_vhost(httpd, NAME, authority)
-        (url,) = re.findall("'(rediss:.*)'", block("fleet.md", "certbot certonly"))
-        url = redis.here(url.replace("store.example.com", "store.example.com:6379"))
-        tool(url, "add", NAME, value.text)
+        (url,) = re.findall("'(rediss:.*)'", redis.here("certbot certonly"))
+        assert run("add", NAME, value.text, environment={"ACME_ALPN_SPOOL": url}).returncode == DONE
         assert_answered(httpd, NAME, value, source="store")
         tool(url, "remove", NAME, value.text)
         assert_refused(httpd, NAME, "no-entry")
