@@ -193,6 +193,17 @@ def test_who_may_not_write_the_spool_is_told() -> None:
     assert done.returncode == SPOOL_PROBLEM and "neither root nor the owner" in done.stdout
 
 
+@pytest.mark.parametrize("command", [["add", NAME, "0" * 64], ["remove", NAME]])
+def test_read_only_spool_is_told_in_the_systems_words(spool: Spool, command: list[str]) -> None:
+    """docs/troubleshooting.md has them."""
+    spool.publish(NAME)
+    read_only = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    done = commands.run(
+        ["unshare", "--mount", "sh", "-c", read_only, spool.path, TOOL, f"--spool={spool.path}", *command], poll.DEADLINE
+    )
+    assert done.returncode == SPOOL_PROBLEM and f"{spool.path}/{NAME}: Read-only file system" in done.stdout
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [
