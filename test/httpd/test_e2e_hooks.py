@@ -8,12 +8,15 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from conftest import StartHttpd
 from harness import commands
 from harness.acme import Pebble, skip_where_missing
+from harness.challenge import ANSWERED
 from harness.hooks import HOOKS, TOOL, Dehydrated, HookClient, Uacme, path_with
 from harness.issuance import NAMES, NOBODY_THERE, OWNED, SITE, STRANGER, assert_validated, load, names_of, undisturbed
 from harness.pages import block
 from harness.pki import Authority
+from harness.redis import PREFIX, Redis
 from harness.server import Httpd
 from harness.spool import KeyAuthorization, Spool
 
@@ -119,15 +122,16 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def call(
-    name: str, spool: Spool, *arguments: str, check: str = "none", tool: Path | None = None, cwd: Path = HOOKS
+    name: str, spool: Spool | str, *arguments: str, check: str = "none", tool: Path | None = None, cwd: Path = HOOKS
 ) -> subprocess.CompletedProcess[str]:
     """The hook with the tool on its PATH or, where one is given, in ACME_ALPN alone."""
     where = {"ACME_ALPN": str(tool), "PATH": "/usr/bin:/bin"} if tool else {"PATH": path_with(TOOL.parent)}
+    place = spool.path if isinstance(spool, Spool) else spool
     return commands.run(
         [HOOKS / name, *arguments],
         60,
         cwd=cwd,
-        env={**where, "ACME_ALPN_SPOOL": str(spool.path), "ACME_ALPN_CHECK": check},
+        env={**where, "ACME_ALPN_SPOOL": str(place), "ACME_ALPN_CHECK": check},
     )
 
 
@@ -257,3 +261,27 @@ def test_several_addresses_are_all_checked(spool: Spool, httpd: Httpd, name: str
     assert httpd.spool.entries() == []
     assert call(name, httpd.spool, *arguments, check=good).returncode == 0
     httpd.spool.withdraw(SITE)
+
+
+@pytest.mark.parametrize(
+    "name, begin, end",
+    [
+        ("dehydrated", ["deploy_challenge", SITE, TOKEN], ["clean_challenge", SITE, TOKEN]),
+        ("uacme", ["begin", "tls-alpn-01", SITE, TOKEN], ["done", "tls-alpn-01", SITE, TOKEN]),
+    ],
+)
+def test_spool_may_be_the_store_of_a_fleet(
+    make_httpd: StartHttpd, authority: Authority, name: str, begin: list[str], end: list[str]
+) -> None:
+    value = KeyAuthorization.new().digest_base64url
+    with Redis() as redis:
+        httpd = make_httpd()
+        httpd.vhost(SITE, credentials=[authority.issue(SITE)], lines=[f"AcmeAlpnStore {redis.url} timeout=5s"])
+        httpd.start()
+        done = call(name, redis.url, *begin, value, check=str(httpd.listeners["main"]))
+        assert done.returncode == 0 and f"PASS {SITE}" in done.stdout
+        assert redis.run("GET", PREFIX + SITE) == value
+        assert call(name, redis.url, *end, value).returncode == 0
+        assert redis.run("EXISTS", PREFIX + SITE) == "0"
+        httpd.log.expect(ANSWERED, f"identifier={SITE} .*source=store ")
+        httpd.stop()
