@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 from conftest import PACKAGES, Built
@@ -44,3 +48,25 @@ def test_version_is_the_same_everywhere(built: Built) -> None:
 def test_module_depends_on_the_openssl_that_httpd_has(built: Built) -> None:
     depends = field(built, "libapache2-mod-acme-alpn", "Depends")
     assert re.search(r"apache2-api-\d+-openssl", depends) and "libssl3" in depends
+
+
+def test_plugins_sdist_builds_the_wheel_and_runs_its_tests(tmp_path: Path) -> None:
+    """On this machine, offline; the whole suite runs from the tree."""
+    setuptools = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    leftovers = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(REPOSITORY / "certbot", tmp_path / "certbot", ignore=leftovers)
+    subprocess.run([sys.executable, "-c", setuptools, tmp_path], cwd=tmp_path / "certbot", check=True)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "sdist")
+    (source,) = (tmp_path / "sdist").iterdir()
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/LICENSE"))
+        in_wheel = archive.read(name)
+    assert (source / "LICENSE").read_bytes() == in_wheel == (REPOSITORY / "LICENSE").read_bytes()
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    for arguments in (["--collect-only"], ["tests/test_certificate.py"], ["tests/test_certbot.py", "-k", "shows"]):
+        subprocess.run([*pytest, *arguments], cwd=source, check=True)
