@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import HTTPS, PACKAGES
+from conftest import HTTPS, PACKAGES, Built, required
 from machine import Machine
 
 from harness import client, poll
@@ -25,6 +26,7 @@ OWNER = "games"
 CONFIGURATION = "/etc/apache2/mods-available/acme_alpn.conf"
 SETTING = "AcmeAlpnMaxAge 2d"
 MODULE = "/usr/lib/apache2/modules/mod_acme_alpn.so"
+LINKS = "/etc/apache2/mods-enabled"
 PLACEHOLDER = "/run/apache2/acme-alpn-placeholder.pem"
 # A site without a certificate.
 EXAMPLE = "/usr/share/doc/libapache2-mod-acme-alpn/acme-alpn-site.conf"
@@ -162,3 +164,29 @@ def test_purge_leaves_nothing(server: Machine, before: Before) -> None:
     server.run(f"test ! -e {PLACEHOLDER}")
     assert packages(server) == before.packages
     wait_for_httpd()
+
+
+@pytest.fixture(scope="module")
+def bare(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A Debian whose apache2 was removed before our package, and whose configuration is still there."""
+    with Machine(required("ACME_ALPN_SERVER_ROOT"), tmp_path_factory.mktemp("bare")) as machine:
+        shutil.copy(built.package("libapache2-mod-acme-alpn"), machine.directory)
+        machine.run(f"mkdir -p {LINKS} /srv/tmpfs && mount -t tmpfs tmpfs /srv/tmpfs")
+        yield machine
+
+
+@pytest.mark.parametrize("shared", ("/srv/tmpfs", "/srv/same-file-system"))
+@pytest.mark.parametrize("place, setup", (
+    (SPOOL, f"mount --bind $0 {SPOOL}"),
+    (f"{SPOOL}/below", f"mount --bind $0 {SPOOL}/below"),
+    ("", f"rm -r {SPOOL} && ln -s $0 {SPOOL}"),
+    ("", "true"),
+))
+def test_postrm_keeps_what_is_shared_and_no_link(bare: Machine, shared: str, place: str, setup: str) -> None:
+    bare.run(f"rm -rf {SPOOL} && mkdir -p {shared} && touch {shared}/entry && dpkg -i --force-depends /results/*.deb")
+    bare.run(f"mkdir {SPOOL}/below && touch {SPOOL}/local.test && ln -sf ../mods-available/acme_alpn.load {LINKS}")
+    script = f"{setup} && dpkg --remove {PACKAGES[1]} && ! ls {LINKS}/* && dpkg --purge {PACKAGES[1]}"
+    bare.run(f"unshare --mount sh -ec '{script} && find $0 {place} ! -type d >/results/left' {shared}")
+    left = (bare.directory / "left").read_text().split()
+    assert left == [f"{at}/entry" for at in (shared, place) if at]
+    assert bare.run(f"ls {LINKS}") == "" and bare.attempt(f"test -L {SPOOL}").returncode == 1
