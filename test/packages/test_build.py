@@ -7,8 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 from conftest import PACKAGES, Built
@@ -57,16 +55,14 @@ def test_plugins_sdist_builds_the_wheel_and_runs_its_tests(tmp_path: Path) -> No
     shutil.copytree(REPOSITORY / "certbot", tmp_path / "certbot", ignore=leftovers)
     subprocess.run([sys.executable, "-c", setuptools, tmp_path], cwd=tmp_path / "certbot", check=True)
     (sdist,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path / "sdist")
+    shutil.unpack_archive(sdist, tmp_path / "sdist")
     (source,) = (tmp_path / "sdist").iterdir()
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*pip, "--wheel-dir", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("/LICENSE"))
-        in_wheel = archive.read(name)
-    assert (source / "LICENSE").read_bytes() == in_wheel == (REPOSITORY / "LICENSE").read_bytes()
+    shutil.unpack_archive(wheel, tmp_path / "wheel", "zip")
+    (installed,) = (tmp_path / "wheel").rglob("LICENSE")
+    assert (source / "LICENSE").read_text() == installed.read_text() == (REPOSITORY / "LICENSE").read_text()
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     for arguments in (["--collect-only"], ["tests/test_certificate.py"], ["tests/test_certbot.py", "-k", "shows"]):
         subprocess.run([*pytest, *arguments], cwd=source, check=True)
