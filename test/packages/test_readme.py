@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from conftest import HTTPS, PACKAGES
 from cryptography import x509
-from machine import Machine
+from machine import REPOSITORY, Machine
 
 from harness import client, poll
 from harness.acme import Pebble
@@ -98,7 +99,13 @@ def test_renewal_reloads_httpd_with_the_new_certificate(certified: Machine) -> N
 
 def test_purge_leaves_mod_ssl_and_what_certbot_has_made(certified: Machine) -> None:
     """The last one: mod_ssl is what the module's package enabled, on a server that had none."""
-    certified.run(f"apt-get purge {' '.join(PACKAGES)}")
+    settings = "<IfModule acme_alpn_module>\nAcmeAlpnMaxAge 2d\nLogLevel acme_alpn:info\n</IfModule>\n"
+    certified.write("/etc/apache2/conf-enabled/settings.conf", settings)
+    section = (REPOSITORY / "README").read_text().split("\n### Remove\n")[1].split("Or, where")[0]
+    commands = re.findall(r"^ {4,}(\S.*)$", section, re.MULTILINE)
+    assert len(commands) == 2 and commands[1] == f"apt-get purge {' '.join(PACKAGES)}"
+    for command in commands:
+        certified.run(command)
     left = certified.run(r"find / \( -path /proc -o -path /sys -o -path /results -o -path /root \) -prune"
                          " -o -iname '*acme*alpn*' -print")
     assert left == ""
