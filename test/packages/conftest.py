@@ -53,7 +53,7 @@ def built(readme: list[str], tmp_path_factory: pytest.TempPathFactory) -> Built:
     sources = Path(required("ACME_ALPN_SOURCES"))
     with Machine(required("ACME_ALPN_BUILD_ROOT"), directory, sources) as machine:
         options = shlex.quote(os.environ.get("DEB_BUILD_OPTIONS", ""))
-        log = machine.run(f"DEB_BUILD_OPTIONS={options} {readme[0]}", "/src")
+        log = machine.run(f"export DEB_BUILD_OPTIONS={options} && {readme[0]}", "/src")
         machine.run("mkdir /results/packages && mv /*.deb /*.changes /*.buildinfo /results/packages")
     return Built(directory / "packages", log)
 
