@@ -49,29 +49,65 @@ static double status_quality(const char *element, const char *type)
     return parameter ? strtod(parameter + 3, NULL) : 1;
 }
 
-/* JSON is for a client that names it, and does not prefer HTML. */
-static int status_prefers_json(request_rec *r)
+/* HTML is for browsers, which name it, and for clients that name none of these, such as curl.
+ * At the same quality the first counts. Prometheus names only the last ones. */
+static const status_form_t *status_accepted_form(request_rec *r)
 {
-    const char *accept = apr_table_get(r->headers_in, "Accept");
-    double json = 0, html = 0;
-    const char *element;
+    static const struct {
+        const char *type;
+        const status_form_t *form;
+    } types[] = {{"application/json", &status_form_json},
+                 {"text/html", &status_form_html},
+                 {"text/plain", &status_form_prometheus},
+                 {"application/openmetrics-text", &status_form_prometheus},
+                 {"application/vnd.google.protobuf", &status_form_prometheus}};
+    const status_form_t *form = &status_form_html;
+    const char *accept, *element;
+    double best = 0;
+    size_t i;
 
-    while (accept && (element = ap_get_list_item(r->pool, &accept)) != NULL) {
-        double its_json = status_quality(element, "application/json");
-        double its_html = status_quality(element, "text/html");
+    for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        accept = apr_table_get(r->headers_in, "Accept");
+        while (accept && (element = ap_get_list_item(r->pool, &accept)) != NULL) {
+            double quality = status_quality(element, types[i].type);
 
-        json = its_json >= 0 ? its_json : json;
-        html = its_html >= 0 ? its_html : html;
+            if (quality > best) {
+                best = quality;
+                form = types[i].form;
+            }
+        }
     }
-    return json > 0 && json >= html;
+    return form;
 }
 
+/* Whether the query has the parameter, with or without a value. */
+static int status_is_asked_for(request_rec *r, const char *name)
+{
+    const char *query = r->args;
+
+    while (query && *query) {
+        char *parameter = ap_getword(r->pool, &query, '&');
+
+        parameter[strcspn(parameter, "=")] = '\0';
+        ap_unescape_urlencoded(parameter);
+        if (strcmp(parameter, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Sets Vary where the Accept header decides. */
 static const status_form_t *status_choose_form(request_rec *r)
 {
-    if (r->args && strcmp(r->args, "prometheus") == 0) {
+    if (status_is_asked_for(r, "prometheus")) {
         return &status_form_prometheus;
     }
-    return status_prefers_json(r) ? &status_form_json : &status_form_html;
+    if (status_is_asked_for(r, "json")) {
+        return &status_form_json;
+    }
+    apr_table_mergen(r->headers_out, "Vary", "Accept");
+    return status_accepted_form(r);
 }
 
 /* Nothing may be loaded, run or sent, and of styles only the page's own counts. */
@@ -94,9 +130,6 @@ static void status_set_headers(request_rec *r, const status_form_t *form)
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     apr_table_setn(r->headers_out, "Content-Security-Policy", status_policy(r->pool));
     apr_table_setn(r->headers_out, "Referrer-Policy", "no-referrer");
-    if (form != &status_form_prometheus) {
-        apr_table_mergen(r->headers_out, "Vary", "Accept");
-    }
     ap_set_content_type(r, form->content_type);
 }
 

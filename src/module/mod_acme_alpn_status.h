@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handler acme-alpn-status: the report as HTML, as JSON where the client accepts that, or
- * for Prometheus with the query string "prometheus". Who may see it is httpd's to decide
- * (Require).
+ * The handler acme-alpn-status: the report as HTML, as JSON or for Prometheus, by the query's
+ * parameters or by what the client accepts. Who may see it is httpd's to decide (Require).
  */
 #ifndef MOD_ACME_ALPN_STATUS_H
 #define MOD_ACME_ALPN_STATUS_H

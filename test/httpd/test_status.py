@@ -24,6 +24,7 @@ from harness.upstream import Upstream, certificate, serve
 NAME, OFF, MISSING, WRITABLE = "status.test", "off.test", "missing.test", "writable.test"
 FILE, CLOSED = "file.test", "closed.test"
 NO_COMMON_SUITE = ("-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_8_SHA256", "-cipher", "DEFAULT@SECLEVEL=0")
+MANUAL = (REPOSITORY / "docs" / "status.md").read_text()
 HOSTILE = "<script>\"'&%\\x=\x7f"
 
 
@@ -288,8 +289,6 @@ def test_headers_let_nothing_in_and_nothing_out(httpd: Httpd) -> None:
     policy = page.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
     assert page.headers["Cache-Control"] == "no-store" and page.headers["X-Content-Type-Options"] == "nosniff"
-    assert page.headers["Vary"] == "Accept"
-    assert "Vary" not in request(httpd, path=f"{PATH}?prometheus").headers
 
 
 def test_head_and_other_methods(httpd: Httpd) -> None:
@@ -302,21 +301,60 @@ def test_head_and_other_methods(httpd: Httpd) -> None:
     assert (options.status, options.headers["Allow"]) == (200, "GET,HEAD,OPTIONS")
 
 
+HTML, JSON, METRICS = "text/html; charset=utf-8", "application/json", "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS, PROTOBUF = "application/openmetrics-text", "application/vnd.google.protobuf"
+# As Prometheus 2.34, 2.42 and 3.0 send it, and what its scrape_protocols make of it.
+PROMETHEUS_ACCEPTS = [
+    f"{OPENMETRICS};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    f"{OPENMETRICS};version=1.0.0,{OPENMETRICS};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.5,{OPENMETRICS};version=0.0.1;q=0.4,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+    f"{OPENMETRICS};version=1.0.0;q=0.2,*/*;q=0.1",
+    f"{PROTOBUF};proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.2,*/*;q=0.1",
+]
+
+
 @pytest.mark.parametrize(
     ("accept", "form"),
     [
-        (None, "text/html"),
-        ("*/*", "text/html"),
-        ("text/html,application/xhtml+xml,application/json;q=0.9", "text/html"),
-        ("application/json", "application/json"),
-        ("Application/JSON; q=0.5, text/html;q=0.4", "application/json"),
-        ("application/json;q=0", "text/html"),
-        ("application/jsonp", "text/html"),
-        ("application/json;q=nan", "text/html"),
+        (None, HTML),
+        ("*/*", HTML),
+        ("text/html,application/xhtml+xml,application/json;q=0.9", HTML),
+        ("text/html, text/plain, text/sgml, text/css, */*;q=0.01", HTML),
+        ("text/html;q=0.9,text/plain;q=0.8,*/*;q=0.5", HTML),
+        ("text/plain;q=0, */*", HTML),
+        ("application/json", JSON),
+        ("application/json, text/plain, */*", JSON),
+        ("Application/JSON; q=0.5, text/html;q=0.4", JSON),
+        ("application/json;q=0", HTML),
+        ("application/jsonp", HTML),
+        ("application/json;q=nan", HTML),
+        ("text/plain", METRICS),
+        *((accept, METRICS) for accept in PROMETHEUS_ACCEPTS),
     ],
 )
 def test_form_is_what_the_client_accepts(accept: str | None, form: str, httpd: Httpd) -> None:
-    assert request(httpd, accept=accept).headers["Content-Type"].partition(";")[0] == form
+    page = request(httpd, accept=accept)
+    assert (page.headers["Content-Type"], page.headers["Vary"]) == (form, "Accept")
+
+
+# {0} is the parameter's name, which {1:x} and {2} spell in another way.
+QUERIES = ["{0}", "{0}=", "{0}=1", "a=b&{0}=&c", "a&{0}", "&{0}&", "{0}&{0}", "%{1:x}{2}=", "x=%zz&{0}"]
+
+
+NAMES = [("prometheus", METRICS, JSON), ("json&prometheus", METRICS, None), ("json", JSON, "text/html")]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize(("name", "form", "accept"), NAMES)
+def test_form_is_what_the_query_names(query: str, name: str, form: str, accept: str | None, httpd: Httpd) -> None:
+    page = request(httpd, path=f"{PATH}?{query.format(name, ord(name[0]), name[1:])}", accept=accept)
+    assert page.headers["Content-Type"] == form and "Vary" not in page.headers
+
+
+@pytest.mark.parametrize("query", ["", "a=prometheus", "prometheus1", "Prometheus", "xjson=", "a%26prometheus"])
+def test_query_that_names_no_form_is_ignored(query: str, httpd: Httpd) -> None:
+    assert request(httpd, path=f"{PATH}?{query}").headers["Content-Type"] == HTML
 
 
 def test_access_control_is_httpds(make_httpd: StartHttpd, authority: Authority) -> None:
@@ -482,8 +520,6 @@ def test_shipped_configuration_works_when_all_of_it_is_uncommented(
 
 
 # The manual
-
-MANUAL = (REPOSITORY / "docs" / "status.md").read_text()
 
 
 def documented(section: str) -> set[str]:
