@@ -17,7 +17,7 @@ PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto 
 # What the checks need besides, on Debian 12 and 13.
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.
 PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap iproute2 lego lintian mypy
-    python3-certbot-apache python3-prometheus-client python3-pytest-rerunfailures python3-venv
+    prometheus python3-certbot-apache python3-prometheus-client python3-pytest-rerunfailures python3-venv
     shellcheck strace valgrind)
 
 # The servers that build/bench compares with, and how it counts.

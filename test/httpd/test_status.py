@@ -6,7 +6,10 @@ import os
 import pwd
 import re
 import signal
+import subprocess
+import textwrap
 import time
+from collections import Counter
 from typing import Any, Callable
 
 import pytest
@@ -15,6 +18,7 @@ from harness import client, poll
 from harness.challenge import assert_answered, assert_incomplete, assert_refused, wait_for_rate_limit
 from harness.md import load_mod_md
 from harness.pki import Authority
+from harness.prometheus import PROMETHEUS, PROMTOOL, scraping
 from harness.redis import Redis
 from harness.server import REPOSITORY, USER, Httpd
 from harness.spool import KeyAuthorization, Spool
@@ -376,6 +380,64 @@ def test_prometheus_parses_it(httpd: Httpd) -> None:
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
     assert labels <= {"source", "reason", "origin", "spool", "max_age_seconds"}
     assert families["acme_alpn_handshakes_refused"].samples
+
+
+# Spools whose names look alike in some form, and what can be the same, or nearly, in two vhosts.
+STRANGE = ["a", '"', "\\", '\\"', "a b", "\n", "\\n", "%0a", "%", "\udcff", "%ff", "\\xff", "\u00fc", "{},=", "#"]
+AGES = ["1s", "1000ms", "1500ms", "1999ms", "2s", "60s", "1min"]
+STORES = [f"AcmeAlpnStore redis://127.0.0.1:1{more}" for more in ("", " timeout=1s", " prefix=x", "/1")]
+UPSTREAMS = [f"AcmeAlpnUpstream 127.0.0.1:1 {more}" for more in ("", "timeout=1s", "max=1", "any-name")]
+
+
+@pytest.fixture(scope="module")
+def twins(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    httpd = make_shared_httpd(modules=MODULES)
+    spools = [Spool(httpd.root / f"spool-{name}").create() for name in STRANGE]
+    # A newline, or what is not UTF-8, comes into a configuration with a variable alone.
+    quoted = [str(spool.path).replace("\\", "\\\\").replace('"', '\\"') for spool in spools]
+    httpd.environment = {f"SPOOL{number}": path for number, path in enumerate(quoted)}
+    paths = [*(f'"${{{name}}}"' for name in httpd.environment), httpd.spool.path, "spool"]
+    lines = [[f"AcmeAlpnSpool {path}", f"AcmeAlpnMaxAge {age}"] for path in paths for age in AGES]
+    lines += [*([line] for line in STORES + UPSTREAMS), STORES[:1] * 2, UPSTREAMS[:1] * 2, STORES + UPSTREAMS]
+    for some in lines:
+        httpd.vhost("same.test", credentials=[authority.issue("same.test")], lines=some)
+    httpd.vhost("localhost", credentials=[authority.issue("localhost")])
+    httpd.server_lines += LOCATION
+    return httpd.start()
+
+
+def test_no_series_comes_twice(twins: Httpd) -> None:
+    parser = pytest.importorskip("prometheus_client.parser", reason="python3-prometheus-client is missing")
+    page = request(twins, path=f"{PATH}?prometheus").text
+    samples = [sample for family in parser.text_string_to_metric_families(page) for sample in family.samples]
+    series = Counter((sample.name, *sorted(sample.labels.items())) for sample in samples)
+    assert [item for item, times in series.items() if times > 1] == []
+    shown = Counter(sample.labels["spool"] for sample in samples if sample.name == "acme_alpn_spool_usable")
+    assert shown.keys() == {spool["directory"] for spool in as_json(twins)["spools"]}
+    # Each with 1, 2 and 60 seconds, and the shared one with the default too.
+    assert len(shown) == len(STRANGE) + 1 and shown.pop(str(twins.spool.path)) == 4 and set(shown.values()) == {3}
+    assert {sample.value for sample in samples if sample.name == "acme_alpn_spool_usable"} == {1}
+
+
+SCRAPE = textwrap.dedent("".join(re.findall(r"^    scrape_configs:\n(?:    .+\n)+", MANUAL, re.MULTILINE)))
+
+
+@pytest.mark.skipif(not PROMETHEUS.exists(), reason="Debian's package prometheus is missing")
+@pytest.mark.parametrize("more", ["", '    params: {prometheus: [""]}\n'], ids=["as-documented", "parameter"])
+def test_prometheus_scrapes_it(more: str, twins: Httpd, authority: Authority) -> None:
+    """As the manual has it; and it keeps each sample, but for those of a series that has one already."""
+    config = SCRAPE.replace("www.example.com:443", f"localhost:{twins.address()[1]}")
+    with scraping(config + more, authority) as prometheus:
+        target = prometheus.target()
+        assert (target["health"], target["lastError"]) == ("up", "")
+        assert prometheus.number('scrape_samples_scraped - on() count({__name__=~"acme_alpn_.+"})') == 0
+
+
+@pytest.mark.skipif(not PROMETHEUS.exists(), reason="Debian's package prometheus is missing")
+def test_promtool_finds_nothing(twins: Httpd) -> None:
+    page = request(twins, path=f"{PATH}?prometheus").text
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=page, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_counters_are_there_before_they_count(httpd: Httpd) -> None:

@@ -1,0 +1,68 @@
+"""Debian's Prometheus, run privately: on a free port, with its data in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import poll, ports
+from .pki import Authority
+from .server import LEASH, accepts
+
+PROMETHEUS, PROMTOOL = Path("/usr/bin/prometheus"), Path("/usr/bin/promtool")
+
+
+class Prometheus:
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def _get(self, path: str) -> Any:
+        """Nothing while it starts."""
+        try:
+            with urllib.request.urlopen(f"{self._url}/{path}", timeout=10 * poll.FACTOR) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.URLError:
+            return {}
+
+    def _scraped(self) -> list[dict[str, Any]]:
+        return [target for target in self._get("targets").get("activeTargets", ()) if target["health"] != "unknown"]
+
+    def target(self) -> dict[str, Any]:
+        """The only one, once it has been scraped."""
+        (target,) = poll.until(self._scraped, poll.DEADLINE, "Prometheus has scraped its target")
+        return target
+
+    def number(self, query: str) -> float:
+        """The value of a query that has one series, once it has it."""
+        path = f"query?{urllib.parse.urlencode({'query': query})}"
+        (series,) = poll.until(lambda: self._get(path).get("result"), poll.DEADLINE, f"{query} has a value")
+        return float(series["value"][1])
+
+
+@contextmanager
+def scraping(config: str, authority: Authority) -> Iterator[Prometheus]:
+    """With these scrape_configs, each second; it trusts the authority as it would a public CA."""
+    port = ports.choose()
+    with tempfile.TemporaryDirectory(prefix="acme-alpn-prometheus-") as directory:
+        file, log = Path(directory, "prometheus.yml"), Path(directory, "log")
+        file.write_text(f"global:\n  scrape_interval: 1s\n{config}")
+        command = [*LEASH, str(PROMETHEUS), f"--config.file={file}", f"--storage.tsdb.path={directory}/data"]
+        command.append(f"--web.listen-address=127.0.0.1:{port}")
+        with log.open("wb") as output:
+            trust = {"SSL_CERT_FILE": str(authority.root)}
+            process = subprocess.Popen(command, env=trust, stdout=output, stderr=output)
+        try:
+            poll.until(lambda: accepts(("127.0.0.1", port)) or process.poll(), poll.DEADLINE, "Prometheus listens")
+            assert process.poll() is None, log.read_text()
+            yield Prometheus(port)
+        finally:
+            process.terminate()
+            process.wait(poll.DEADLINE)
