@@ -52,12 +52,7 @@ void acme_alpn_report_init(const apr_array_header_t *servers)
 /* RFC 3339, in UTC and seconds. */
 static const char *report_time(apr_pool_t *pool, apr_time_t when)
 {
-    apr_time_exp_t parts;
-
-    apr_time_exp_gmt(&parts, when);
-    return apr_psprintf(pool, "%04d-%02d-%02dT%02d:%02d:%02dZ", parts.tm_year + 1900,
-                        parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
-                        parts.tm_sec);
+    return ap_ht_time(pool, when, "%Y-%m-%dT%H:%M:%SZ", 1);
 }
 
 /* jansson makes null of NULL. */

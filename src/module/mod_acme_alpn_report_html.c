@@ -40,14 +40,9 @@ typedef struct {
     const char *key; /* of the row's value, where that is all that the cell shows */
 } html_column_t;
 
-static void html_put(apr_bucket_brigade *out, const char *format, ...)
-{
-    va_list arguments;
+#define NUMBER "%" APR_INT64_T_FMT
 
-    va_start(arguments, format);
-    apr_brigade_vprintf(out, NULL, NULL, format, arguments);
-    va_end(arguments);
-}
+#define html_put(out, ...) apr_brigade_printf(out, NULL, NULL, __VA_ARGS__)
 
 /* Also of null: "". */
 static const char *html_get(apr_bucket_brigade *out, const json_t *object, const char *key)
@@ -66,6 +61,7 @@ static void html_table(apr_bucket_brigade *out, const html_column_t *columns,
                        const json_t *rows)
 {
     const html_column_t *column;
+    const json_t *row;
     size_t i;
 
     html_put(out, "<table><thead><tr>");
@@ -73,11 +69,11 @@ static void html_table(apr_bucket_brigade *out, const html_column_t *columns,
         html_put(out, "<th>%s</th>", column->heading);
     }
     html_put(out, "</tr></thead><tbody>\n");
-    for (i = 0; i < json_array_size(rows); i++) {
+    json_array_foreach(rows, i, row) {
         html_put(out, "<tr>");
         for (column = columns; column->heading; column++) {
             html_put(out, "<td data-h=\"%s\" class=\"%s\">", column->heading, column->classes);
-            column->render(out, json_array_get(rows, i), column->key);
+            column->render(out, row, column->key);
         }
         html_put(out, "</tr>\n");
     }
@@ -112,7 +108,7 @@ static void html_age(apr_bucket_brigade *out, const json_t *row, const char *key
     while (units[i].seconds > 1 && llabs(age) < 2 * units[i].seconds) {
         i++;
     }
-    html_put(out, "%" APR_INT64_T_FMT " %s", age / units[i].seconds, units[i].name);
+    html_put(out, NUMBER " %s", age / units[i].seconds, units[i].name);
 }
 
 static void html_duration(apr_bucket_brigade *out, const json_t *row, const char *key)
@@ -164,12 +160,10 @@ static void html_vhost(apr_bucket_brigade *out, const json_t *vhost, const char 
 
 static void html_settings(apr_bucket_brigade *out, const json_t *vhost, const char *key)
 {
-    const json_t *settings = json_object_get(vhost, key);
+    const json_t *setting;
     size_t i;
 
-    for (i = 0; i < json_array_size(settings); i++) {
-        const json_t *setting = json_array_get(settings, i);
-
+    json_array_foreach(json_object_get(vhost, key), i, setting) {
         html_put(out, "<p><code>%s %s</code></p>", html_get(out, setting, "directive"),
                  html_get(out, setting, "value"));
     }
@@ -177,11 +171,11 @@ static void html_settings(apr_bucket_brigade *out, const json_t *vhost, const ch
 
 static void html_problems(apr_bucket_brigade *out, const json_t *vhost, const char *key)
 {
-    const json_t *problems = json_object_get(vhost, key);
+    const json_t *problem;
     size_t i;
 
-    for (i = 0; i < json_array_size(problems); i++) {
-        html_reason(out, json_array_get(problems, i));
+    json_array_foreach(json_object_get(vhost, key), i, problem) {
+        html_reason(out, problem);
     }
     if (i == 0) {
         html_put(out, "<b class=good>ready</b>");
@@ -201,18 +195,17 @@ static void html_spool(apr_bucket_brigade *out, const json_t *spool)
     apr_int64_t shown = (apr_int64_t)json_array_size(entries);
     apr_int64_t total = html_integer(spool, "total");
 
-    html_put(out, "<p>");
-    html_code(out, spool, "directory");
+    html_put(out, "<p><code>%s</code>", html_get(out, spool, "directory"));
     if (!json_is_true(json_object_get(spool, "usable"))) {
         html_put(out, "</p>");
         html_reason(out, spool);
         return;
     }
-    html_put(out, ": %s%" APR_INT64_T_FMT " %s",
+    html_put(out, ": %s" NUMBER " %s",
              json_is_true(json_object_get(spool, "total_is_exact")) ? "" : "at least ", total,
              total == 1 ? "entry" : "entries");
     if (shown < total) {
-        html_put(out, ", of which this page shows %" APR_INT64_T_FMT, shown);
+        html_put(out, ", of which this page shows " NUMBER, shown);
     }
     html_put(out, "</p>\n");
     if (shown > 0) {
@@ -220,26 +213,25 @@ static void html_spool(apr_bucket_brigade *out, const json_t *spool)
     }
 }
 
-static void html_pending_section(apr_bucket_brigade *out, const json_t *document)
+static void html_pending(apr_bucket_brigade *out, const json_t *document)
 {
-    const json_t *spools = json_object_get(document, "spools");
+    apr_int64_t total = html_integer(document, "spools_total");
+    const json_t *spool;
     size_t i;
 
     html_put(out, "<h2>Pending challenges</h2>\n");
-    for (i = 0; i < json_array_size(spools); i++) {
-        html_spool(out, json_array_get(spools, i));
+    json_array_foreach(json_object_get(document, "spools"), i, spool) {
+        html_spool(out, spool);
     }
-    if (i == 0) {
+    if (total == 0) {
         html_put(out, "<p class=dim>No TLS vhost answers from a spool.</p>\n");
-    }
-    if (html_integer(document, "spools_total") > (apr_int64_t)i) {
-        html_put(out,
-                 "<p class=dim>Spools of the configuration in all: %" APR_INT64_T_FMT "</p>\n",
-                 html_integer(document, "spools_total"));
+    } else if (total > (apr_int64_t)i) {
+        html_put(out, "<p class=dim>Spools of the configuration in all: " NUMBER "</p>\n",
+                 total);
     }
 }
 
-static void html_handshakes_section(apr_bucket_brigade *out, const json_t *document)
+static void html_handshakes(apr_bucket_brigade *out, const json_t *document)
 {
     static const html_column_t columns[] = {
         {"Time", "n", html_text, "time"},
@@ -255,32 +247,32 @@ static void html_handshakes_section(apr_bucket_brigade *out, const json_t *docum
     const json_t *handshakes = json_object_get(document, "handshakes");
 
     html_put(out, "<h2>Last handshakes</h2>\n");
-    if (json_array_size(handshakes) == 0) {
+    if (json_array_size(handshakes) > 0) {
+        html_table(out, columns, handshakes);
+    } else {
         html_put(out, "<p class=dim>No client has offered acme-tls/1 yet. If a CA should have, "
                       "it did not reach this server.</p>\n");
-        return;
     }
-    html_table(out, columns, handshakes);
 }
 
 /* A row for the number, or for each number of the object. */
 static void html_count(apr_bucket_brigade *out, const char *what, json_t *counter)
 {
-    void *place = json_object_iter(counter);
+    const char *kind;
+    json_t *count;
 
     if (json_is_integer(counter)) {
         html_put(out,
-                 "<tr><td data-h=\"What\" class=\"\">%s<td data-h=\"Count\" "
-                 "class=\"\">%" APR_INT64_T_FMT "</tr>\n",
+                 "<tr><td data-h=\"What\" class=\"\">%s<td data-h=\"Count\" class=\"\">" NUMBER
+                 "</tr>\n",
                  what, (apr_int64_t)json_integer_value(counter));
     }
-    for (; place; place = json_object_iter_next(counter, place)) {
-        html_count(out, apr_pstrcat(out->p, what, " ", json_object_iter_key(place), NULL),
-                   json_object_iter_value(place));
+    json_object_foreach(counter, kind, count) {
+        html_count(out, apr_pstrcat(out->p, what, " ", kind, NULL), count);
     }
 }
 
-static void html_counters_section(apr_bucket_brigade *out, const json_t *document)
+static void html_counters(apr_bucket_brigade *out, const json_t *document)
 {
     const json_t *counters = json_object_get(document, "counters");
 
@@ -297,34 +289,29 @@ static void html_counters_section(apr_bucket_brigade *out, const json_t *documen
     html_put(out, "</tbody></table>\n");
 }
 
-static void html_vhosts_section(apr_bucket_brigade *out, const json_t *document)
-{
-    static const html_column_t columns[] = {{"Vhost", "", html_vhost, "name"},
-                                            {"Settings", "", html_settings, "settings"},
-                                            {"State", "", html_problems, "problems"},
-                                            {0}};
-
-    html_put(out,
-             "<h2>TLS vhosts</h2>\n<p class=dim>%" APR_INT64_T_FMT " in all, %" APR_INT64_T_FMT
-             " with something to look at</p>\n",
-             html_integer(document, "vhosts_total"),
-             html_integer(document, "vhosts_with_problems"));
-    html_table(out, columns, json_object_get(document, "vhosts"));
-}
-
 void acme_alpn_report_html(apr_bucket_brigade *out, const json_t *document)
 {
+    static const html_column_t vhost_columns[] = {{"Vhost", "", html_vhost, "name"},
+                                                  {"Settings", "", html_settings, "settings"},
+                                                  {"State", "", html_problems, "problems"},
+                                                  {0}};
+
     html_put(out,
              "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
              "<meta name=viewport content=\"width=device-width\">"
              "<title>acme-tls/1 on this server</title><style>%s</style></head><body>\n"
              "<h1>acme-tls/1 on this server</h1>\n<p class=dim>%s, all children together; "
-             "the record takes %" APR_INT64_T_FMT " bytes of shared memory</p>\n",
+             "the record takes " NUMBER " bytes of shared memory</p>\n",
              acme_alpn_report_style, html_get(out, document, "time"),
              html_integer(document, "shared_memory_bytes"));
-    html_pending_section(out, document);
-    html_handshakes_section(out, document);
-    html_counters_section(out, document);
-    html_vhosts_section(out, document);
+    html_pending(out, document);
+    html_handshakes(out, document);
+    html_counters(out, document);
+    html_put(out,
+             "<h2>TLS vhosts</h2>\n<p class=dim>" NUMBER " in all, " NUMBER
+             " with something to look at</p>\n",
+             html_integer(document, "vhosts_total"),
+             html_integer(document, "vhosts_with_problems"));
+    html_table(out, vhost_columns, json_object_get(document, "vhosts"));
     html_put(out, "</body></html>\n");
 }

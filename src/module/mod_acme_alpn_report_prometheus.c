@@ -9,32 +9,26 @@
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_outcome.h"
 
-#define PREFIX "acme_alpn_"
+#define NUMBER "%" APR_UINT64_T_FMT
 
 /* Whole seconds and what is left over, without the rounding of a double. */
-#define SECONDS_FMT "%" APR_UINT64_T_FMT ".%06" APR_UINT64_T_FMT
+#define SECONDS_FMT NUMBER ".%06" APR_UINT64_T_FMT
 #define SECONDS(microseconds)                                                                  \
     (microseconds) / APR_USEC_PER_SEC, (microseconds) % APR_USEC_PER_SEC
+
+#define prometheus_put(out, ...) apr_brigade_printf(out, NULL, NULL, __VA_ARGS__)
 
 static void prometheus_head(apr_bucket_brigade *out, const char *name, const char *type,
                             const char *help)
 {
-    apr_brigade_printf(out, NULL, NULL, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n",
-                       name, help, name, type);
+    prometheus_put(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void prometheus_single(apr_bucket_brigade *out, const char *name, const char *type,
                               const char *help, apr_uint64_t value)
 {
     prometheus_head(out, name, type, help);
-    apr_brigade_printf(out, NULL, NULL, PREFIX "%s %" APR_UINT64_T_FMT "\n", name, value);
-}
-
-static void prometheus_labelled(apr_bucket_brigade *out, const char *name, const char *label,
-                                const char *value, apr_uint64_t number)
-{
-    apr_brigade_printf(out, NULL, NULL, PREFIX "%s{%s=\"%s\"} %" APR_UINT64_T_FMT "\n", name,
-                       label, value, number);
+    prometheus_put(out, "%s " NUMBER "\n", name, value);
 }
 
 static void prometheus_handshakes(apr_bucket_brigade *out, const acme_record_counts_t *counts)
@@ -43,43 +37,45 @@ static void prometheus_handshakes(apr_bucket_brigade *out, const acme_record_cou
     int i;
 
     prometheus_head(
-        out, "handshakes_answered_total", "counter",
+        out, "acme_alpn_handshakes_answered_total", "counter",
         "Handshakes answered with a challenge certificate, by source of the challenge.");
     for (i = ACME_ALPN_SOURCE_NONE + 1; i < ACME_ALPN_SOURCES; i++) {
-        prometheus_labelled(out, "handshakes_answered_total", "source",
-                            acme_alpn_source_name((acme_alpn_source_e)i), counts->answered[i]);
+        prometheus_put(out, "acme_alpn_handshakes_answered_total{source=\"%s\"} " NUMBER "\n",
+                       acme_alpn_source_name((acme_alpn_source_e)i), counts->answered[i]);
         answered += counts->answered[i];
     }
     /* Also those that have not occurred: from nothing to 1 is no increase to Prometheus. */
-    prometheus_head(out, "handshakes_refused_total", "counter",
+    prometheus_head(out, "acme_alpn_handshakes_refused_total", "counter",
                     "Handshakes refused, by reason.");
     for (i = ACME_OK + 1; i < ACME_ERRORS; i++) {
-        prometheus_labelled(out, "handshakes_refused_total", "reason",
-                            acme_error_slug((acme_error_e)i), counts->refused[i]);
+        prometheus_put(out, "acme_alpn_handshakes_refused_total{reason=\"%s\"} " NUMBER "\n",
+                       acme_error_slug((acme_error_e)i), counts->refused[i]);
     }
-    prometheus_single(out, "handshakes_incomplete_total", "counter",
+    prometheus_single(out, "acme_alpn_handshakes_incomplete_total", "counter",
                       "Handshakes that ended before they were complete.", counts->incomplete);
-    prometheus_head(out, "handshake_duration_seconds", "summary",
+    prometheus_head(out, "acme_alpn_handshake_duration_seconds", "summary",
                     "Time from the ClientHello to the end of answered handshakes.");
-    apr_brigade_printf(out, NULL, NULL,
-                       PREFIX "handshake_duration_seconds_sum " SECONDS_FMT "\n" PREFIX
-                              "handshake_duration_seconds_count %" APR_UINT64_T_FMT "\n",
-                       SECONDS(counts->answered_duration), answered);
+    prometheus_put(out,
+                   "acme_alpn_handshake_duration_seconds_sum " SECONDS_FMT "\n"
+                   "acme_alpn_handshake_duration_seconds_count " NUMBER "\n",
+                   SECONDS(counts->answered_duration), answered);
 }
 
 static void prometheus_events(apr_bucket_brigade *out, const acme_record_counts_t *counts)
 {
-    prometheus_head(out, "certificates_total", "counter", "Challenge certificates, by origin.");
-    prometheus_labelled(out, "certificates_total", "origin", "minted",
-                        counts->events[ACME_RECORD_MINTED]);
-    prometheus_labelled(out, "certificates_total", "origin", "cache",
-                        counts->events[ACME_RECORD_CACHED]);
-    prometheus_single(out, "relays_total", "counter", "Handshakes made with other responders.",
+    prometheus_head(out, "acme_alpn_certificates_total", "counter",
+                    "Challenge certificates, by origin.");
+    prometheus_put(out,
+                   "acme_alpn_certificates_total{origin=\"minted\"} " NUMBER "\n"
+                   "acme_alpn_certificates_total{origin=\"cache\"} " NUMBER "\n",
+                   counts->events[ACME_RECORD_MINTED], counts->events[ACME_RECORD_CACHED]);
+    prometheus_single(out, "acme_alpn_relays_total", "counter",
+                      "Handshakes made with other responders.",
                       counts->events[ACME_RECORD_RELAYS]);
-    prometheus_head(out, "start_time_seconds", "gauge",
+    prometheus_head(out, "acme_alpn_start_time_seconds", "gauge",
                     "When the counters began, in seconds since the Unix epoch.");
-    apr_brigade_printf(out, NULL, NULL, PREFIX "start_time_seconds " SECONDS_FMT "\n",
-                       SECONDS((apr_uint64_t)counts->since));
+    prometheus_put(out, "acme_alpn_start_time_seconds " SECONDS_FMT "\n",
+                   SECONDS((apr_uint64_t)counts->since));
 }
 
 /* A number of the document, or whether it is true. */
@@ -90,45 +86,41 @@ static apr_uint64_t prometheus_get(const json_t *object, const char *key)
     return json_is_true(value) ? 1 : (apr_uint64_t)json_integer_value(value);
 }
 
-static void prometheus_spools(apr_bucket_brigade *out, const json_t *spools, const char *name,
+static void prometheus_spools(apr_bucket_brigade *out, const json_t *document, const char *name,
                               const char *help, const char *key)
 {
+    const json_t *spool;
     size_t i;
 
     prometheus_head(out, name, "gauge", help);
-    for (i = 0; i < json_array_size(spools); i++) {
-        const json_t *spool = json_array_get(spools, i);
+    json_array_foreach(json_object_get(document, "spools"), i, spool) {
         const char *directory = json_string_value(json_object_get(spool, "directory"));
 
         /* Prometheus escapes what httpd's logs escape of printable text: " and \. */
-        apr_brigade_printf(out, NULL, NULL,
-                           PREFIX "%s{spool=\"%s\",max_age_seconds=\"%" APR_UINT64_T_FMT
-                                  "\"} %" APR_UINT64_T_FMT "\n",
-                           name, ap_escape_logitem(out->p, directory),
-                           prometheus_get(spool, "max_age_seconds"),
-                           prometheus_get(spool, key));
+        prometheus_put(out, "%s{spool=\"%s\",max_age_seconds=\"" NUMBER "\"} " NUMBER "\n",
+                       name, ap_escape_logitem(out->p, directory),
+                       prometheus_get(spool, "max_age_seconds"), prometheus_get(spool, key));
     }
 }
 
 /* The document's counters lack exact durations and the reasons that have not occurred. */
 void acme_alpn_report_prometheus(apr_bucket_brigade *out, const json_t *document)
 {
-    const json_t *spools = json_object_get(document, "spools");
     acme_record_counts_t counts;
 
     acme_record_counts(&counts, acme_alpn_record_get());
     prometheus_handshakes(out, &counts);
     prometheus_events(out, &counts);
-    prometheus_spools(out, spools, "spool_entries", "Entries in the spool, valid or not.",
-                      "total");
-    prometheus_spools(out, spools, "spool_usable",
+    prometheus_spools(out, document, "acme_alpn_spool_entries",
+                      "Entries in the spool, valid or not.", "total");
+    prometheus_spools(out, document, "acme_alpn_spool_usable",
                       "Whether challenges can be answered from the spool.", "usable");
-    prometheus_single(out, "vhosts", "gauge", "Virtual hosts with TLS.",
+    prometheus_single(out, "acme_alpn_vhosts", "gauge", "Virtual hosts with TLS.",
                       prometheus_get(document, "vhosts_total"));
-    prometheus_single(out, "vhosts_with_problems", "gauge",
+    prometheus_single(out, "acme_alpn_vhosts_with_problems", "gauge",
                       "Those of them with something wrong or switched off.",
                       prometheus_get(document, "vhosts_with_problems"));
-    prometheus_single(out, "shared_memory_bytes", "gauge",
+    prometheus_single(out, "acme_alpn_shared_memory_bytes", "gauge",
                       "Shared memory of the handshakes and counters, which is fixed.",
                       prometheus_get(document, "shared_memory_bytes"));
 }
