@@ -9,14 +9,16 @@
 
 #include <http_connection.h>
 #include <http_core.h>
+#include <http_log.h>
 #include <http_protocol.h>
 #include <http_ssl.h>
 
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
-#include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_lookup.h"
 #include "mod_acme_alpn_outcome.h"
+
+APLOG_USE_MODULE(acme_alpn);
 
 /* The Protocols of each server */
 
@@ -46,10 +48,12 @@ static void alpn_allow(apr_pool_t *pool, server_rec *server)
     APR_ARRAY_PUSH(core->protocols, const char *) = added;
 }
 
-static int alpn_is_added(const apr_array_header_t *protocols)
+static int alpn_is_added(const server_rec *server)
 {
-    return protocols->nelts > 0 &&
-           APR_ARRAY_IDX(protocols, protocols->nelts - 1, const char *) == added;
+    const core_server_config *core = ap_get_core_module_config(server->module_config);
+    int count = core->protocols->nelts;
+
+    return count > 0 && APR_ARRAY_IDX(core->protocols, count - 1, const char *) == added;
 }
 
 void acme_alpn_alpn_allow(apr_pool_t *pool, server_rec *servers)
@@ -61,13 +65,6 @@ void acme_alpn_alpn_allow(apr_pool_t *pool, server_rec *servers)
     }
 }
 
-static int alpn_is_added_for(const server_rec *server)
-{
-    const core_server_config *core = ap_get_core_module_config(server->module_config);
-
-    return alpn_is_added(core->protocols);
-}
-
 int acme_alpn_alpn_hide(request_rec *r)
 {
     static const char last[] = "," ACME_ALPN_PROTOCOL;
@@ -75,7 +72,7 @@ int acme_alpn_alpn_hide(request_rec *r)
     const char *upgrade;
     apr_size_t length;
 
-    if (!alpn_is_added(core->protocols) ||
+    if (!alpn_is_added(r->server) ||
         ap_array_str_contains(core->protocols, AP_PROTOCOL_HTTP1)) {
         return DECLINED;
     }
@@ -125,7 +122,7 @@ int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
     int from, to = 0;
 
     (void)offers;
-    if (connection ? connection->offered : !alpn_is_added_for(server)) {
+    if (connection ? connection->offered : !alpn_is_added(server)) {
         return DECLINED;
     }
     for (from = 0; from < proposals->nelts; from++) {
@@ -139,11 +136,20 @@ int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
     return OK;
 }
 
+/* From here on httpd logs nothing about this connection: it has two lines at level error for
+ * each protocol switch that is refused, and any client could fill the log with them. */
+static void alpn_silence_log(conn_rec *c)
+{
+    static const struct ap_logconf silent = {NULL, APLOG_EMERG};
+
+    c->log = &silent;
+}
+
 static int alpn_refuse(conn_rec *c, acme_alpn_connection_t *connection, acme_error_e reason)
 {
     connection->refused = 1;
     acme_alpn_outcome(c, connection, ACME_RECORD_REFUSED, reason);
-    acme_alpn_log_silence(c);
+    alpn_silence_log(c);
     return REFUSED;
 }
 
@@ -164,7 +170,8 @@ int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server, const
     c->keepalive = AP_CONN_CLOSE;
     if (connection->offered && challenge->outcome == ACME_OK) {
         connection->switched = 1;
-        acme_alpn_log_negotiated(c, challenge);
+        ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
+                       "AALPN0205: negotiated: acme-tls/1");
         return OK;
     }
     return alpn_refuse(c, connection, challenge->outcome);
@@ -183,14 +190,23 @@ const char *acme_alpn_alpn_get(const conn_rec *c)
     return connection->switched ? ACME_ALPN_PROTOCOL : AP_PROTOCOL_HTTP1;
 }
 
-/* Say what became of a handshake that was not refused. */
+/* Say what became of a handshake that was not refused, and, also where the log is silenced,
+ * that the connection ends with it. */
 static void alpn_log_end(conn_rec *c, const acme_alpn_connection_t *connection)
 {
+    const acme_alpn_challenge_t *challenge = connection->challenge;
+    const struct ap_logconf *log = c->log;
+
     if (connection->complete && connection->switched) {
         acme_alpn_outcome(c, connection, ACME_RECORD_ANSWERED, ACME_OK);
     } else if (!connection->refused) {
         acme_alpn_outcome(c, connection, ACME_RECORD_INCOMPLETE, ACME_OK);
     }
+    c->log = NULL;
+    ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c,
+                   challenge ? challenge->server : c->base_server,
+                   "AALPN0206: closed: no byte of application data was read or sent");
+    c->log = log;
 }
 
 /* Whether the client came for a challenge. If so, the vhost's limits may have been lifted, and
@@ -235,7 +251,6 @@ int acme_alpn_alpn_close(conn_rec *c)
         return DECLINED;
     }
     alpn_log_end(c, connection);
-    acme_alpn_log_closed(c, connection->challenge);
     alpn_close_connection(c);
     return DONE;
 }

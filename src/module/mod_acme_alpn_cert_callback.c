@@ -20,15 +20,19 @@
 
 #include <string.h>
 
+#include <http_log.h>
+
 #include <openssl/err.h>
 
 #include "acme_probe.h"
 #include "mod_acme_alpn_certificates.h"
+#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_limits.h"
 #include "mod_acme_alpn_lookup.h"
 #include "mod_acme_alpn_outcome.h"
-#include "mod_acme_alpn_log.h"
+
+APLOG_USE_MODULE(acme_alpn);
 
 /* What a certificate callback tells OpenSSL. */
 #define GO_ON          1
@@ -121,6 +125,7 @@ static int cert_callback_may_be_accepted(SSL *ssl, const acme_alpn_connection_t 
  * take. */
 static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t *connection)
 {
+    const conn_rec *c = SSL_get_app_data(ssl);
     acme_alpn_challenge_t *challenge = connection->challenge;
     acme_error_e result = ACME_NO_KEY_TYPE;
     int i;
@@ -136,8 +141,9 @@ static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t
 
             error = cert_callback_install_certificate(ssl, type, certificate);
         }
-
-        acme_alpn_log_key(SSL_get_app_data(ssl), challenge, type, error, origin);
+        ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
+                       "AALPN0204: tried: key=%s result=%s certificate=%s", acme_key_name(type),
+                       acme_error_slug(error), origin);
         if (error == ACME_OK) {
             challenge->key_type = type;
             return ACME_OK;

@@ -93,14 +93,6 @@ static void limits_lift(SSL *ssl)
     ERR_pop_to_mark();
 }
 
-static void limits_on_vhost(acme_alpn_connection_t *connection)
-{
-    connection->concerned = acme_alpn_connection_answers(connection) ? 1 : 0;
-    if (connection->concerned) {
-        limits_lift(connection->ssl);
-    }
-}
-
 static int limits_on_security(const SSL *ssl, const SSL_CTX *context, int operation, int bits,
                               int nid, void *other, void *extra)
 {
@@ -112,8 +104,10 @@ static int limits_on_security(const SSL *ssl, const SSL_CTX *context, int operat
         SSL_get_security_callback(ssl) == limits_on_security) {
         SSL_set_security_callback(connection->ssl, before->callback);
         SSL_set0_security_ex_data(connection->ssl, before->extra);
-        if (connection->offered && !connection->over) {
-            limits_on_vhost(connection);
+        if (connection->offered && !connection->over &&
+            acme_alpn_connection_answers(connection)) {
+            connection->concerned = 1;
+            limits_lift(connection->ssl);
         }
     }
     return before->callback(ssl, context, operation, bits, nid, other, before->extra);

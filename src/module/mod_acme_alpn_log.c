@@ -4,13 +4,7 @@
 #include <apr_atomic.h>
 #include <apr_strings.h>
 
-#include <http_log.h>
-
-#include "acme_text.h"
-#include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_shm.h"
-
-APLOG_USE_MODULE(acme_alpn);
 
 /* Lines a second in the whole server, for each kind of line. */
 #define LINES_PER_SECOND 10
@@ -63,63 +57,4 @@ int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_p
     suppressed = apr_atomic_xchg32(&limiter->suppressed, 0);
     *note = suppressed ? apr_psprintf(pool, " suppressed=%u", suppressed) : "";
     return 1;
-}
-
-void acme_alpn_log_silence(conn_rec *c)
-{
-    static const struct ap_logconf silent = {NULL, APLOG_EMERG};
-
-    c->log = &silent;
-}
-
-/* Step by step */
-
-/* httpd's own prefix of a line says who the client is. */
-#define TRACE(c, server, ...)                                                                  \
-    do {                                                                                       \
-        if (APLOG_CS_IS_LEVEL(c, server, APLOG_DEBUG)) {                                       \
-            ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, server, __VA_ARGS__);                \
-        }                                                                                      \
-    } while (0)
-
-void acme_alpn_log_offered(const conn_rec *c)
-{
-    TRACE(c, c->base_server, "AALPN0201: ClientHello: it offers acme-tls/1 and nothing else");
-}
-
-void acme_alpn_log_vhost(const conn_rec *c, const acme_alpn_challenge_t *challenge)
-{
-    TRACE(c, challenge->server, "AALPN0202: vhost: vhost=%s sni=%s tls=%s",
-          challenge->server->server_hostname ? challenge->server->server_hostname : "-",
-          challenge->sni ? acme_text_word(c->pool, challenge->sni) : "-", challenge->tls);
-}
-
-void acme_alpn_log_asked(const conn_rec *c, const acme_alpn_challenge_t *challenge,
-                         acme_error_e answer)
-{
-    TRACE(c, challenge->server, "AALPN0203: asked: identifier=%s source=%s file=%s result=%s",
-          challenge->identifier.name, acme_alpn_source_name(challenge->source),
-          challenge->file ? challenge->file : "-", acme_error_slug(answer));
-}
-
-void acme_alpn_log_key(const conn_rec *c, const acme_alpn_challenge_t *challenge,
-                       acme_key_type_e type, acme_error_e result, const char *origin)
-{
-    TRACE(c, challenge->server, "AALPN0204: tried: key=%s result=%s certificate=%s",
-          acme_key_name(type), acme_error_slug(result), origin);
-}
-
-void acme_alpn_log_negotiated(const conn_rec *c, const acme_alpn_challenge_t *challenge)
-{
-    TRACE(c, challenge->server, "AALPN0205: negotiated: acme-tls/1");
-}
-
-void acme_alpn_log_closed(conn_rec *c, const acme_alpn_challenge_t *challenge)
-{
-    const struct ap_logconf *log = c->log;
-
-    c->log = NULL;
-    TRACE(c, challenge ? challenge->server : c->base_server,
-          "AALPN0206: closed: no byte of application data was read or sent");
-    c->log = log;
 }

@@ -5,16 +5,30 @@
 
 #include <apr_strings.h>
 
+#include <http_log.h>
+
+#include "acme_text.h"
 #include "mod_acme_alpn_config.h"
-#include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_modules.h"
 #include "mod_acme_alpn_relay.h"
 #include "mod_acme_alpn_store.h"
+
+APLOG_USE_MODULE(acme_alpn);
 
 /* errno, before another call changes it. */
 static apr_status_t lookup_status_of(acme_error_e error)
 {
     return error == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
+}
+
+/* A source has been asked, and this was its answer. */
+static void lookup_log_answer(const conn_rec *c, const acme_alpn_challenge_t *asked,
+                              acme_error_e answer)
+{
+    ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, asked->server,
+                   "AALPN0203: asked: identifier=%s source=%s file=%s result=%s",
+                   asked->identifier.name, acme_alpn_source_name(asked->source),
+                   asked->file ? asked->file : "-", acme_error_slug(answer));
 }
 
 /* Keep the new answer, unless it only says that there is no challenge, and a source before it
@@ -25,7 +39,7 @@ static void lookup_take_answer(conn_rec *c, acme_alpn_challenge_t *challenge,
 {
     apr_status_t status = lookup_status_of(error);
 
-    acme_alpn_log_asked(c, asked, error);
+    lookup_log_answer(c, asked, error);
     if (!acme_error_is(error, ACME_CLASS_LACK) ||
         (acme_error_is(*result, ACME_CLASS_LACK) && error != *result)) {
         *challenge = *asked;
@@ -44,7 +58,7 @@ static acme_error_e lookup_ask_spool(conn_rec *c, acme_alpn_challenge_t *challen
         apr_pstrcat(c->pool, spool.directory, "/", challenge->identifier.name, NULL);
     error = acme_spool_find(&challenge->digest, &spool, &challenge->identifier, apr_time_now());
     challenge->status = lookup_status_of(error);
-    acme_alpn_log_asked(c, challenge, error);
+    lookup_log_answer(c, challenge, error);
     return error;
 }
 
@@ -60,7 +74,7 @@ static void lookup_ask_modules(conn_rec *c, acme_alpn_challenge_t *challenge,
     }
     error = acme_alpn_modules_ask(c, &asked);
     if (error == ACME_NO_ENTRY) {
-        acme_alpn_log_asked(c, &asked, error);
+        lookup_log_answer(c, &asked, error);
     } else {
         lookup_take_answer(c, challenge, result, &asked, error);
     }
@@ -87,7 +101,7 @@ static void lookup_ask_upstreams(conn_rec *c, acme_alpn_challenge_t *challenge,
     acme_alpn_challenge_t asked = *challenge;
     acme_error_e error;
 
-    if (*result != ACME_OK && acme_alpn_relay_is_configured(challenge)) {
+    if (*result != ACME_OK && acme_alpn_server_get(challenge->server)->upstreams) {
         asked.source = ACME_ALPN_SOURCE_UPSTREAM;
         error = acme_alpn_relay_ask(&asked, c->pool);
         lookup_take_answer(c, challenge, result, &asked, error);
@@ -128,7 +142,11 @@ acme_alpn_challenge_t *acme_alpn_lookup(conn_rec *c, acme_alpn_connection_t *con
         challenge->tls = SSL_get_version(connection->ssl);
         challenge->relayed = connection->relayed;
         challenge->sni = sni ? apr_pstrdup(c->pool, sni) : NULL;
-        acme_alpn_log_vhost(c, challenge);
+        ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, challenge->server,
+                       "AALPN0202: vhost: vhost=%s sni=%s tls=%s",
+                       challenge->server->server_hostname ? challenge->server->server_hostname
+                                                          : "-",
+                       sni ? acme_text_word(c->pool, sni) : "-", challenge->tls);
         challenge->outcome = lookup_ask(c, challenge);
         connection->challenge = challenge;
     }

@@ -52,7 +52,8 @@ void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connecti
 {
     if (!connection->begun) {
         connection->begun = apr_time_now();
-        acme_alpn_log_offered(c);
+        ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, c->base_server,
+                       "AALPN0201: ClientHello: it offers acme-tls/1 and nothing else");
     }
 }
 

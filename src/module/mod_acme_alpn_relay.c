@@ -195,6 +195,7 @@ static acme_error_e relay_ask(acme_alpn_challenge_t *challenge,
 {
     apr_time_t deadline = acme_monotonic() + upstream->timeout;
     int is_cut = deadline > latest;
+    acme_guard_answer_e entered;
     acme_guard_pass_t pass;
     acme_error_e error;
 
@@ -206,14 +207,10 @@ static acme_error_e relay_ask(acme_alpn_challenge_t *challenge,
     if (is_cut) {
         deadline = latest;
     }
-    switch (
-        acme_alpn_guard_enter(&pass, upstream->row, (unsigned int)upstream->places, deadline)) {
-    case ACME_GUARD_FULL:
-        return ACME_RELAY_BUSY;
-    case ACME_GUARD_OPEN:
-        return ACME_RELAY_BACKOFF;
-    default:
-        break;
+    entered =
+        acme_alpn_guard_enter(&pass, upstream->row, (unsigned int)upstream->places, deadline);
+    if (entered != ACME_GUARD_PASS) {
+        return entered == ACME_GUARD_FULL ? ACME_RELAY_BUSY : ACME_RELAY_BACKOFF;
     }
     error = relay_probe(challenge, upstream, pool, deadline);
     pass.is_short |= is_cut;
@@ -221,11 +218,6 @@ static acme_error_e relay_ask(acme_alpn_challenge_t *challenge,
                             : error == ACME_SYSTEM_ERROR ? ACME_GUARD_NOT_ASKED
                                                          : ACME_GUARD_ANSWERED);
     return error;
-}
-
-int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge)
-{
-    return acme_alpn_server_get(challenge->server)->upstreams != NULL;
 }
 
 acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *pool)

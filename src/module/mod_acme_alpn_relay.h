@@ -45,11 +45,9 @@ int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
 /* In a child, before its first connection. */
 void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server);
 
-/* Whether challenge->server has upstreams. */
-int acme_alpn_relay_is_configured(const acme_alpn_challenge_t *challenge);
-
 /*
- * Ask the upstreams of challenge->server for challenge->identifier, in their order.
+ * Ask the upstreams of challenge->server, which has some, for challenge->identifier, in their
+ * order.
  *
  * Returns ACME_OK with challenge->digest set; or why there is none: ACME_RELAY_*,
  * ACME_PROBE_HOST_UNKNOWN, ACME_PROBE_*, ACME_CERTIFICATE_* or ACME_SYSTEM_ERROR.

@@ -163,16 +163,13 @@ static acme_error_e store_wait(acme_alpn_challenge_t *challenge, acme_alpn_store
 {
     apr_interval_time_t timeout = store->settings->timeout ? store->settings->timeout : TIMEOUT;
     apr_time_t deadline = acme_monotonic() + timeout;
+    acme_guard_answer_e entered;
     acme_guard_pass_t pass;
     acme_error_e error;
 
-    switch (acme_alpn_guard_enter(&pass, store->row, ACME_GUARD_PLACES, deadline)) {
-    case ACME_GUARD_FULL:
-        return ACME_STORE_BUSY;
-    case ACME_GUARD_OPEN:
-        return ACME_STORE_BACKOFF;
-    default:
-        break;
+    entered = acme_alpn_guard_enter(&pass, store->row, ACME_GUARD_PLACES, deadline);
+    if (entered != ACME_GUARD_PASS) {
+        return entered == ACME_GUARD_FULL ? ACME_STORE_BUSY : ACME_STORE_BACKOFF;
     }
     error = store_find(challenge, store, &pass, deadline);
     acme_guard_leave(&pass, error == ACME_STORE_TIMEOUT ? ACME_GUARD_TIMED_OUT
