@@ -58,10 +58,8 @@ static int alpn_is_added(const server_rec *server)
 
 void acme_alpn_alpn_allow(apr_pool_t *pool, server_rec *servers)
 {
-    server_rec *server;
-
-    for (server = servers; server; server = server->next) {
-        alpn_allow(pool, server);
+    for (; servers; servers = servers->next) {
+        alpn_allow(pool, servers);
     }
 }
 
@@ -209,13 +207,6 @@ static void alpn_log_end(conn_rec *c, const acme_alpn_connection_t *connection)
     c->log = log;
 }
 
-/* Whether the client came for a challenge. If so, the vhost's limits may have been lifted, and
- * nothing else is to come of the connection, whatever a second ClientHello offers. */
-static int alpn_is_about_challenge(const acme_alpn_connection_t *connection)
-{
-    return connection->installed || connection->refused || connection->concerned;
-}
-
 /* Without lingering: the client has its proof or its alert, and sends nothing before it has
  * read that. To wait for its close_notify would hold a child of prefork for up to two seconds,
  * and wake two threads of the other MPMs. */
@@ -247,9 +238,11 @@ int acme_alpn_alpn_close(conn_rec *c)
         connection->unserved = acme_alpn_server_get(server)->has_placeholder ? 1 : 0;
     }
     connection->over = 1;
-    if (!alpn_is_about_challenge(connection)) {
+    if (!connection->installed && !connection->refused && !connection->concerned) {
         return DECLINED;
     }
+    /* The client came for a challenge, so the vhost's limits may have been lifted. Nothing else
+     * is to come of the connection, whatever a second ClientHello offered. */
     alpn_log_end(c, connection);
     alpn_close_connection(c);
     return DONE;

@@ -49,15 +49,6 @@ static void client_hello_on_message(int is_sent, int version, int type, const vo
     }
 }
 
-static void client_hello_note_offer(SSL *ssl, acme_alpn_connection_t *connection)
-{
-    const conn_rec *c = SSL_get_app_data(ssl);
-
-    acme_alpn_outcome_begin(c, connection);
-    SSL_set_msg_callback(ssl, client_hello_on_message);
-    SSL_set_msg_callback_arg(ssl, connection);
-}
-
 /* In a SignatureSchemeList (RFC 8446 section 4.2.3): two bytes of length, and two for each. */
 static int client_hello_is_listed(const unsigned char *scheme, const unsigned char *data,
                                   int length)
@@ -111,7 +102,9 @@ static void client_hello_on_extension(SSL *ssl, int from_server, int type,
     case TLSEXT_TYPE_application_layer_protocol_negotiation:
         connection->offered = client_hello_offers_acme_alone(data, length) ? 1 : 0;
         if (connection->offered) {
-            client_hello_note_offer(ssl, connection);
+            acme_alpn_outcome_begin(SSL_get_app_data(ssl), connection);
+            SSL_set_msg_callback(ssl, client_hello_on_message);
+            SSL_set_msg_callback_arg(ssl, connection);
         }
         break;
     default:

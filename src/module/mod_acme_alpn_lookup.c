@@ -108,16 +108,6 @@ static void lookup_ask_upstreams(conn_rec *c, acme_alpn_challenge_t *challenge,
     }
 }
 
-static acme_error_e lookup_ask_sources(conn_rec *c, acme_alpn_challenge_t *challenge)
-{
-    acme_error_e error = lookup_ask_spool(c, challenge);
-
-    lookup_ask_modules(c, challenge, &error);
-    lookup_ask_stores(c, challenge, &error);
-    lookup_ask_upstreams(c, challenge, &error);
-    return error;
-}
-
 static acme_error_e lookup_ask(conn_rec *c, acme_alpn_challenge_t *challenge)
 {
     acme_error_e error;
@@ -127,7 +117,13 @@ static acme_error_e lookup_ask(conn_rec *c, acme_alpn_challenge_t *challenge)
     }
     error = acme_identifier_from_sni(&challenge->identifier, challenge->sni,
                                      strlen(challenge->sni));
-    return error == ACME_OK ? lookup_ask_sources(c, challenge) : error;
+    if (error == ACME_OK) {
+        error = lookup_ask_spool(c, challenge);
+        lookup_ask_modules(c, challenge, &error);
+        lookup_ask_stores(c, challenge, &error);
+        lookup_ask_upstreams(c, challenge, &error);
+    }
+    return error;
 }
 
 acme_alpn_challenge_t *acme_alpn_lookup(conn_rec *c, acme_alpn_connection_t *connection)

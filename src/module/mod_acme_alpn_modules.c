@@ -22,28 +22,23 @@ static int modules_has_certificate(conn_rec *c, const acme_alpn_challenge_t *cha
            ap_ssl_answer_challenge(c, challenge->sni, certificate, &key);
 }
 
-static X509 *modules_read_pem(const char *text)
-{
-    BIO *bio = text ? BIO_new_mem_buf(text, -1) : NULL;
-    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-
-    BIO_free(bio);
-    return certificate;
-}
-
+/* The certificate is in PEM. */
 static acme_error_e modules_read_digest(acme_alpn_challenge_t *challenge, const char *text)
 {
-    X509 *certificate;
     acme_error_e error = ACME_MODULE_UNREADABLE;
+    X509 *certificate;
+    BIO *bio;
 
     ERR_set_mark();
-    certificate = modules_read_pem(text);
+    bio = text ? BIO_new_mem_buf(text, -1) : NULL;
+    certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
     if (certificate) {
         error =
             acme_certificate_inspect(&challenge->digest, certificate, &challenge->identifier);
     }
     ERR_pop_to_mark();
     X509_free(certificate);
+    BIO_free(bio);
     return error;
 }
 

@@ -154,11 +154,9 @@ static const char *outcome_upstream(const conn_rec *c, const acme_alpn_challenge
 static void outcome_say_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                  const acme_record_row_t *row)
 {
-    if (APLOG_CS_IS_LEVEL(c, challenge->server, APLOG_INFO)) {
-        ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
-                       "AALPN0101: answered: %s key=%s%s", outcome_fields(c, row),
-                       acme_key_name(row->key_type), outcome_upstream(c, challenge));
-    }
+    ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
+                   "AALPN0101: answered: %s key=%s%s", outcome_fields(c, row),
+                   acme_key_name(row->key_type), outcome_upstream(c, challenge));
 }
 
 static const char *outcome_words(const conn_rec *c, const acme_alpn_challenge_t *challenge,
@@ -198,24 +196,10 @@ static void outcome_say_incomplete(conn_rec *c, const acme_alpn_challenge_t *cha
     }
 }
 
-static void outcome_say(conn_rec *c, const acme_alpn_challenge_t *challenge,
-                        const acme_record_row_t *row)
-{
-    switch (row->outcome) {
-    case ACME_RECORD_ANSWERED:
-        outcome_say_answered(c, challenge, row);
-        break;
-    case ACME_RECORD_REFUSED:
-        outcome_say_refused(c, challenge, row);
-        break;
-    default:
-        outcome_say_incomplete(c, challenge, row);
-    }
-}
-
 void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
                        acme_record_outcome_e outcome, acme_error_e reason)
 {
+    const acme_alpn_challenge_t *challenge = connection->challenge;
     acme_record_row_t row;
 
     memset(&row, 0, sizeof(row));
@@ -226,12 +210,18 @@ void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
     outcome_describe_peer(&row, c);
     row.alert = connection->alert;
     row.alert_sent = connection->alert_sent;
-    if (connection->challenge) {
-        outcome_describe_challenge(&row, connection->challenge);
+    if (challenge) {
+        outcome_describe_challenge(&row, challenge);
     } else if (connection->sni) {
         /* The handshake ended before the certificate callback. */
         apr_cpystrn(row.name, connection->sni, sizeof(row.name));
     }
     acme_record_add(outcome_record, &row);
-    outcome_say(c, connection->challenge, &row);
+    if (outcome == ACME_RECORD_ANSWERED) {
+        outcome_say_answered(c, challenge, &row);
+    } else if (outcome == ACME_RECORD_REFUSED) {
+        outcome_say_refused(c, challenge, &row);
+    } else {
+        outcome_say_incomplete(c, challenge, &row);
+    }
 }

@@ -24,68 +24,64 @@ static SSL_CTX *context;
 
 /* The directive */
 
-static const char *relay_set_address(acme_alpn_upstream_t *upstream, cmd_parms *command,
+static const char *relay_set_address(acme_alpn_upstream_t *upstream, apr_pool_t *pool,
                                      const char *text)
 {
-    if (!acme_net_parse(&upstream->host, &upstream->port, text, command->pool)) {
-        return apr_psprintf(command->pool, "%s: '%s' is not an address; " ACME_NET_ALLOWED,
-                            command->cmd->name, text);
-    }
     upstream->given = text;
-    return NULL;
+    return acme_net_parse(&upstream->host, &upstream->port, text, pool)
+               ? NULL
+               : apr_psprintf(pool, "'%s' is not an address; " ACME_NET_ALLOWED, text);
 }
 
-static const char *relay_set_timeout(acme_alpn_upstream_t *upstream, cmd_parms *command,
+static const char *relay_set_timeout(acme_alpn_upstream_t *upstream, apr_pool_t *pool,
                                      const char *text)
 {
     if (!acme_interval_parse(&upstream->timeout, text) || upstream->timeout < TIMEOUT_MIN ||
         upstream->timeout > ACME_ALPN_UPSTREAM_LONGEST) {
-        return apr_psprintf(command->pool,
-                            "%s: timeout='%s' is not a time; give " ACME_INTERVAL_ALLOWED
-                            ", from 10ms to 8s",
-                            command->cmd->name, text);
+        return apr_psprintf(
+            pool, "timeout='%s' is not a time; give " ACME_INTERVAL_ALLOWED ", from 10ms to 8s",
+            text);
     }
     return NULL;
 }
 
-static const char *relay_set_places(acme_alpn_upstream_t *upstream, cmd_parms *command,
+static const char *relay_set_places(acme_alpn_upstream_t *upstream, apr_pool_t *pool,
                                     const char *text)
 {
     char *end;
     long number = strtol(text, &end, 10);
 
     if (*text < '0' || *text > '9' || *end || number < 1 || number > ACME_GUARD_PLACES) {
-        return apr_psprintf(command->pool,
-                            "%s: max='%s' is not a number; give one from 1 to %d",
-                            command->cmd->name, text, ACME_GUARD_PLACES);
+        return apr_psprintf(pool, "max='%s' is not a number; give one from 1 to %d", text,
+                            ACME_GUARD_PLACES);
     }
     upstream->places = (int)number;
     return NULL;
 }
 
-static const char *relay_set_option(acme_alpn_upstream_t *upstream, cmd_parms *command,
+static const char *relay_set_option(acme_alpn_upstream_t *upstream, apr_pool_t *pool,
                                     const char *option)
 {
     if (strncmp(option, "timeout=", 8) == 0) {
-        return relay_set_timeout(upstream, command, option + 8);
+        return relay_set_timeout(upstream, pool, option + 8);
     }
     if (strncmp(option, "max=", 4) == 0) {
-        return relay_set_places(upstream, command, option + 4);
+        return relay_set_places(upstream, pool, option + 4);
     }
     if (strcmp(option, "any-name") == 0) {
         upstream->any_name = 1;
         return NULL;
     }
-    return apr_psprintf(command->pool,
-                        "%s: '%s' is not an option; give timeout=TIME, max=N or any-name",
-                        command->cmd->name, option);
+    return apr_psprintf(pool, "'%s' is not an option; give timeout=TIME, max=N or any-name",
+                        option);
 }
 
 const char *acme_alpn_relay_configure(cmd_parms *command, void *directory, int count,
                                       char *const arguments[])
 {
     acme_alpn_server_t *config = acme_alpn_server_get(command->server);
-    acme_alpn_upstream_t *upstream = apr_pcalloc(command->pool, sizeof(*upstream));
+    apr_pool_t *pool = command->pool;
+    acme_alpn_upstream_t *upstream = apr_pcalloc(pool, sizeof(*upstream));
     const char *error;
     int i;
 
@@ -93,23 +89,20 @@ const char *acme_alpn_relay_configure(cmd_parms *command, void *directory, int c
     upstream->timeout = ACME_ALPN_UPSTREAM_TIMEOUT;
     upstream->places = ACME_ALPN_UPSTREAM_PLACES;
     upstream->line = count > 0 ? arguments[0] : "";
-    error = relay_set_address(upstream, command, upstream->line);
+    error = relay_set_address(upstream, pool, upstream->line);
     for (i = 1; i < count && !error; i++) {
-        error = relay_set_option(upstream, command, arguments[i]);
-        upstream->line = apr_pstrcat(command->pool, upstream->line, " ", arguments[i], NULL);
+        error = relay_set_option(upstream, pool, arguments[i]);
+        upstream->line = apr_pstrcat(pool, upstream->line, " ", arguments[i], NULL);
     }
-    if (!error && config->upstreams && config->upstreams->nelts >= ACME_ALPN_UPSTREAMS_MAX) {
-        error = apr_psprintf(command->pool, "%s: a server can have %d of them at most",
-                             command->cmd->name, ACME_ALPN_UPSTREAMS_MAX);
+    if (!config->upstreams) {
+        config->upstreams = apr_array_make(pool, 2, sizeof(acme_alpn_upstream_t *));
     }
-    if (!error) {
-        if (!config->upstreams) {
-            config->upstreams =
-                apr_array_make(command->pool, 2, sizeof(acme_alpn_upstream_t *));
-        }
-        APR_ARRAY_PUSH(config->upstreams, acme_alpn_upstream_t *) = upstream;
+    APR_ARRAY_PUSH(config->upstreams, acme_alpn_upstream_t *) = upstream;
+    if (!error && config->upstreams->nelts > ACME_ALPN_UPSTREAMS_MAX) {
+        error =
+            apr_psprintf(pool, "a server can have %d of them at most", ACME_ALPN_UPSTREAMS_MAX);
     }
-    return error;
+    return error ? apr_pstrcat(pool, command->cmd->name, ": ", error, NULL) : NULL;
 }
 
 /* Setting up */

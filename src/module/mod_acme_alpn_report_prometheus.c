@@ -31,51 +31,51 @@ static void prometheus_single(apr_bucket_brigade *out, const char *name, const c
     prometheus_put(out, "%s " NUMBER "\n", name, value);
 }
 
-static void prometheus_handshakes(apr_bucket_brigade *out, const acme_record_counts_t *counts)
+/* From the record: the document's counters lack exact durations and the reasons that have not
+ * occurred. */
+static void prometheus_counters(apr_bucket_brigade *out)
 {
+    acme_record_counts_t counts;
     apr_uint64_t answered = 0;
     int i;
 
+    acme_record_counts(&counts, acme_alpn_record_get());
     prometheus_head(
         out, "acme_alpn_handshakes_answered_total", "counter",
         "Handshakes answered with a challenge certificate, by source of the challenge.");
     for (i = ACME_ALPN_SOURCE_NONE + 1; i < ACME_ALPN_SOURCES; i++) {
         prometheus_put(out, "acme_alpn_handshakes_answered_total{source=\"%s\"} " NUMBER "\n",
-                       acme_alpn_source_name((acme_alpn_source_e)i), counts->answered[i]);
-        answered += counts->answered[i];
+                       acme_alpn_source_name((acme_alpn_source_e)i), counts.answered[i]);
+        answered += counts.answered[i];
     }
     /* Also those that have not occurred: from nothing to 1 is no increase to Prometheus. */
     prometheus_head(out, "acme_alpn_handshakes_refused_total", "counter",
                     "Handshakes refused, by reason.");
     for (i = ACME_OK + 1; i < ACME_ERRORS; i++) {
         prometheus_put(out, "acme_alpn_handshakes_refused_total{reason=\"%s\"} " NUMBER "\n",
-                       acme_error_slug((acme_error_e)i), counts->refused[i]);
+                       acme_error_slug((acme_error_e)i), counts.refused[i]);
     }
     prometheus_single(out, "acme_alpn_handshakes_incomplete_total", "counter",
-                      "Handshakes that ended before they were complete.", counts->incomplete);
+                      "Handshakes that ended before they were complete.", counts.incomplete);
     prometheus_head(out, "acme_alpn_handshake_duration_seconds", "summary",
                     "Time from the ClientHello to the end of answered handshakes.");
     prometheus_put(out,
                    "acme_alpn_handshake_duration_seconds_sum " SECONDS_FMT "\n"
                    "acme_alpn_handshake_duration_seconds_count " NUMBER "\n",
-                   SECONDS(counts->answered_duration), answered);
-}
-
-static void prometheus_events(apr_bucket_brigade *out, const acme_record_counts_t *counts)
-{
+                   SECONDS(counts.answered_duration), answered);
     prometheus_head(out, "acme_alpn_certificates_total", "counter",
                     "Challenge certificates, by origin.");
     prometheus_put(out,
                    "acme_alpn_certificates_total{origin=\"minted\"} " NUMBER "\n"
                    "acme_alpn_certificates_total{origin=\"cache\"} " NUMBER "\n",
-                   counts->events[ACME_RECORD_MINTED], counts->events[ACME_RECORD_CACHED]);
+                   counts.events[ACME_RECORD_MINTED], counts.events[ACME_RECORD_CACHED]);
     prometheus_single(out, "acme_alpn_relays_total", "counter",
                       "Handshakes made with other responders.",
-                      counts->events[ACME_RECORD_RELAYS]);
+                      counts.events[ACME_RECORD_RELAYS]);
     prometheus_head(out, "acme_alpn_start_time_seconds", "gauge",
                     "When the counters began, in seconds since the Unix epoch.");
     prometheus_put(out, "acme_alpn_start_time_seconds " SECONDS_FMT "\n",
-                   SECONDS((apr_uint64_t)counts->since));
+                   SECONDS((apr_uint64_t)counts.since));
 }
 
 /* A number of the document, or whether it is true. */
@@ -103,14 +103,9 @@ static void prometheus_spools(apr_bucket_brigade *out, const json_t *document, c
     }
 }
 
-/* The document's counters lack exact durations and the reasons that have not occurred. */
 void acme_alpn_report_prometheus(apr_bucket_brigade *out, const json_t *document)
 {
-    acme_record_counts_t counts;
-
-    acme_record_counts(&counts, acme_alpn_record_get());
-    prometheus_handshakes(out, &counts);
-    prometheus_events(out, &counts);
+    prometheus_counters(out);
     prometheus_spools(out, document, "acme_alpn_spool_entries",
                       "Entries in the spool, valid or not.", "total");
     prometheus_spools(out, document, "acme_alpn_spool_usable",
