@@ -12,28 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_der_x509_certificate
 from harness import client
 from harness.challenge import (
-    ANSWERED,
-    INCOMPLETE,
-    assert_answered,
-    assert_refused,
-    publish_and_check,
-    wait_for_rate_limit,
+    ANSWERED, INCOMPLETE, assert_answered, assert_refused, publish_and_check, wait_for_rate_limit,
 )
 from harness.clienthello import (
-    ECDSA_SHA256,
-    ECDSA_SHA384,
-    P256,
-    P384,
-    RSA_SHA256,
-    SIGNATURE_ALGORITHMS_CERT,
-    X25519,
-    X25519MLKEM768,
-    Hello,
-    HelloAnswer,
-    Wire,
-    prefixed,
-    protocol_list,
-    shake,
+    ECDSA_SHA256, ECDSA_SHA384, P256, P384, RSA_SHA256, SIGNATURE_ALGORITHMS_CERT, X25519, X25519MLKEM768, Hello,
+    HelloAnswer, Wire, prefixed, protocol_list, shake,
 )
 from harness.pki import Authority
 from harness.server import Httpd

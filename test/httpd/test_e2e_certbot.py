@@ -127,9 +127,7 @@ def served(httpd: Httpd, name: str) -> bytes:
     return client.handshake(httpd.address(), name, alpn=["http/1.1"]).leaf
 
 
-def test_installer_apache(
-    make_httpd: StartHttpd, plugin: Path, authority: Authority, tmp_path: Path
-) -> None:
+def test_installer_apache(make_httpd: StartHttpd, plugin: Path, authority: Authority, tmp_path: Path) -> None:
     skip_where_missing("certbot-apache")
     httpd, name = make_httpd(), NAMES[0]
     httpd.server_lines += LISTENS_FOR_CERTBOT
@@ -161,9 +159,7 @@ def test_installer_apache(
 # What fails, and what is said about it. certbot/tests has what the plugin finds wrong by itself.
 
 
-def test_ca_that_fails_one_of_three_names(
-    httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority
-) -> None:
+def test_ca_that_fails_one_of_three_names(httpd: Httpd, certbot: Certbot, pebble: Pebble, authority: Authority) -> None:
     before = pebble.validations()
     with undisturbed(httpd, authority):
         text = fails(certbot.certonly([*NAMES[:2], ASTRAY], *options(httpd, "main")))

@@ -52,9 +52,7 @@ def openssl_client(httpd: Httpd, name: str, version: str, *options: str) -> Hand
 
 @pytest.mark.parametrize("ours, keys", [("ECDHE-RSA-AES128-GCM-SHA256", RSA), ("ECDHE-ECDSA-AES128-GCM-SHA256", EC)])
 @pytest.mark.parametrize("theirs", ["ECDHE-ECDSA-NULL-SHA", "ECDHE-RSA-NULL-SHA"])
-def test_key_goes_with_the_ciphers_that_we_have(
-    httpd: Httpd, ours: str, keys: tuple[type, ...], theirs: str
-) -> None:
+def test_key_goes_with_the_ciphers_that_we_have(httpd: Httpd, ours: str, keys: tuple[type, ...], theirs: str) -> None:
     """The client's first cipher would want another type of key, but is none of ours."""
     shake = openssl_client(httpd, NAME, "1.2", "-cipher", f"{theirs}:{ours}:@SECLEVEL=0")
     assert isinstance(served_key(publish_and_check(httpd, NAME, shake)), keys)

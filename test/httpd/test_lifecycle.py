@@ -35,9 +35,7 @@ def said(httpd: Httpd) -> list[Record]:
 # configtest
 
 
-def test_missing_spool_of_a_vhost_with_engine_off_does_not_matter(
-    make_httpd: StartHttpd, authority: Authority
-) -> None:
+def test_missing_spool_of_a_vhost_with_engine_off_does_not_matter(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = tls(make_httpd(), authority, *MISSING, "AcmeAlpnEngine Off")
     tls(httpd, authority, name=SECOND)
     assert httpd.configtest() == (0, "Syntax OK\n")

@@ -34,9 +34,7 @@ def test_reload_with_other_modules(make_httpd: StartHttpd, authority: Authority)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_module_that_speaks_first_gets_no_byte(
-    version: str, make_httpd: StartHttpd, authority: Authority
-) -> None:
+def test_module_that_speaks_first_gets_no_byte(version: str, make_httpd: StartHttpd, authority: Authority) -> None:
     """mod_echo takes the connection in the same hook as we, and it is loaded before us."""
     httpd = make_httpd(modules=["echo"], module_last=True)
     httpd.vhost(NAME, credentials=[authority.issue(NAME)], lines=["ProtocolEcho On"])

@@ -24,17 +24,7 @@ from harness.server import Httpd
 from harness.spool import KeyAuthorization
 from harness.status import LOCATION, MODULES, assert_told
 from harness.upstream import (
-    SLOW,
-    Upstream,
-    by_name,
-    certificate,
-    close,
-    give_addresses,
-    held,
-    say,
-    serve,
-    slowly,
-    swallowing,
+    SLOW, Upstream, by_name, certificate, close, give_addresses, held, say, serve, slowly, swallowing,
 )
 
 NAME, ALIAS, WILD = "relayed.test", "alias.test", "*.wild.test"

@@ -106,9 +106,7 @@ def test_ip_address_database_and_prefix(start: Callable[..., Httpd], redis: Redi
 
 @pytest.mark.parametrize("user", ["", READER])
 @pytest.mark.parametrize("tls", [False, True])
-def test_password_and_tls(
-    start: Callable[..., Httpd], authority: Authority, user: str, tls: bool
-) -> None:
+def test_password_and_tls(start: Callable[..., Httpd], authority: Authority, user: str, tls: bool) -> None:
     with Redis(authority=authority, secret=True) as redis:
         at = f"{user}@" if user else ""
         secret = f"passwordfile={redis.password_file(user or 'default')}"

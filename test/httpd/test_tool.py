@@ -280,9 +280,7 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_each_fault_has_its_verdict_and_advice(
-    reason: str, spool: Spool, authority: Authority, tmp_path: Path
-) -> None:
+def test_each_fault_has_its_verdict_and_advice(reason: str, spool: Spool, authority: Authority, tmp_path: Path) -> None:
     with failing(reason, Asked(NAME, DIGEST, authority)) as address:
         command = ["check", NAME, DIGEST.hex(), "--connect", address, "--wait", "1" if reason == "timeout" else "0"]
         environment = taking_no_certificate(tmp_path)

@@ -235,9 +235,7 @@ def test_name_of_a_vhost_without_tls(wide: Httpd, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 @pytest.mark.parametrize("mod_md", [False, True])
-def test_engine_off_beside_a_vhost_without_tls(
-    wide: Httpd, authority: Authority, mod_md: bool, version: str
-) -> None:
+def test_engine_off_beside_a_vhost_without_tls(wide: Httpd, authority: Authority, mod_md: bool, version: str) -> None:
     """That of the vhost whose TLS it is counts, and mod_md, which takes acme-tls/1 for any name, is not let in by us."""
     if mod_md:
         load_mod_md(wide, "after", ["managed.test"])

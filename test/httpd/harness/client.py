@@ -193,13 +193,7 @@ def _exchange(tls: ssl.SSLSocket, send: bytes, answer: Answer) -> None:
             raise
 
 
-def s_client(
-    address: Address,
-    name: str | None,
-    *options: str,
-    alpn: Sequence[str] = ACME,
-    send: str = "",
-) -> Answer:
+def s_client(address: Address, name: str | None, *options: str, alpn: Sequence[str] = ACME, send: str = "") -> Answer:
     """One handshake with `openssl s_client`, which can choose groups, signature algorithms and more."""
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     server_name = ["-servername", name] if name is not None else ["-noservername"]

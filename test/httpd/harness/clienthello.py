@@ -13,26 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from scapy.layers.tls import handshake as scapy_handshake  # type: ignore[import]
-from scapy.layers.tls.extensions import (  # type: ignore[import]
-    ServerName,
-    TLS_Ext_ServerName,
-    TLS_Ext_SignatureAlgorithms,
-    TLS_Ext_SupportedGroups,
-    TLS_Ext_SupportedVersion_CH,
+from scapy.layers.tls.extensions import (
+    ServerName, TLS_Ext_ServerName, TLS_Ext_SignatureAlgorithms, TLS_Ext_SupportedGroups, TLS_Ext_SupportedVersion_CH,
     TLS_Ext_Unknown,
 )
-from scapy.layers.tls.handshake import (  # type: ignore[import]
-    TLS13Certificate,
-    TLS13CertificateRequest,
-    TLS13ClientHello,
-    TLS13HelloRetryRequest,
-    TLSCertificate,
-    TLSCertificateRequest,
-    TLSClientHello,
-    TLSClientKeyExchange,
-    TLSEncryptedExtensions,
-    TLSFinished,
-    TLSServerHello,
+from scapy.layers.tls.handshake import (
+    TLS13Certificate, TLS13CertificateRequest, TLS13ClientHello, TLS13HelloRetryRequest, TLSCertificate,
+    TLSCertificateRequest, TLSClientHello, TLSClientKeyExchange, TLSEncryptedExtensions, TLSFinished, TLSServerHello,
     TLSServerHelloDone,
 )
 from scapy.layers.tls.keyexchange_tls13 import KeyShareEntry, TLS_Ext_KeyShare_CH  # type: ignore[import]
@@ -200,9 +187,7 @@ def shake(
 class _Client:
     """One side of one handshake: what comes in is handed to the method for its type."""
 
-    def __init__(
-        self, connection: socket.socket, wire: Wire, second: Hello | None, record: int, send: bytes
-    ) -> None:
+    def __init__(self, connection: socket.socket, wire: Wire, second: Hello | None, record: int, send: bytes) -> None:
         self.answer = HelloAnswer()
         self._connection = connection
         self._wire = wire

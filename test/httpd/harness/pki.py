@@ -142,9 +142,7 @@ class Authority:
             self._issued[wanted] = self._store(f"{kind}-{len(self._issued)}", builder, key)
         return self._issued[wanted]
 
-    def _store(
-        self, stem: str, builder: x509.CertificateBuilder, key: PrivateKey
-    ) -> Credential:
+    def _store(self, stem: str, builder: x509.CertificateBuilder, key: PrivateKey) -> Credential:
         pem = serialization.Encoding.PEM
         credential = Credential(self.directory / f"{stem}.pem", self.directory / f"{stem}.key")
         credential.certificate.write_bytes(builder.sign(self._key, _digest(key)).public_bytes(pem))
