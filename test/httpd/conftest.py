@@ -13,6 +13,7 @@ from harness.fault import ServerFault
 from harness.issuance import ASTRAY, NAMES, NOBODY_THERE, OFF, OWNED, SITE, STRANGER
 from harness.load import LONG
 from harness.pki import Authority
+from harness.redis import Redis
 from harness.registries import locked
 from harness.second_try import pytest_runtest_makereport  # noqa: F401, a hook
 from harness.server import Httpd
@@ -89,18 +90,15 @@ def start_vhost(httpd: Httpd, name: str, authority: Authority) -> Httpd:
     return httpd.start()
 
 
+# For files that have no fixture of the same name themselves.
+
+
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
-    """With a vhost of the file's NAME, for files that have no fixture of this name themselves."""
-    return start_vhost(make_shared_httpd(), request.module.NAME, authority)
-
-
-# For the tests that issue certificates: a server and a CA that the tests of one file share.
-
-
-@pytest.fixture(scope="module")
-def issuing_httpd(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
+    """With a vhost of the file's NAME; or, where there is none, with those that a CA issues certificates for."""
     httpd = make_shared_httpd()
+    if hasattr(request.module, "NAME"):
+        return start_vhost(httpd, request.module.NAME, authority)
     httpd.listen("second")
     for listener in httpd.listeners:
         for name in (SITE, *NAMES):
@@ -113,15 +111,21 @@ def issuing_httpd(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
 
 
 @pytest.fixture(scope="module")
-def pebble(issuing_httpd: Httpd, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Pebble]:
-    with Pebble(tmp_path_factory.mktemp("pebble"), authority, issuing_httpd.address()[1]) as running:
+def pebble(server: Httpd, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), authority, server.address()[1]) as running:
         running.set_address(ASTRAY, NOBODY_THERE)
         yield running
 
 
 @pytest.fixture
-def httpd(issuing_httpd: Httpd) -> Iterator[Httpd]:
-    """For files that have no fixture of this name themselves; each test claims its own log."""
-    issuing_httpd.log.begin()
-    with checked(issuing_httpd) as server:
+def httpd(server: Httpd) -> Iterator[Httpd]:
+    """Each test claims its own log."""
+    server.log.begin()
+    with checked(server):
         yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    with Redis() as running:
+        yield running

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import StartHttpd
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_der_x509_certificate
@@ -37,12 +36,6 @@ def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     verify = ["SSLVerifyClient require", f"SSLCACertificateFile {authority.root}"]
     httpd.vhost(PRIVATE, credentials=[authority.issue(PRIVATE, kind="rsa")], lines=[*h2, *verify])
     return httpd.start()
-
-
-@pytest.fixture
-def httpd(server: Httpd) -> Iterator[Httpd]:
-    with checked(server):
-        yield server
 
 
 # In pieces, and large

@@ -7,23 +7,22 @@ import shlex
 import shutil
 import socket
 import ssl
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import StartHttpd
 from harness import client, commands, poll, ports, registries
 from harness.acme import VALIDATIONS, Pebble, skip_where_missing
 from harness.challenge import ANSWERED, assert_answered
+from harness.commands import running
 from harness.hooks import Uacme
 from harness.issuance import SITE, load, names_of, undisturbed
 from harness.order import Order
 from harness.pages import block
 from harness.pki import Authority
-from harness.server import LEASH, Httpd
+from harness.server import Httpd, accepts
 from harness.upstream import certificate
 
 pytestmark = pytest.mark.flaky(reruns=2)
@@ -40,47 +39,12 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def relaying_httpd(make_shared_httpd: StartHttpd, authority: Authority, port: int) -> Httpd:
+def server(make_shared_httpd: StartHttpd, authority: Authority, port: int) -> Httpd:
     httpd = make_shared_httpd()
     httpd.server_lines.append(f"AcmeAlpnUpstream 127.0.0.1:{port}")
     for name in (SITE, *NAMES):
         httpd.vhost(name, credentials=[authority.issue(name)])
     return httpd.start()
-
-
-@pytest.fixture(scope="module")
-def pebble(relaying_httpd: Httpd, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Pebble]:
-    with Pebble(tmp_path_factory.mktemp("pebble"), authority, relaying_httpd.address()[1]) as running:
-        yield running
-
-
-@pytest.fixture
-def httpd(relaying_httpd: Httpd) -> Iterator[Httpd]:
-    relaying_httpd.log.begin()
-    with checked(relaying_httpd) as server:
-        yield server
-
-
-@contextmanager
-def running(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*LEASH, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def assert_relayed(httpd: Httpd, port: int, *names: str) -> None:
@@ -102,7 +66,7 @@ def test_openssl_s_server_as_acme_sh_runs_it(
     pem = tmp_path / "challenge.pem"
     pem.write_bytes(certificate([NAMES[0]], order.key_authorization.digest))
     with undisturbed(httpd, authority), running(s_server(pem, port), tmp_path / "log"):
-        poll.until(lambda: listens(port), poll.DEADLINE, "s_server listens")
+        poll.until(lambda: accepts(("127.0.0.1", port)), poll.DEADLINE, "s_server listens")
         # A CA like Pebble does not look at all that others look at.
         assert_answered(httpd, NAMES[0], order.key_authorization)
         issued = order.finish()
@@ -160,7 +124,7 @@ def test_uacme_with_ualpn(httpd: Httpd, pebble: Pebble, authority: Authority, po
     command = ["/usr/bin/ualpn", "-v", "-s", str(socket_path), "-b", f"127.0.0.1@{port}", "-c", f"127.0.0.1@{nobody}"]
     with undisturbed(httpd, authority):
         with running([*command, "-p", str(home / "ualpn.pid")], tmp_path / "log"):
-            poll.until(lambda: socket_path.exists() and listens(port), poll.DEADLINE, "ualpn listens")
+            poll.until(lambda: socket_path.exists() and accepts(("127.0.0.1", port)), poll.DEADLINE, "ualpn listens")
             done = uacme.issue(NAMES)
     assert done.returncode == 0, done.stdout + (tmp_path / "log").read_text()
     assert names_of(load(uacme.certificate(NAMES[0]))) == set(NAMES)

@@ -32,12 +32,6 @@ Certify = Callable[..., Run]
 
 
 @pytest.fixture
-def redis() -> Iterator[Redis]:
-    with Redis() as running:
-        yield running
-
-
-@pytest.fixture
 def make_fleet(make_httpd: StartHttpd, authority: Authority) -> MakeFleet:
     """Not started, on the same port of each address."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import StartHttpd
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from harness import client
@@ -37,12 +36,6 @@ def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     httpd = make_shared_httpd(modules=["http2"])
     httpd.vhost(NAME, credentials=[authority.issue(NAME, kind="rsa")])
     return httpd.start()
-
-
-@pytest.fixture
-def httpd(server: Httpd) -> Iterator[Httpd]:
-    with checked(server):
-        yield server
 
 
 def openssl_client(httpd: Httpd, name: str, version: str, *options: str) -> Handshake:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import StartHttpd
 from harness import client, clienthello, poll
 from harness.challenge import assert_incomplete, assert_refused, publish_and_check
 from harness.client import Answer
@@ -83,12 +83,6 @@ def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
             httpd.vhost(name_of(vhost), credentials=credentials, lines=settings, listener=first)
     httpd.vhost("main.test", credentials=[authority.issue("main.test")])
     return httpd.start()
-
-
-@pytest.fixture
-def httpd(server: Httpd) -> Iterator[Httpd]:
-    with checked(server):
-        yield server
 
 
 def shaking(httpd: Httpd, first: str, vhost: str, *options: str) -> Callable[[], Answer]:

@@ -8,7 +8,7 @@ import ssl
 import time
 
 import pytest
-from conftest import StartHttpd
+from conftest import StartHttpd, start_vhost
 from harness import client, load, poll
 from harness.challenge import REFUSED
 from harness.errorlog import Record
@@ -27,9 +27,7 @@ COUNT = 2000
 
 @pytest.fixture
 def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
-    httpd = make_httpd()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
+    return start_vhost(make_httpd(), NAME, authority)
 
 
 def told(record: Record) -> int:

@@ -9,7 +9,6 @@ from conftest import StartHttpd, start_vhost
 from harness import client
 from harness.challenge import publish_and_check
 from harness.pki import Authority
-from harness.server import Httpd
 
 NAME, OTHER = "neighbour.test", "other.test"
 VERSIONS = ("1.2", "1.3")

@@ -66,6 +66,13 @@ def relay(make_httpd: StartHttpd, authority: Authority, upstream: object, *optio
     return server(make_httpd, authority, " ".join(["AcmeAlpnUpstream", str(upstream), *options]))
 
 
+def answering(upstream: Upstream, name: str = NAME) -> KeyAuthorization:
+    """From now on, with this new value."""
+    value = KeyAuthorization.new()
+    upstream.behaviour = serve(certificate([name], value.digest))
+    return value
+
+
 def let_retry() -> None:
     """The second is over for which an upstream that timed out is not asked, or for which lines are counted."""
     poll.let_pass(1.05)
@@ -97,8 +104,7 @@ def test_only_names_of_this_server(
 ) -> None:
     httpd = relay(make_httpd, authority, upstream, *(["any-name"] if any_name else []))
     for name in ("foreign.test", "wild.test"):
-        value = KeyAuthorization.new()
-        upstream.behaviour = serve(certificate([name], value.digest))
+        value = answering(upstream, name)
         if any_name:
             assert_answered(httpd, name, value)
         else:
@@ -165,9 +171,7 @@ def test_no_answer_is_not_remembered(make_httpd: StartHttpd, authority: Authorit
     for count in range(1, 4):
         assert_refused(httpd, NAME, "closed")
         assert upstream.connections == count
-    value = KeyAuthorization.new()
-    upstream.behaviour = serve(certificate([NAME], value.digest))
-    assert_answered(httpd, NAME, value)
+    assert_answered(httpd, NAME, answering(upstream))
 
 
 def test_time_out_is_for_all_for_a_second(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
@@ -184,8 +188,7 @@ def test_time_out_is_for_all_for_a_second(make_httpd: StartHttpd, authority: Aut
     # On a busy machine the second may be over already.
     told = poll.until(told_at_once, poll.DEADLINE, "one is refused at once")
     assert_told(httpd, "relay-backoff", told.text)
-    value = KeyAuthorization.new()
-    upstream.behaviour = serve(certificate([NAME], value.digest))
+    value = answering(upstream)
     let_retry()
     for _ in range(3):
         assert_answered(httpd, NAME, value)
@@ -201,8 +204,7 @@ def test_store_comes_before_the_upstream_which_is_asked_while_that_is_down(
 ) -> None:
     with Redis() as redis:
         httpd = server(make_httpd, authority, f"AcmeAlpnUpstream {upstream}", f"AcmeAlpnStore {redis.url} timeout=5s")
-        value = KeyAuthorization.new()
-        upstream.behaviour = serve(certificate([NAME], value.digest))
+        value = answering(upstream)
         assert_answered(httpd, NAME, redis.publish(NAME))
         assert upstream.connections == 0
         redis.withdraw(NAME)
@@ -218,9 +220,7 @@ def test_store_comes_before_the_upstream_which_is_asked_while_that_is_down(
 def test_answer_is_not_remembered(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     httpd = relay(make_httpd, authority, upstream)
     for count in range(1, 4):
-        value = KeyAuthorization.new()
-        upstream.behaviour = serve(certificate([NAME], value.digest))
-        assert_answered(httpd, NAME, value)
+        assert_answered(httpd, NAME, answering(upstream))
         assert upstream.connections == count
 
 
@@ -276,8 +276,7 @@ def test_place_of_a_killed_child_comes_back(make_httpd: StartHttpd, authority: A
         for child in httpd.children():
             os.kill(child, 9)
         waiting.exception(timeout=poll.DEADLINE)
-    value = KeyAuthorization.new()
-    upstream.behaviour = serve(certificate(["next.test"], value.digest))
+    value = answering(upstream, "next.test")
 
     def answered() -> bool:
         try:
@@ -361,15 +360,12 @@ def test_address_that_takes_the_connection_is_the_last(
 def test_host_that_is_a_name(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     httpd = relay(make_httpd, authority, f"localhost:{upstream.address[1]}")
     for _ in range(3):
-        value = KeyAuthorization.new()
-        upstream.behaviour = serve(certificate([NAME], value.digest))
-        assert_answered(httpd, NAME, value)
+        assert_answered(httpd, NAME, answering(upstream))
 
 
 def test_name_is_resolved_again(make_httpd: StartHttpd, authority: Authority, upstream: Upstream) -> None:
     """By the watchdog; a handshake does not wait for that."""
-    value = KeyAuthorization.new()
-    upstream.behaviour = serve(certificate([NAME], value.digest))
+    value = answering(upstream)
     httpd = make_httpd(modules=MODULES)
     addresses = give_addresses(httpd, HOST)
     set_up(httpd, authority, f"AcmeAlpnUpstream {HOST}:{upstream.address[1]}").start()

@@ -37,12 +37,6 @@ CROWD = 16
 
 
 @pytest.fixture
-def redis() -> Iterator[Redis]:
-    with Redis() as running:
-        yield running
-
-
-@pytest.fixture
 def start(make_httpd: StartHttpd, authority: Authority) -> Callable[..., Httpd]:
     def start(*lines: str, vhost: tuple[str, ...] = (), mpm: str = MPM) -> Httpd:
         httpd = make_httpd(modules=MODULES, mpm=mpm)

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import StartHttpd
+from conftest import StartHttpd, start_vhost
 from harness import commands, poll
 from harness.challenge import ANSWERED, REFUSED
 from harness.hooks import TOOL, as_user
@@ -230,9 +230,7 @@ def test_wrong_usage_is_told(spool: Spool, arguments: list[str], told: str) -> N
 
 @pytest.fixture
 def httpd(make_httpd: StartHttpd, authority: Authority) -> Httpd:
-    httpd = make_httpd()
-    httpd.vhost(NAME, credentials=[authority.issue(NAME)])
-    return httpd.start()
+    return start_vhost(make_httpd(), NAME, authority)
 
 
 def check(httpd: Httpd, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import StartHttpd, checked
+from conftest import StartHttpd
 from harness import client
 from harness.challenge import assert_answered, assert_refused, publish_and_check
 from harness.client import CERTIFICATE_REQUIRED, HANDSHAKE_FAILURE, Answer
@@ -83,12 +83,6 @@ def server(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
         credentials = [authority.issue(host(name), kind=kind) for kind in setting.kinds]
         httpd.vhost(host(name), credentials=credentials, lines=lines, listener=place)
     return httpd.start()
-
-
-@pytest.fixture
-def httpd(server: Httpd) -> Iterator[Httpd]:
-    with checked(server):
-        yield server
 
 
 def openssl(httpd: Httpd, name: str, *options: str, alpn: tuple[str, ...] = client.ACME) -> Callable[[], Answer]:

@@ -13,19 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import poll, ports
+from . import commands, poll, ports
 from .pki import Authority
-from .server import LEASH, accepts
 
 PROMETHEUS, PROMTOOL = Path("/usr/bin/prometheus"), Path("/usr/bin/promtool")
 
 
 class Prometheus:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         self._url = f"http://127.0.0.1:{port}/api/v1"
+        self._process, self._log = process, log
 
     def _get(self, path: str) -> Any:
         """Nothing while it starts."""
+        assert self._process.poll() is None, self._log.read_text()
         try:
             with urllib.request.urlopen(f"{self._url}/{path}", timeout=10 * poll.FACTOR) as answer:
                 return json.load(answer)["data"]
@@ -54,15 +55,7 @@ def scraping(config: str, authority: Authority) -> Iterator[Prometheus]:
     with tempfile.TemporaryDirectory(prefix="acme-alpn-prometheus-") as directory:
         file, log = Path(directory, "prometheus.yml"), Path(directory, "log")
         file.write_text(f"global:\n  scrape_interval: 1s\n{config}")
-        command = [*LEASH, str(PROMETHEUS), f"--config.file={file}", f"--storage.tsdb.path={directory}/data"]
+        command = [PROMETHEUS, f"--config.file={file}", f"--storage.tsdb.path={directory}/data"]
         command.append(f"--web.listen-address=127.0.0.1:{port}")
-        with log.open("wb") as output:
-            trust = {"SSL_CERT_FILE": str(authority.root)}
-            process = subprocess.Popen(command, env=trust, stdout=output, stderr=output)
-        try:
-            poll.until(lambda: accepts(("127.0.0.1", port)) or process.poll(), poll.DEADLINE, "Prometheus listens")
-            assert process.poll() is None, log.read_text()
-            yield Prometheus(port)
-        finally:
-            process.terminate()
-            process.wait(poll.DEADLINE)
+        with commands.running(command, log, SSL_CERT_FILE=str(authority.root)) as process:
+            yield Prometheus(port, process, log)

@@ -42,11 +42,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _run(command: Sequence[str | Path], **environment: str) -> None:
-    done = commands.run(
-        command,
-        INSTALL_TIMEOUT,
-        env={**os.environ, **environment},
-    )
+    done = commands.run(command, INSTALL_TIMEOUT, env={**os.environ, **environment})
     if done.returncode != 0:
         raise OSError(done.stdout.strip()[-500:])
 

@@ -21,10 +21,7 @@ SITE, NAME, REVERSE_NAME = "site.test", "name.test", "7.2.0.192.in-addr.arpa"
 STRICT, EMPTY, STORED, RELAYED = "strict.test", "empty.test", "stored.test", "relayed.test"
 
 # Options of s_client for each further type of key, and for none.
-CLIENTS = (
-    ("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"),
-    ("-sigalgs", "ECDSA+SHA384", "-groups", "P-384"),
-)
+CLIENTS = (("-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"), ("-sigalgs", "ECDSA+SHA384", "-groups", "P-384"))
 NO_KEY_TYPE = ("-sigalgs", "ed25519")
 REFUSED_CONTENTS = {b"nonsense\n": "value-malformed", b"n" * 2000: "entry-too-large"}
 

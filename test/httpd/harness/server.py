@@ -116,10 +116,7 @@ class Vhost:
         certificates = [
             line
             for credential in self.credentials
-            for line in (
-                f"SSLCertificateFile {credential.certificate}",
-                f"SSLCertificateKeyFile {credential.key}",
-            )
+            for line in (f"SSLCertificateFile {credential.certificate}", f"SSLCertificateKeyFile {credential.key}")
         ]
         engine = ["SSLEngine on"] if self.tls else []
         body = [f"ServerName {self.names[0]}", *aliases, *engine, *certificates, *self.lines]
