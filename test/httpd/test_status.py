@@ -307,14 +307,14 @@ def test_head_and_other_methods(httpd: Httpd) -> None:
 
 HTML, JSON, METRICS = "text/html; charset=utf-8", "application/json", "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS, PROTOBUF = "application/openmetrics-text", "application/vnd.google.protobuf"
-# As Prometheus 2.34, 2.42 and 3.0 send it, and what its scrape_protocols make of it.
+# As Prometheus 2.22, 2.42 and 3.3 send it, and a newer one whose scrape_protocols has one format alone.
 PROMETHEUS_ACCEPTS = [
-    f"{OPENMETRICS};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    f"{OPENMETRICS}; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     f"{OPENMETRICS};version=1.0.0,{OPENMETRICS};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-    f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.5,{OPENMETRICS};version=0.0.1;q=0.4,"
-    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-    f"{OPENMETRICS};version=1.0.0;q=0.2,*/*;q=0.1",
-    f"{PROTOBUF};proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.2,*/*;q=0.1",
+    f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.6,{OPENMETRICS};version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    f"{OPENMETRICS};version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5",
+    f"{PROTOBUF};proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,*/*;q=0.5",
 ]
 
 
