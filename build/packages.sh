@@ -11,12 +11,12 @@ PACKAGES_DEMO=(certbot pebble openssl python3 python3-cryptography python3-pip p
     python3-wheel)
 
 # What `make check` and test/httpd need besides, on each Debian.
-PACKAGES_TEST=(ca-certificates curl dehydrated libcmocka-dev python3-asn1crypto python3-pytest
+PACKAGES_TEST=(ca-certificates curl dehydrated iproute2 libcmocka-dev python3-asn1crypto python3-pytest
     python3-pytest-xdist python3-scapy redis-server uacme)
 
 # What the checks need besides, on Debian 12 and 13.
 # python3-certbot-apache brings Debian's apache2 along, whose server install_packages does not let start.
-PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap iproute2 lego lintian mypy
+PACKAGES_CHECK=(caddy clang clang-format libclang-rt-dev debootstrap lego lintian mypy
     prometheus python3-certbot-apache python3-prometheus-client python3-pytest-rerunfailures python3-venv
     shellcheck strace valgrind)
 

@@ -17,7 +17,7 @@
 /* Microseconds since some time before this machine's start; the same in all processes. */
 apr_time_t acme_monotonic(void);
 
-#define ACME_ADDRESSES_MAX 8
+#define ACME_ADDRESSES_MAX 16
 
 /* Where a host can be reached, in the order of preference. */
 typedef struct {

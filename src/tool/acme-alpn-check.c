@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "acme-alpn.h"
 
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,16 @@ static apr_time_t check_share(apr_time_t deadline, int parts)
     apr_interval_time_t part = (deadline - now) / parts;
 
     return now + (part > SHORTEST ? part : SHORTEST);
+}
+
+/* Returns whether there is time for another attempt. */
+static int check_pause(const check_t *check)
+{
+    if (acme_monotonic() + INTERVAL >= check->deadline) {
+        return 0;
+    }
+    apr_sleep(INTERVAL);
+    return 1;
 }
 
 static acme_error_e check_resolve(address_t *address, apr_time_t latest)
@@ -98,7 +109,7 @@ static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
 {
     int i, failed = addresses->nelts;
 
-    for (;;) {
+    do {
         for (i = 0; i < addresses->nelts; i++) {
             address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
 
@@ -107,20 +118,53 @@ static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
                 failed -= address->last.outcome == ACME_OK;
             }
         }
-        if (failed == 0 || acme_monotonic() + INTERVAL >= check->deadline) {
-            return failed;
+    } while (failed > 0 && check_pause(check));
+    return failed;
+}
+
+/* Has each address of the identifier be asked. A CA asks no other port (RFC 8737 section 3). */
+static void check_add_public(const check_t *check)
+{
+    const acme_alpn_options_t *options = check->options;
+    const char *name = options->identifier.name;
+    char host[NI_MAXHOST];
+    acme_addresses_t found;
+    int i;
+
+    while (acme_net_resolve(&found, name, "443", check_share(check->deadline, 1)) != ACME_OK &&
+           check_pause(check)) {
+    }
+    for (i = 0; i < found.count; i++) {
+        getnameinfo((const struct sockaddr *)&found.address[i].socket, found.address[i].size,
+                    host, sizeof(host), NULL, 0, NI_NUMERICHOST);
+        APR_ARRAY_PUSH(options->connect, const char *) =
+            apr_psprintf(options->pool, strchr(host, ':') ? "[%s]:443" : "%s:443", host);
+        if (strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0) {
+            acme_alpn_complain("%s is %s on this machine, as in /etc/hosts, but not for a CA",
+                               name, host);
         }
-        apr_sleep(INTERVAL);
+    }
+    if (i == ACME_ADDRESSES_MAX) {
+        acme_alpn_complain("%s: no more than its first %d addresses are asked", name, i);
+    }
+    if (i == 0) { /* which will be the verdict */
+        APR_ARRAY_PUSH(options->connect, const char *) =
+            apr_pstrcat(options->pool, name, ":443", NULL);
     }
 }
 
 /* What httpd's admin can do about an outcome. */
-static const char *check_advice(acme_error_e outcome)
+static const char *check_advice(acme_error_e outcome, int is_public)
 {
+    if (is_public && check_did_not_answer(outcome)) {
+        return "start httpd, let port 443 through the firewall, or correct the address; a "
+               "router may not let a server reach itself by its public address: then run this "
+               "on another machine, with the VALUE";
+    }
     switch (outcome) {
     case ACME_PROBE_HOST_UNKNOWN:
-        return "correct the host name of --connect, or see to it that this machine can resolve "
-               "it";
+        return "correct the name, or its A or AAAA record, or see to it that this machine can "
+               "resolve it";
     case ACME_PROBE_NOBODY_LISTENS:
         return "start httpd, or name the address of its TLS vhosts with --connect HOST:PORT";
     case ACME_PROBE_UNREACHABLE:
@@ -132,15 +176,19 @@ static const char *check_advice(acme_error_e outcome)
     case ACME_PROBE_TLS_FAILED:
         return "httpd's error log says why, with LogLevel ssl:info; " IN_FRONT;
     case ACME_PROBE_NOT_TLS:
-        return "name the TLS port with --connect, or give the first vhost there SSLEngine on";
+        return "the first vhost there has no SSLEngine on, or this is not the port of the TLS "
+               "vhosts";
     case ACME_PROBE_REFUSED:
         return "either mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
                "it has no valid entry for the name in the spool that it reads: grep AALPN0102 "
                "in httpd's error log for the file and the reason; " IN_FRONT;
     case ACME_PROBE_OTHER_PROTOCOL:
     case ACME_CERTIFICATE_ORDINARY:
-        return "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
-               "something in front of httpd terminates TLS";
+        return is_public
+                   ? "a proxy or CDN ends TLS there, or mod_acme_alpn is not loaded or is "
+                     "off for this vhost (apachectl -M)"
+                   : "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
+                     "something in front of httpd terminates TLS";
     case ACME_CERTIFICATE_WRONG_DIGEST:
         return "another ACME client has an entry for the same name, httpd reads another spool "
                "(AcmeAlpnSpool), or another responder stands in front of it";
@@ -151,8 +199,9 @@ static const char *check_advice(acme_error_e outcome)
     }
 }
 
-static void check_print_text(const address_t *address, const char *name)
+static void check_print_text(const acme_alpn_options_t *options, const address_t *address)
 {
+    const char *name = options->identifier.name;
     const acme_probe_t *last = &address->last;
 
     if (last->outcome == ACME_OK) {
@@ -161,28 +210,28 @@ static void check_print_text(const address_t *address, const char *name)
         printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", name, address->given,
                acme_error_slug(last->outcome), acme_error_text(last->outcome),
                last->detail[0] ? " (" : "", last->detail, last->detail[0] ? ")" : "",
-               check_advice(last->outcome));
+               check_advice(last->outcome, options->is_public));
     }
 }
 
 /* The caller drops the reference. */
-static json_t *check_describe(apr_pool_t *pool, const address_t *address)
+static json_t *check_describe(const acme_alpn_options_t *options, const address_t *address)
 {
     const acme_probe_t *last = &address->last;
     int passed = last->outcome == ACME_OK;
 
     return json_pack("{s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address",
-                     acme_text_phrase(pool, address->given), "pass", passed, "reason",
+                     acme_text_phrase(options->pool, address->given), "pass", passed, "reason",
                      acme_error_slug(last->outcome), "text", acme_error_text(last->outcome),
                      "detail", last->detail[0] ? last->detail : NULL, "advice",
-                     passed ? NULL : check_advice(last->outcome), "tls", last->tls);
+                     passed ? NULL : check_advice(last->outcome, options->is_public), "tls",
+                     last->tls);
 }
 
 /* Returns whether all of it was written. */
 static int check_print(const acme_alpn_options_t *options, const apr_array_header_t *addresses,
                        int passed)
 {
-    const char *name = options->identifier.name;
     json_t *list = options->json ? json_array() : NULL;
     int i;
 
@@ -190,14 +239,14 @@ static int check_print(const acme_alpn_options_t *options, const apr_array_heade
         const address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
 
         if (options->json) {
-            json_array_append_new(list, check_describe(options->pool, address));
+            json_array_append_new(list, check_describe(options, address));
         } else {
-            check_print_text(address, name);
+            check_print_text(options, address);
         }
     }
-    return !options->json ||
-           acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier", name, "pass", passed,
-                                          "checks", list));
+    return !list || acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier",
+                                                   options->identifier.name, "pass", passed,
+                                                   "checks", list));
 }
 
 exit_e acme_alpn_check(const acme_alpn_options_t *options)
@@ -206,7 +255,9 @@ exit_e acme_alpn_check(const acme_alpn_options_t *options)
     check_t check = {NULL, options, acme_monotonic() + options->wait};
     int i, failed;
 
-    if (options->connect->nelts == 0) {
+    if (options->is_public) {
+        check_add_public(&check);
+    } else if (options->connect->nelts == 0) {
         APR_ARRAY_PUSH(options->connect, const char *) = DEFAULT_CONNECT;
     }
     for (i = 0; i < options->connect->nelts; i++) {

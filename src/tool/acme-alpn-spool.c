@@ -51,11 +51,19 @@ static acme_error_e spool_in_directory(acme_alpn_options_t *options)
 static exit_e spool_exit(const acme_alpn_options_t *options, const char *spool,
                          const char *detail, acme_error_e error)
 {
+    exit_e code;
+
     /* Clients clean up more than once; what is gone is gone. */
     if (error == ACME_OK || (error == ACME_NO_ENTRY && options->command == COMMAND_REMOVE)) {
         return EXIT_PASS;
     }
-    return acme_alpn_complain_spool(spool, detail, error);
+    code = acme_alpn_complain_spool(spool, detail, error);
+    if (error == ACME_NO_ENTRY) {
+        acme_alpn_complain(
+            "to make one: acme-alpn add %s \"$(openssl rand -hex 32)\" --spool '%s'",
+            options->identifier.name, options->spool.directory);
+    }
+    return code;
 }
 
 exit_e acme_alpn_entry(acme_alpn_options_t *options)

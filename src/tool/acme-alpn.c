@@ -23,16 +23,9 @@
 #define DEFAULT_MAX_AGE apr_time_from_sec(24 * 60 * 60) /* AcmeAlpnMaxAge's */
 #define DEFAULT_WAIT    apr_time_from_sec(10)
 
-/* What getopt_long returns, besides '?' and -1. It returns 1 for an operand. */
-enum {
-    OPTION_OPERAND = 1,
-    OPTION_SPOOL = 2,
-    OPTION_JSON = 4,
-    OPTION_CONNECT = 8,
-    OPTION_WAIT = 16,
-    OPTION_HELP = 32,
-    OPTION_VERSION = 64
-};
+/* What getopt_long returns for an operand; for an option it returns a letter of the command's.
+ */
+#define OPERAND 1
 
 static const char usage[] =
     "usage: acme-alpn [--spool DIR] add IDENTIFIER VALUE\n"
@@ -40,6 +33,7 @@ static const char usage[] =
     "       acme-alpn [--spool DIR] list [--json]\n"
     "       acme-alpn [--spool DIR] check IDENTIFIER [VALUE] [--connect HOST:PORT]...\n"
     "                               [--wait TIME] [--json]\n"
+    "       acme-alpn [--spool DIR] check --public IDENTIFIER [VALUE] [--wait TIME] [--json]\n"
     "       acme-alpn --help | --version\n"
     "\n"
     "IDENTIFIER is a DNS name in A-labels or an IP address. VALUE is the key authorization, "
@@ -59,15 +53,13 @@ static exit_e main_wrong_usage(void)
 static const struct {
     const char *name;
     int operands_min, operands_max;
-    int options;
-    const char *allowed; /* the options in words, after --spool */
+    const char *options; /* each one's letter, and below in words, after --spool */
+    const char *allowed;
 } commands[] = {
-    [COMMAND_ADD] = {"add", 2, 2, OPTION_SPOOL, " and no other option"},
-    [COMMAND_REMOVE] = {"remove", 1, 2, OPTION_SPOOL, " and no other option"},
-    [COMMAND_LIST] = {"list", 0, 0, OPTION_SPOOL | OPTION_JSON,
-                      " and --json, and no other option"},
-    [COMMAND_CHECK] = {"check", 1, 2, OPTION_SPOOL | OPTION_JSON | OPTION_CONNECT | OPTION_WAIT,
-                       ", --connect, --wait and --json"},
+    [COMMAND_ADD] = {"add", 2, 2, "s", " and no other option"},
+    [COMMAND_REMOVE] = {"remove", 1, 2, "s", " and no other option"},
+    [COMMAND_LIST] = {"list", 0, 0, "sj", " and --json, and no other option"},
+    [COMMAND_CHECK] = {"check", 1, 2, "scpwj", ", --connect or --public, --wait and --json"},
 };
 
 static int main_read_identifier(acme_alpn_options_t *options, const char *text)
@@ -146,7 +138,8 @@ static exit_e main_run_command(acme_alpn_options_t *options, int count, char **o
     }
 }
 
-static exit_e main_run(acme_alpn_options_t *options, int given, int count, char **arguments)
+static exit_e main_run(acme_alpn_options_t *options, const char *given, int count,
+                       char **arguments)
 {
     int i = COMMAND_ADD;
 
@@ -161,7 +154,8 @@ static exit_e main_run(acme_alpn_options_t *options, int given, int count, char 
         acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
         return main_wrong_usage();
     }
-    if ((given & ~commands[i].options) != 0) {
+    if (given[strspn(given, commands[i].options)] != '\0' ||
+        (options->is_public && options->connect->nelts > 0)) {
         acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
         return main_wrong_usage();
     }
@@ -173,20 +167,20 @@ static exit_e main_run(acme_alpn_options_t *options, int given, int count, char 
 static int main_take_option(acme_alpn_options_t *options, int option, const char *value)
 {
     switch (option) {
-    case OPTION_SPOOL:
+    case 's':
         options->spool.directory = value;
         if (*value == '\0') {
             acme_alpn_complain("--spool: give a directory, or the URL of a store");
-            return 0;
         }
-        return 1;
-    case OPTION_JSON:
-        options->json = 1;
-        return 1;
-    case OPTION_CONNECT:
+        return *value != '\0';
+    case 'j':
+        return options->json = 1;
+    case 'c':
         APR_ARRAY_PUSH(options->connect, const char *) = value;
         return 1;
-    case OPTION_WAIT:
+    case 'p':
+        return options->is_public = 1;
+    case 'w':
         if (!acme_interval_parse(&options->wait, value)) {
             acme_alpn_complain("--wait: '%s' is not a time; give " ACME_INTERVAL_ALLOWED,
                                value);
@@ -203,20 +197,17 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
 static int main_next_argument(int count, char **arguments)
 {
     static const struct option known[] = {
-        {"spool", required_argument, NULL, OPTION_SPOOL},
-        {"json", no_argument, NULL, OPTION_JSON},
-        {"connect", required_argument, NULL, OPTION_CONNECT},
-        {"wait", required_argument, NULL, OPTION_WAIT},
-        {"help", no_argument, NULL, OPTION_HELP},
-        {"version", no_argument, NULL, OPTION_VERSION},
-        {NULL, 0, NULL, 0},
+        {"spool", required_argument, NULL, 's'},   {"json", no_argument, NULL, 'j'},
+        {"connect", required_argument, NULL, 'c'}, {"public", no_argument, NULL, 'p'},
+        {"wait", required_argument, NULL, 'w'},    {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0},
     };
     const char *next = optind < count ? arguments[optind] : "";
     acme_digest_t digest;
 
     if (*next == '-' && acme_digest_parse(&digest, next, strlen(next)) == ACME_OK) {
         optarg = arguments[optind++];
-        return OPTION_OPERAND;
+        return OPERAND;
     }
     /* The hyphen makes it return operands in their order, and move none. */
     return getopt_long(count, arguments, "-", known, NULL);
@@ -231,19 +222,20 @@ static exit_e main_parse_and_run(apr_pool_t *pool, int count, char **arguments)
         .connect = apr_array_make(pool, 1, sizeof(const char *)),
         .wait = DEFAULT_WAIT};
     apr_array_header_t *operands = apr_array_make(pool, 3, sizeof(char *));
-    int option, given = 0;
+    const char *given = "";
+    int option;
 
     while ((option = main_next_argument(count, arguments)) != -1) {
-        if (option == OPTION_OPERAND) {
+        if (option == OPERAND) {
             APR_ARRAY_PUSH(operands, char *) = optarg;
-        } else if (option == OPTION_HELP) {
+        } else if (option == 'h') {
             fputs(usage, stdout);
             return EXIT_PASS;
-        } else if (option == OPTION_VERSION) {
+        } else if (option == 'v') {
             puts("acme-alpn " ACME_VERSION);
             return EXIT_PASS;
         } else if (main_take_option(&options, option, optarg)) {
-            given |= option;
+            given = apr_psprintf(pool, "%s%c", given, option);
         } else {
             return main_wrong_usage();
         }

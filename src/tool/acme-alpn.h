@@ -23,7 +23,7 @@ typedef struct {
     const acme_store_t *store;   /* loaded; NULL: a directory */
     apr_array_header_t *connect; /* of const char *: HOST:PORT, as given */
     apr_interval_time_t wait;
-    int json;
+    int json, is_public;
     command_e command;
     acme_identifier_t identifier;
     const char *value;    /* without its line end; NULL: not given */

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ from harness.challenge import ANSWERED, REFUSED
 from harness.hooks import TOOL, as_user
 from harness.issuance import STRANGER
 from harness.load import compile_program
+from harness.network import private_network, with_hosts
 from harness.pki import Authority
 from harness.recipe import DIGEST, NAME
-from harness.responders import REASONS, Asked, failing
-from harness.server import PARENT, Httpd
+from harness.responders import BEHAVIOURS, REASONS, Asked, failing
+from harness.server import PARENT, Httpd, Listener
 from harness.spool import KeyAuthorization, Spool
 from harness.upstream import ADDRESSES, ANONYMOUS, Upstream, certificate, close, serve, swallowing
 
@@ -29,11 +31,15 @@ DONE, FAILED, USAGE, SPOOL_PROBLEM = 0, 1, 2, 3
 
 
 def run(
-    *arguments: str, spool: Path | None = None, stdin: str = "", environment: dict[str, str] | None = None
+    *arguments: str,
+    spool: Path | None = None,
+    stdin: str = "",
+    environment: dict[str, str] | None = None,
+    within: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     options = [f"--spool={spool}"] if spool else []
     return subprocess.run(
-        [TOOL, *options, *arguments],
+        [*within, TOOL, *options, *arguments],
         input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -215,6 +221,8 @@ def test_read_only_spool_is_told_in_the_systems_words(spool: Spool, command: lis
         (["add", NAME, "0" * 64, "--json"], "no other option"),
         (["check", NAME, "0" * 64, "--wait", "soon"], "'soon' is not a time"),
         (["check", NAME, "0" * 64, "--connect", "127.0.0.1"], "give HOST:PORT"),
+        (["check", NAME, "--public", "--connect", "127.0.0.1:443"], "--connect or --public"),
+        (["remove", NAME, "--public"], "no other option"),
         (["check", NAME, "0" * 64, "--connect", "127.0.0.1:99999"], "a port from 1 to 65535"),
         (["--spool", "", "list"], "--spool: give a directory"),
         (["--unknown"], "--unknown"),
@@ -259,9 +267,12 @@ def test_check_waits_until_it_is_right(httpd: Httpd) -> None:
     httpd.log.allow(REFUSED, "reason=no-entry ")
 
 
-def test_check_without_entry_has_nothing_to_compare(spool: Spool) -> None:
-    done = run("check", NAME, spool=spool.path)
+@pytest.mark.parametrize("where", [[], ["--public"]])
+def test_check_without_entry_shows_how_to_make_one(spool: Spool, where: list[str]) -> None:
+    done = run("check", NAME, *where, spool=spool.path)
     assert done.returncode == SPOOL_PROBLEM and "no entry" in done.stderr
+    line = done.stderr[done.stderr.index("acme-alpn add ") :].replace("acme-alpn", str(TOOL), 1)
+    assert commands.run(["sh", "-c", line], poll.DEADLINE).returncode == DONE and spool.entries() == [NAME]
 
 
 # What the advice for some of the reasons has to name.
@@ -335,3 +346,44 @@ def test_one_that_hangs_leaves_another_its_second_attempt(place: str) -> None:
     with Upstream(lambda connection: next(behaviours, good)(connection)) as soon, Upstream() as hangs:
         addresses = [str(hangs), str(soon)] if place == "first" else [str(soon), str(hangs)]
         assert verdicts(*addresses, wait="4") == {str(hangs): "timeout", str(soon): "ok"}
+
+
+# As a CA finds them
+
+# httpd answers at the first two; the others are a proxy, closed, and silent.
+HTTPD_4, HTTPD_6, PROXY, CLOSED, SILENT = "203.0.113.5", "2001:db8::5", "2001:db8::6", "203.0.113.7", "203.0.113.8"
+PUBLIC = {
+    "both.test": {HTTPD_4: "ok", HTTPD_6: "ok"},
+    "proxied.test": {HTTPD_4: "ok", PROXY: "certificate-ordinary"},
+    "closed.test": {CLOSED: "nobody-listens", HTTPD_6: "ok"},
+    "silent.test": {SILENT: "timeout", HTTPD_6: "ok"},
+    "local.test": {"127.0.0.1": "nobody-listens"},
+    "unknown.test": {"unknown.test": "host-unknown"},
+    HTTPD_6: {HTTPD_6: "ok"},
+    PROXY: {PROXY: "certificate-ordinary"},
+}
+HOSTS = "".join(f"{address} {name}\n" for name, found in PUBLIC.items() for address in found if name != address)
+
+
+def test_public_check_asks_each_address_as_a_ca_does(httpd: Httpd, authority: Authority, tmp_path: Path) -> None:
+    httpd.stop()
+    for host in (HTTPD_4, HTTPD_6):
+        httpd.listeners[host] = Listener(host, 443)
+        httpd.vhost(NAME, credentials=[authority.issue(NAME)], listener=host)
+    within = with_hosts(tmp_path / "hosts", HOSTS)
+    proxy = BEHAVIOURS["certificate-ordinary"](Asked(NAME, DIGEST, authority))
+    with private_network(HTTPD_4, HTTPD_6, PROXY, CLOSED, SILENT), Upstream(proxy, (PROXY, 443)), swallowing((SILENT, 443)):
+        httpd.start()
+        for name, found in PUBLIC.items():
+            httpd.spool.publish(name)
+            check = ["check", "--public", name, "--wait", "2" if SILENT in found else "0"]
+            told, done = (run(*check, *form, spool=httpd.spool.path, within=within) for form in (["--json"], []))
+            checks = json.loads(told.stdout)["checks"]
+            assert {item["address"].removesuffix(":443").strip("[]"): item["reason"] for item in checks} == found
+            assert told.returncode == done.returncode == (DONE if set(found.values()) == {"ok"} else FAILED)
+            assert ("a proxy or CDN ends TLS there" in done.stdout) == (PROXY in found)
+            assert ("a router may not let" in done.stdout) == (not {CLOSED, SILENT, "127.0.0.1"}.isdisjoint(found))
+            assert ("not for a CA" in done.stderr) == ("127.0.0.1" in found)
+        value = KeyAuthorization.new()
+        threading.Timer(1, httpd.spool.publish, ["both.test", value]).start()
+        assert run("check", "--public", "both.test", value.text, within=within).returncode == DONE

@@ -179,15 +179,16 @@ def swallowing(address: tuple[str, int]) -> Iterator[None]:
 class Upstream:
     """Listens on loopback; each connection gets the behaviour of the moment, on a thread of its own."""
 
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.behaviour = behaviour or self.hang
         self.connections = 0
         self.open = 0
         self.most_open = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.address: tuple[str, int] = self._listener.getsockname()
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._listener = socket.create_server(address, family=family, backlog=512)
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __str__(self) -> str:
