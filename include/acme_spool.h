@@ -53,7 +53,8 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
                                 const acme_identifier_t *identifier, const char *value);
 
 /*
- * Withdraw what is published for an identifier; with a digest only if it is still that one's.
+ * Withdraw what is published for an identifier; with a digest only if it is still that one's,
+ * even where another client publishes at that very moment.
  *
  * Returns ACME_OK, ACME_NO_ENTRY, ACME_ENTRY_OTHER_VALUE, or one of ACME_SPOOL_*, ACME_ENTRY_*
  * or ACME_SYSTEM_ERROR (with errno set).

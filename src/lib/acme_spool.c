@@ -12,6 +12,8 @@
 
 #include <apr_strings.h>
 
+#include <openssl/rand.h>
+
 #include "acme_file.h"
 
 /* mkstemp leaves 0600, which httpd's User could not read. */
@@ -226,6 +228,33 @@ static acme_error_e spool_unlink_error(int error)
     }
 }
 
+/* Another client's rename can come between the comparison and what follows. So the entry is
+ * compared again under a name that no other client knows, and another's is put back: by
+ * link(2), which overwrites none that is newer still, where the file system has it. */
+static acme_error_e spool_withdraw_own(int fd, const struct stat *directory, const char *name,
+                                       const acme_digest_t *digest)
+{
+    acme_error_e error = spool_compare(fd, directory, name, digest);
+    apr_uint64_t number;
+    char aside[32];
+
+    if (error != ACME_OK) {
+        return error;
+    }
+    if (RAND_bytes((unsigned char *)&number, sizeof(number)) != 1) {
+        return ACME_SYSTEM_ERROR;
+    }
+    apr_snprintf(aside, sizeof(aside), ".acme-alpn-%" APR_UINT64_T_HEX_FMT, number);
+    if (renameat(fd, name, fd, aside) != 0) {
+        return spool_unlink_error(errno);
+    }
+    error = spool_compare(fd, directory, aside, digest);
+    if (error == ACME_OK || linkat(fd, aside, fd, name, 0) == 0 || errno == EEXIST) {
+        return unlinkat(fd, aside, 0) == 0 ? error : ACME_SYSTEM_ERROR;
+    }
+    return renameat(fd, aside, fd, name) == 0 ? error : ACME_SYSTEM_ERROR;
+}
+
 acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t *identifier,
                                  const acme_digest_t *digest)
 {
@@ -237,9 +266,8 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
         return error;
     }
     if (digest) {
-        error = spool_compare(fd, &status, identifier->name, digest);
-    }
-    if (error == ACME_OK && unlinkat(fd, identifier->name, 0) != 0) {
+        error = spool_withdraw_own(fd, &status, identifier->name, digest);
+    } else if (unlinkat(fd, identifier->name, 0) != 0) {
         error = spool_unlink_error(errno);
     }
     close(fd);

@@ -89,6 +89,12 @@ static const change_row_t changes[] = {
     {"withdraw without a spool", "mv spool moved", WITHDRAW, ACME_SPOOL_MISSING,
      "test ! -e spool"},
 
+    /* Another client publishes in the middle; and a third before that is put back. */
+    {"withdraw, rival", ":", WITHDRAW, ACME_ENTRY_OTHER_VALUE, CHANGED},
+    {"withdraw, rival, no linkat", ":", WITHDRAW, ACME_ENTRY_OTHER_VALUE, CHANGED},
+    {"withdraw, rival, third", ":", WITHDRAW, ACME_ENTRY_OTHER_VALUE, UNCHANGED},
+    {"withdraw any, rival", ":", WITHDRAW_ANY, ACME_OK, NONE},
+
     /* without root's rights */
     {"nobody, publish in root's spool", "root", PUBLISH, ACME_SPOOL_NOT_OURS, UNCHANGED},
     {"nobody, withdraw in root's spool", "root", WITHDRAW, ACME_SPOOL_NOT_OURS, UNCHANGED},
@@ -98,12 +104,43 @@ static const change_row_t changes[] = {
      ACME_OK, NONE},
 };
 
+static const char *current = ""; /* the name of the row */
+
+/* Called just before the entry goes, or comes back. */
+static void let_client_publish(const char *when, const char *name, const char *value)
+{
+    if (strstr(current, when) && strcmp(name, SPOOL_NAME) == 0) {
+        assert_reason(acme_spool_publish(here.pool, here.directory, &here.identifier, value),
+                      ACME_OK);
+    }
+}
+
+/* These stand before the C library's; publishing calls none of them. */
+#define STAND_BEFORE(function, parameters, arguments, when, name, value)                       \
+    int function parameters                                                                    \
+    {                                                                                          \
+        int(*next) parameters;                                                                 \
+                                                                                               \
+        *(void **)&next = dlsym(RTLD_NEXT, #function);                                         \
+        let_client_publish(when, name, value);                                                 \
+        errno = EPERM;                                                                         \
+        return strstr(current, "no " #function) ? -1 : next arguments;                         \
+    }
+
+STAND_BEFORE(renameat, (int from_fd, const char *from, int to_fd, const char *to),
+             (from_fd, from, to_fd, to), "rival", from, OTHER_VALUE)
+STAND_BEFORE(linkat, (int from_fd, const char *from, int to_fd, const char *to, int flags),
+             (from_fd, from, to_fd, to, flags), "third", to, SPOOL_VALUE)
+STAND_BEFORE(unlinkat, (int fd, const char *name, int flags), (fd, name, flags), "rival", name,
+             OTHER_VALUE)
+
 static void test_change(void **state)
 {
     const change_row_t *row = *state;
 
     shell(row->before);
     change = row->change;
+    current = row->name;
     if (strncmp(row->name, "nobody, ", 8) == 0) {
         in_child(make_change, 1);
     } else {
