@@ -199,33 +199,29 @@ static const char *check_advice(acme_error_e outcome, int is_public)
     }
 }
 
-static void check_print_text(const acme_alpn_options_t *options, const address_t *address)
-{
-    const char *name = options->identifier.name;
-    const acme_probe_t *last = &address->last;
-
-    if (last->outcome == ACME_OK) {
-        printf("PASS %s at %s (%s)\n", name, address->given, last->tls);
-    } else {
-        printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", name, address->given,
-               acme_error_slug(last->outcome), acme_error_text(last->outcome),
-               last->detail[0] ? " (" : "", last->detail, last->detail[0] ? ")" : "",
-               check_advice(last->outcome, options->is_public));
-    }
-}
-
-/* The caller drops the reference. */
-static json_t *check_describe(const acme_alpn_options_t *options, const address_t *address)
+/* Prints the verdict, or appends it to the JSON's list. */
+static void check_show(json_t *list, const acme_alpn_options_t *options,
+                       const address_t *address)
 {
     const acme_probe_t *last = &address->last;
+    const char *slug = acme_error_slug(last->outcome), *text = acme_error_text(last->outcome);
+    const char *name = options->identifier.name, *given = address->given;
+    const char *detail = last->detail[0] ? last->detail : NULL;
     int passed = last->outcome == ACME_OK;
+    const char *advice = passed ? NULL : check_advice(last->outcome, options->is_public);
 
-    return json_pack("{s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address",
-                     acme_text_phrase(options->pool, address->given), "pass", passed, "reason",
-                     acme_error_slug(last->outcome), "text", acme_error_text(last->outcome),
-                     "detail", last->detail[0] ? last->detail : NULL, "advice",
-                     passed ? NULL : check_advice(last->outcome, options->is_public), "tls",
-                     last->tls);
+    if (list) {
+        given = acme_text_phrase(options->pool, given);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?}", "address",
+                                        given, "pass", passed, "reason", slug, "text", text,
+                                        "detail", detail, "advice", advice, "tls", last->tls));
+    } else if (passed) {
+        printf("PASS %s at %s (%s)\n", name, given, last->tls);
+    } else {
+        printf("FAIL %s at %s: %s: %s%s%s%s\n     %s\n", name, given, slug, text,
+               detail ? " (" : "", last->detail, detail ? ")" : "", advice);
+    }
 }
 
 /* Returns whether all of it was written. */
@@ -236,13 +232,7 @@ static int check_print(const acme_alpn_options_t *options, const apr_array_heade
     int i;
 
     for (i = 0; i < addresses->nelts; i++) {
-        const address_t *address = &APR_ARRAY_IDX(addresses, i, address_t);
-
-        if (options->json) {
-            json_array_append_new(list, check_describe(options, address));
-        } else {
-            check_print_text(options, address);
-        }
+        check_show(list, options, &APR_ARRAY_IDX(addresses, i, address_t));
     }
     return !list || acme_alpn_print_json(json_pack("{s:s, s:b, s:o}", "identifier",
                                                    options->identifier.name, "pass", passed,
