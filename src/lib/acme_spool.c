@@ -235,15 +235,13 @@ static acme_error_e spool_withdraw_own(int fd, const struct stat *directory, con
                                        const acme_digest_t *digest)
 {
     acme_error_e error = spool_compare(fd, directory, name, digest);
-    apr_uint64_t number;
+    apr_uint64_t number = (apr_uint64_t)apr_time_now();
     char aside[32];
 
     if (error != ACME_OK) {
         return error;
     }
-    if (RAND_bytes((unsigned char *)&number, sizeof(number)) != 1) {
-        return ACME_SYSTEM_ERROR;
-    }
+    RAND_bytes((unsigned char *)&number, sizeof(number));
     apr_snprintf(aside, sizeof(aside), ".acme-alpn-%" APR_UINT64_T_HEX_FMT, number);
     if (renameat(fd, name, fd, aside) != 0) {
         return spool_unlink_error(errno);
