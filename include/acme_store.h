@@ -122,11 +122,12 @@ typedef struct {
     const char *name;         /* the key without the prefix */
     apr_interval_time_t left; /* until it expires; negative: it never does */
     acme_error_e state;       /* ACME_OK: a handshake would be answered from it now */
+    const char *detail;       /* what the store says of ACME_STORE_KEY_REFUSED, or "" */
 } acme_store_entry_t;
 
 /* All entries, by name: *entries is an array of acme_store_entry_t from `pool`. The call's time
  * begins anew for each batch of keys and each key. Returns ACME_OK, ACME_STORE_* or
- * ACME_SYSTEM_ERROR. */
+ * ACME_SYSTEM_ERROR; then *entries has those that were read before. */
 acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
                              acme_store_connection_t *connection, acme_store_call_t *call);
 

@@ -19,15 +19,18 @@
 #include "acme_store_stream.h"
 #include "acme_text.h"
 
-/* The longest reply, and the longest that is an array: the keys of one SCAN. */
+/* The longest reply, and the longest in a list: the keys of one SCAN, or any client's value. */
 #define REPLY_MAX 4096
-#define ARRAY_MAX (16 * 1024 * 1024)
+#define LIST_MAX  (16 * 1024 * 1024)
+
+/* After this the store is asked for no more keys. It names ten million in a few seconds. */
+#define SCAN_TIMEOUT apr_time_from_sec(20)
 
 struct acme_store_connection_t {
     BIO *stream;
     redisReader *reader;
     redisReply *reply; /* of the last command, until the next; NULL: none */
-    int is_broken;
+    int is_broken, is_list;
 };
 
 /* hiredis allocates an array as soon as it has read its length, so a few bytes could cost
@@ -36,7 +39,7 @@ static acme_error_e store_receive(acme_store_connection_t *connection, acme_stor
                                   int type)
 {
     const char *first_bytes = type == REDIS_REPLY_ARRAY ? "+-:$*" : "+-:$";
-    apr_size_t left = type == REDIS_REPLY_ARRAY ? ARRAY_MAX : REPLY_MAX, length;
+    apr_size_t left = connection->is_list ? LIST_MAX : REPLY_MAX, length;
     redisReader *reader = connection->reader;
     char buffer[REPLY_MAX];
     void *reply = NULL;
@@ -290,7 +293,8 @@ static const char *store_pattern_of(apr_pool_t *pool, const char *prefix)
     return pattern;
 }
 
-static acme_error_e store_examine(acme_store_entry_t *entry,
+/* Returns the error that ends the list; what a store answers for one key does not. */
+static acme_error_e store_examine(acme_store_entry_t *entry, apr_pool_t *pool,
                                   acme_store_connection_t *connection, acme_store_call_t *call)
 {
     acme_identifier_t identifier;
@@ -298,21 +302,25 @@ static acme_error_e store_examine(acme_store_entry_t *entry,
     acme_error_e error = store_command(connection, call, REDIS_REPLY_INTEGER, "PTTL %s%s",
                                        call->store->prefix, entry->name);
 
-    if (error != ACME_OK) {
-        return error;
+    if (error == ACME_OK && connection->reply->integer >= 0) {
+        entry->left = apr_time_from_msec(connection->reply->integer);
     }
-    entry->left =
-        connection->reply->integer < 0 ? -1 : apr_time_from_msec(connection->reply->integer);
     entry->state = acme_identifier_from_text(&identifier, entry->name);
     if (entry->state == ACME_OK && strcmp(identifier.name, entry->name) != 0) {
         entry->state = ACME_NAME_INVALID;
     }
-    if (entry->state != ACME_OK) {
+    if (error == ACME_OK && entry->state == ACME_OK) {
+        entry->state = error = acme_store_find(&digest, connection, call, &identifier);
+    }
+    if (error == ACME_STORE_KEY_REFUSED || store_is_of_key(error, call)) {
+        entry->state = ACME_STORE_KEY_REFUSED;
+        entry->detail = apr_pstrdup(pool, call->detail);
         return ACME_OK;
     }
-    entry->state = error = acme_store_find(&digest, connection, call, &identifier);
-    return error == ACME_SYSTEM_ERROR || acme_error_is(error, ACME_CLASS_STORE) ? error
-                                                                                : ACME_OK;
+    return error == ACME_SYSTEM_ERROR || acme_error_is(error, ACME_CLASS_STORE) ||
+                   connection->is_broken
+               ? error
+               : ACME_OK;
 }
 
 /* The names of one batch of keys; *cursor is where the next begins. */
@@ -321,7 +329,7 @@ static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, cons
 {
     const char *prefix = call->store->prefix;
     acme_error_e error =
-        store_command(connection, call, REDIS_REPLY_ARRAY, "SCAN %s MATCH %s COUNT 100",
+        store_command(connection, call, REDIS_REPLY_ARRAY, "SCAN %s MATCH %s COUNT 1000",
                       *cursor, store_pattern_of(pool, prefix));
     const redisReply *reply = connection->reply;
     size_t i;
@@ -340,8 +348,8 @@ static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, cons
         /* A key with a NUL byte is not of an identifier. */
         if (key->str && strlen(key->str) == (apr_size_t)key->len &&
             store_begins_with(key->str, prefix)) {
-            APR_ARRAY_PUSH(found, acme_store_entry_t) =
-                (acme_store_entry_t){apr_pstrdup(pool, key->str + strlen(prefix)), -1, ACME_OK};
+            APR_ARRAY_PUSH(found, acme_store_entry_t) = (acme_store_entry_t){
+                apr_pstrdup(pool, key->str + strlen(prefix)), -1, ACME_OK, ""};
         }
     }
     return ACME_OK;
@@ -357,24 +365,31 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
                              acme_store_connection_t *connection, acme_store_call_t *call)
 {
     apr_array_header_t *found = apr_array_make(pool, 100, sizeof(acme_store_entry_t));
-    apr_interval_time_t time_per_step = call->deadline - acme_monotonic();
+    apr_time_t start = acme_monotonic();
+    apr_interval_time_t time_per_step = call->deadline - start;
     const char *cursor = "0";
     acme_store_entry_t *entry;
     acme_error_e error;
     int i, kept = 0;
 
+    connection->is_list = 1;
     do {
         call->deadline = acme_monotonic() + time_per_step;
         error = store_scan(pool, found, &cursor, connection, call);
-    } while (error == ACME_OK && strcmp(cursor, "0") != 0);
+    } while (error == ACME_OK && strcmp(cursor, "0") != 0 &&
+             acme_monotonic() - start < SCAN_TIMEOUT);
+    if (error == ACME_OK && strcmp(cursor, "0") != 0) {
+        apr_cpystrn(call->detail, "SCAN does not come to an end", sizeof(call->detail));
+        error = ACME_STORE_TIMEOUT;
+    }
     entry = (acme_store_entry_t *)found->elts;
     qsort(entry, (size_t)found->nelts, sizeof(*entry), store_compare_names);
     for (i = 0; error == ACME_OK && i < found->nelts; i++) {
         /* SCAN may name a key twice, and the key may have expired since. */
         if (kept == 0 || strcmp(entry[kept - 1].name, entry[i].name) != 0) {
             call->deadline = acme_monotonic() + time_per_step;
-            error = store_examine(&entry[i], connection, call);
-            if (entry[i].state != ACME_NO_ENTRY) {
+            error = store_examine(&entry[i], pool, connection, call);
+            if (error == ACME_OK && entry[i].state != ACME_NO_ENTRY) {
                 entry[kept++] = entry[i];
             }
         }
@@ -388,11 +403,21 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
 
 /* acme_store_load refuses each store, so nothing calls these. They are here to be linked. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
+#define UNSUPPORTED(function, ...)                                                             \
+    acme_error_e function(__VA_ARGS__)                                                         \
+    {                                                                                          \
+        return ACME_STORE_UNSUPPORTED;                                                         \
+    }
 
-acme_error_e acme_store_open(acme_store_connection_t **connection, acme_store_call_t *call)
-{
-    return ACME_STORE_UNSUPPORTED;
-}
+UNSUPPORTED(acme_store_open, acme_store_connection_t **connection, acme_store_call_t *call)
+UNSUPPORTED(acme_store_find, acme_digest_t *digest, acme_store_connection_t *connection,
+            acme_store_call_t *call, const acme_identifier_t *identifier)
+UNSUPPORTED(acme_store_publish, acme_store_connection_t *connection, acme_store_call_t *call,
+            const acme_identifier_t *identifier, const char *value)
+UNSUPPORTED(acme_store_withdraw, acme_store_connection_t *connection, acme_store_call_t *call,
+            const acme_identifier_t *identifier, const acme_digest_t *digest)
+UNSUPPORTED(acme_store_list, apr_pool_t *pool, apr_array_header_t **entries,
+            acme_store_connection_t *connection, acme_store_call_t *call)
 
 void acme_store_close(acme_store_connection_t *connection)
 {
@@ -401,31 +426,6 @@ void acme_store_close(acme_store_connection_t *connection)
 int acme_store_is_usable(acme_store_connection_t *connection)
 {
     return 0;
-}
-
-acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
-                             acme_store_call_t *call, const acme_identifier_t *identifier)
-{
-    return ACME_STORE_UNSUPPORTED;
-}
-
-acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_call_t *call,
-                                const acme_identifier_t *identifier, const char *value)
-{
-    return ACME_STORE_UNSUPPORTED;
-}
-
-acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store_call_t *call,
-                                 const acme_identifier_t *identifier,
-                                 const acme_digest_t *digest)
-{
-    return ACME_STORE_UNSUPPORTED;
-}
-
-acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
-                             acme_store_connection_t *connection, acme_store_call_t *call)
-{
-    return ACME_STORE_UNSUPPORTED;
 }
 
 #endif

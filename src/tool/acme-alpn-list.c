@@ -13,7 +13,6 @@ static void list_show(const acme_alpn_options_t *options, json_t *list, const ch
                       acme_error_e state, const char *time, const char *key,
                       const apr_int64_t *seconds)
 {
-    name = acme_text_word(options->pool, name);
     if (!options->json) {
         printf("%-40s %s  %s\n", name, time,
                state == ACME_OK ? "valid" : acme_error_text(state));
@@ -41,22 +40,26 @@ static exit_e list_store(json_t *list, const acme_alpn_options_t *options)
     error = acme_store_list(options->pool, &entries, connection, &call);
     acme_store_close(connection);
     if (error != ACME_OK) {
-        return acme_alpn_complain_spool(options->store->name, call.detail, error);
+        code = acme_alpn_complain_spool(options->store->name, call.detail, error);
+        acme_alpn_complain("the list is incomplete");
     }
     for (i = 0; i < entries->nelts; i++) {
         const acme_store_entry_t *entry = &APR_ARRAY_IDX(entries, i, acme_store_entry_t);
+        const char *name = acme_text_word(options->pool, entry->name);
         apr_int64_t left = apr_time_sec(entry->left);
         const char *time =
-            apr_psprintf(options->pool, "expires in %" APR_INT64_T_FMT " s", left);
+            entry->left < 0
+                ? "never expires"
+                : apr_psprintf(options->pool, "expires in %" APR_INT64_T_FMT " s", left);
 
-        if (entry->left >= 0) {
-            list_show(options, list, entry->name, entry->state, time, "expires", &left);
+        if (entry->state == ACME_STORE_KEY_REFUSED) {
+            code = acme_alpn_complain_spool(name, entry->detail, entry->state);
         } else {
-            list_show(options, list, entry->name, entry->state, "never expires", "expires",
-                      NULL);
+            list_show(options, list, name, entry->state, time, "expires",
+                      entry->left < 0 ? NULL : &left);
         }
     }
-    return EXIT_PASS;
+    return code;
 }
 
 static exit_e list_spool(json_t *list, const acme_alpn_options_t *options)
@@ -76,7 +79,8 @@ static exit_e list_spool(json_t *list, const acme_alpn_options_t *options)
         apr_int64_t age = apr_time_sec(now) - apr_time_sec(entry->written);
         const char *time = apr_psprintf(options->pool, "%8" APR_INT64_T_FMT " s", age);
 
-        list_show(options, list, entry->name, entry->state, time, "age", &age);
+        list_show(options, list, acme_text_word(options->pool, entry->name), entry->state, time,
+                  "age", &age);
     }
     return EXIT_PASS;
 }
@@ -87,13 +91,12 @@ exit_e acme_alpn_list(const acme_alpn_options_t *options)
     exit_e code = options->store ? list_store(list, options) : list_spool(list, options);
     const char *spool = options->store ? options->store->name : options->spool.directory;
 
-    if (code == EXIT_PASS && options->json) {
-        return acme_alpn_print_json(json_pack("{s:s, s:o}", "spool",
-                                              acme_text_phrase(options->pool, spool), "entries",
-                                              list))
-                   ? EXIT_PASS
-                   : EXIT_FAIL;
+    if (!options->json || (code != EXIT_PASS && json_array_size(list) == 0)) {
+        json_decref(list);
+        return code;
     }
-    json_decref(list);
-    return code;
+    spool = acme_text_phrase(options->pool, spool);
+    return acme_alpn_print_json(json_pack("{s:s, s:o}", "spool", spool, "entries", list))
+               ? code
+               : EXIT_FAIL;
 }

@@ -15,13 +15,14 @@ from harness.challenge import assert_answered, assert_refused
 from harness.pages import block
 from harness.pki import Authority
 from harness.recipe import DIGEST
-from harness.redis import PREFIX, READER, WRITER, FakeStore, Redis, silent
+from harness.redis import PREFIX, READER, WRITER, FakeStore, Redis, dripping, sending, silent
 from harness.server import accepts
 from harness.spool import KeyAuthorization
 from harness.upstream import Upstream, certificate, serve
 from test_tool import DONE, FAILED, SPOOL_PROBLEM, USAGE, run
 
 NAME = "tool.test"
+VALUE = f"$64\r\n{DIGEST.hex()}\r\n".encode()
 
 
 @pytest.fixture(scope="module", params=["plain", "acl-and-tls"])
@@ -115,6 +116,49 @@ def test_list(redis: Redis, url: str) -> None:
     assert 0 < listed[0]["expires"] <= 600
     assert (listed[1]["valid"], listed[1]["expires"]) == (True, None)
     assert "never expires  valid" in tool(url, "list")
+
+
+def test_list_goes_on_after_keys_that_cannot_be_read() -> None:
+    with Redis(secret=True) as redis:
+        redis.publish("large.test", "x" * 100_000)
+        for name in ("closed.test", "open.test"):
+            redis.publish(name)
+        redis.run("ACL", "SETUSER", WRITER, "resetkeys", f"~{PREFIX}open*", f"~{PREFIX}large*")
+        url = f"redis://{WRITER}@127.0.0.1:{redis.port}?passwordfile={redis.password_file(WRITER)}"
+        done = run(f"--spool={url}", "list", "--json")
+    assert done.returncode == SPOOL_PROBLEM and "closed.test: the store does not let" in done.stderr
+    entries = {entry["identifier"]: entry["reason"] for entry in json.loads(done.stdout)["entries"]}
+    assert entries == {"large.test": "entry-too-large", "open.test": "ok"}
+
+
+@pytest.mark.parametrize("last", ["0", "1"])
+def test_list_has_an_end(last: str) -> None:
+    """SCAN names one key twice, and one that goes, and then it comes to its end or never does."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        names = iter(["twice.test", "twice.test", "gone.test"])
+        while data := connection.recv(4096):
+            name = PREFIX + next(names, "again.test")
+            cursor = last if name.endswith("gone.test") else "1"
+            if b"SCAN" in data:
+                over.wait(0.05)
+                connection.sendall(f"*2\r\n$1\r\n{cursor}\r\n*1\r\n${len(name)}\r\n{name}\r\n".encode())
+            else:
+                connection.sendall(b":9000\r\n" if b"PTTL" in data else b"$-1\r\n" if b"gone" in data else VALUE)
+
+    with FakeStore(serve) as store:
+        if last == "0":
+            assert tool(store.url, "list").split()[::6] == ["twice.test"]
+        else:
+            assert "the list is incomplete" in tool(store.url, "list", code=SPOOL_PROBLEM)
+
+
+@pytest.mark.parametrize("command", [["add", NAME, DIGEST.hex()], ["remove", NAME], ["list"], ["check", NAME]])
+def test_words_of_a_store_are_not_raw_and_its_time_ends(command: list[str]) -> None:
+    with FakeStore(sending(b"-ERR \x1b[31mred\x07\r\n")) as store:
+        assert "(ERR %1b[31mred%07)" in tool(store.url, *command, code=SPOOL_PROBLEM)
+    with FakeStore(dripping) as store:
+        assert "in time" in tool(f"{store.url}?timeout=200ms", *command, code=SPOOL_PROBLEM)
 
 
 def test_environment_and_wrong_urls() -> None:
