@@ -3,6 +3,7 @@
 
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -131,6 +132,7 @@ static void check_add_public(const check_t *check)
     acme_addresses_t found;
     int i;
 
+    setenv("LOCALDOMAIN", "", 1); /* no search list, as a CA has none */
     while (acme_net_resolve(&found, name, "443", check_share(check->deadline, 1)) != ACME_OK &&
            check_pause(check)) {
     }
