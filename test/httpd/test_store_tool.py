@@ -15,7 +15,7 @@ from harness.challenge import assert_answered, assert_refused
 from harness.pages import block
 from harness.pki import Authority
 from harness.recipe import DIGEST
-from harness.redis import PREFIX, READER, WRITER, FakeStore, Redis, dripping, sending, silent
+from harness.redis import PREFIX, READER, WRITER, FakeStore, Redis, dripping, sending
 from harness.server import accepts
 from harness.spool import KeyAuthorization
 from harness.upstream import Upstream, certificate, serve
@@ -198,8 +198,6 @@ def test_failures() -> None:
         wrong = f"{redis.url}?passwordfile={redis.password_file(text='wrong-secret')}"
         output = tool(wrong, "add", NAME, KeyAuthorization.new().text, code=SPOOL_PROBLEM)
         assert "WRONGPASS" in output and "wrong-secret" not in output
-    with FakeStore(silent) as store:
-        assert "in time" in tool(f"{store.url}?timeout=200ms", "list", code=SPOOL_PROBLEM)
 
 
 class AsTheManualSetsItUp(Redis):
