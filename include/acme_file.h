@@ -11,8 +11,7 @@
 
 #include <apr_pools.h>
 
-/* Whether others than the owner can write to a file or directory; root's group does not count.
- */
+/* Whether others than the owner, by their group or an ACL, can write to a file or directory. */
 int acme_file_others_can_write(const struct stat *status);
 
 /* Whether root and this user alone can write to it. */

@@ -10,13 +10,12 @@
 #include <apr_strings.h>
 
 #define ROOT_UID 0
-#define ROOT_GID 0
 
-/* The group root counts as trusted: its members could become root anyway. */
+/* Root's group does not make a difference: where there is an ACL the group's bits are its mask,
+ * and stand for each user that it names. */
 int acme_file_others_can_write(const struct stat *status)
 {
-    return (status->st_mode & S_IWOTH) ||
-           ((status->st_mode & S_IWGRP) && status->st_gid != ROOT_GID);
+    return (status->st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
 int acme_file_is_safe(const struct stat *status, uid_t owner)

@@ -6,12 +6,13 @@ import os
 import pwd
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from conftest import checked
 from harness.challenge import assert_answered, assert_refused, publish_and_check
 from harness.server import USER, Httpd
-from harness.spool import KeyAuthorization, Spool
+from harness.spool import KeyAuthorization, Spool, name_in_acl
 
 NAME = "spool.test"
 USUAL = KeyAuthorization(f"{'t' * 43}.{'E' * 43}")
@@ -68,7 +69,6 @@ HOUR = 3600
 # test_spool.c and test_status.py have those that are refused.
 RIGHT_ENTRIES = {
     "read-only": entry(mode=0o444),
-    "root-group-writable": entry(mode=0o664),
     "httpd-group-readable": entry(mode=0o640, gid=HTTPD_GROUP),
     "nearly-too-old": entry(age=23 * HOUR),
     "a-little-ahead": entry(age=-4 * MINUTE),
@@ -81,10 +81,29 @@ def test_right_entry_is_answered(httpd: Httpd, make: Make) -> None:
     assert_answered(httpd, NAME, USUAL)
 
 
-@pytest.mark.parametrize("bits", [0o755, 0o775, 0o711 | 0o044])
-def test_spool_of_the_root_group_is_answered_from(httpd: Httpd, bits: int) -> None:
+@pytest.mark.parametrize("bits", [0o755, 0o711 | 0o044])
+def test_spool_that_its_owner_alone_can_write_is_answered_from(httpd: Httpd, bits: int) -> None:
     httpd.spool.path.chmod(bits)
     publish_and_check(httpd, NAME)
+
+
+SHARED: dict[str, Callable[[Path, int], object]] = {
+    "acl": lambda path, owners: name_in_acl(path, STRANGER, owners),
+    "root-group": lambda path, _: path.chmod(path.stat().st_mode | 0o020),
+}
+
+
+@pytest.mark.parametrize("reason, path, mode", [("spool-writable", ".", 0o755), ("entry-writable", NAME, 0o644)])
+@pytest.mark.parametrize("way", SHARED)
+def test_what_others_can_write_is_refused_until_its_mode_is_right(
+    way: str, reason: str, path: str, mode: int, httpd: Httpd
+) -> None:
+    """An ACL names another user, whom stat shows as root's group: what belongs to that is refused, too."""
+    entry()(httpd.spool)
+    SHARED[way](httpd.spool.path / path, mode >> 6)
+    assert_refused(httpd, NAME, reason)
+    (httpd.spool.path / path).chmod(mode)
+    assert_answered(httpd, NAME, USUAL)
 
 
 def test_spool_may_be_a_symlink_that_changes(httpd: Httpd) -> None:

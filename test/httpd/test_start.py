@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +15,7 @@ from harness import client, poll
 from harness.challenge import assert_refused, publish_and_check
 from harness.pki import Authority
 from harness.server import PAGE, USER, Httpd
-from harness.spool import Spool
+from harness.spool import Spool, name_in_acl
 
 NAME = "start.test"
 AT_START, AT_CONFIGTEST, HTTPD_CAN_WRITE, UNSAFE_PARENT = "AALPN0002", "AALPN0003", "AALPN0004", "AALPN0005"
@@ -38,20 +37,8 @@ def test_right_configuration_is_not_worth_a_word(tls: bool, make_httpd: StartHtt
     assert not httpd.log.tagged()
 
 
-def to_httpd(path: str) -> None:
-    user = pwd.getpwnam(USER)
-    os.chown(path, user.pw_uid, user.pw_gid)
-
-
-def give_by_acl(path: Path, permissions: int, other: int) -> None:
-    """What acl(5) grants httpd's User, beside what the mode does: the owner all, and others this."""
-    anybody, user = 0xFFFFFFFF, pwd.getpwnam(USER).pw_uid
-    entries = [(1, 7, anybody), (2, permissions, user), (4, 0, anybody), (16, 7, anybody), (32, other, anybody)]
-    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-    try:
-        os.setxattr(path, "system.posix_acl_access", value)
-    except OSError as error:
-        pytest.skip(f"no ACLs at {path}: {error.strerror}")
+HTTPD = pwd.getpwnam(USER)
+STRANGER = pwd.getpwnam("nobody").pw_uid
 
 
 # What happens to the spool and the directory above it, what is told of it, and why handshakes are refused then.
@@ -59,22 +46,26 @@ Spoil = Callable[[Spool], object]
 FAULTS: dict[str, tuple[Spoil, str, str, str | None]] = {
     "missing": (lambda spool: spool.path.rmdir(), AT_START, "does not exist", "spool-missing"),
     "world-writable": (lambda spool: spool.path.chmod(0o777), AT_START, "mode 0755", "spool-writable"),
+    "writable-by-acl": (
+        lambda spool: name_in_acl(spool.path, STRANGER, 7), AT_START, "mode 0755", "spool-writable",
+    ),
     "unreadable": (lambda spool: spool.path.chmod(0o700), AT_START, "may not read the spool", "spool-unreadable"),
     "not-passed": (lambda spool: spool.path.chmod(0o744), AT_START, "may not read the spool", "spool-unreadable"),
     "out-of-reach": (
         lambda spool: spool.path.parent.chmod(0o700), AT_START, "on the way to it", "spool-unreadable",
     ),
     "closed-by-acl": (
-        lambda spool: give_by_acl(spool.path, 0, 5), AT_START, "may not read the spool", "spool-unreadable",
+        lambda spool: name_in_acl(spool.path, HTTPD.pw_uid, 0), AT_START, "may not read the spool", "spool-unreadable",
     ),
-    "httpds-own": (lambda spool: to_httpd(str(spool.path)), HTTPD_CAN_WRITE, "", None),
+    "httpds-own": (lambda spool: os.chown(spool.path, HTTPD.pw_uid, HTTPD.pw_gid), HTTPD_CAN_WRITE, "", None),
     "unsafe-parent": (lambda spool: spool.path.parent.chmod(0o777), UNSAFE_PARENT, "parent", None),
+    "parent-by-acl": (lambda spool: name_in_acl(spool.path.parent, STRANGER, 7), UNSAFE_PARENT, "parent", None),
 }
 
 
 OPEN: dict[str, Spoil] = {
-    "group": lambda spool: (spool.path.chmod(0o750), os.chown(spool.path, 0, pwd.getpwnam(USER).pw_gid)),
-    "acl": lambda spool: give_by_acl(spool.path, 5, 0),
+    "group": lambda spool: (spool.path.chmod(0o750), os.chown(spool.path, 0, HTTPD.pw_gid)),
+    "acl": lambda spool: (spool.path.chmod(0o700), name_in_acl(spool.path, HTTPD.pw_uid, 5)),
 }
 
 

@@ -93,6 +93,8 @@ static void test_directory(void **state)
     refuse(ACME_RUNTIME_MISSING);
     shell("rm run; mkdir run; chmod 1777 run");
     refuse(ACME_RUNTIME_UNSAFE);
+    shell("chmod 775 run");
+    refuse(ACME_RUNTIME_UNSAFE);
     shell("root; chmod 755 run; chown 65534 run");
     refuse(ACME_RUNTIME_UNSAFE);
     shell("chown 0 run");

@@ -45,7 +45,8 @@ static const rule_row_t rules[] = {
      ACME_ENTRY_OWNER},
     {"entry that the world can write", "chmod 646 $E", ACME_ENTRY_WRITABLE},
     {"entry that a group can write", "root; chgrp 65534 $E; chmod 664 $E", ACME_ENTRY_WRITABLE},
-    {"entry that root's group can write", "root; chgrp 0 $E; chmod 664 $E", ACME_OK},
+    {"entry that root's group can write", "root; chgrp 0 $E; chmod 664 $E",
+     ACME_ENTRY_WRITABLE},
 
     {"entry is empty", ": >$E", ACME_VALUE_EMPTY},
     {"entry ends with CRLF", "printf '%s\\r\\n' $V >$E", ACME_OK},
@@ -68,7 +69,8 @@ static const rule_row_t rules[] = {
     {"spool of mode 1777", "chmod 1777 spool", ACME_SPOOL_WRITABLE},
     {"spool that a group can write", "root; chgrp 65534 spool; chmod 775 spool",
      ACME_SPOOL_WRITABLE},
-    {"spool that root's group can write", "root; chgrp 0 spool; chmod 775 spool", ACME_OK},
+    {"spool that root's group can write", "root; chgrp 0 spool; chmod 775 spool",
+     ACME_SPOOL_WRITABLE},
 
     /* looked at without root's rights */
     {"nobody, good entry", ":", ACME_OK},

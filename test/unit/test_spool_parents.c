@@ -29,7 +29,7 @@ static const parent_row_t rows[] = {
     {"all are root's and 0755", SPOOL, ":", NULL},
     {"the parent is writable by the world", SPOOL, "chmod 757 a/b", "/a/b"},
     {"the parent is writable by its group", SPOOL, "chgrp 65534 a/b; chmod 775 a/b", "/a/b"},
-    {"the parent is writable by root's group", SPOOL, "chgrp 0 a/b; chmod 775 a/b", NULL},
+    {"the parent is writable by root's group", SPOOL, "chgrp 0 a/b; chmod 775 a/b", "/a/b"},
     {"the parent is of mode 1777", SPOOL, "chmod 1777 a/b", "/a/b"},
     {"the grandparent is writable by the world", SPOOL, "chmod 777 a", "/a"},
     {"the root is writable by the world", SPOOL, "chmod 777 .", "/"},

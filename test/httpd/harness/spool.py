@@ -6,9 +6,12 @@ import base64
 import hashlib
 import os
 import secrets
+import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 
 def _base64url(data: bytes) -> str:
@@ -32,6 +35,20 @@ class KeyAuthorization:
     @property
     def digest_base64url(self) -> str:
         return _base64url(self.digest)
+
+
+def name_in_acl(path: Path, uid: int, permissions: int) -> None:
+    """What `setfacl --modify user:UID:PERMISSIONS` does with a file that has a mode alone. In the mode that stat shows
+    the group's bits are the mask then: what the group and the user may do at most."""
+    anybody, mode = 0xFFFFFFFF, path.stat().st_mode
+    owner, group, other = mode >> 6 & 7, mode >> 3 & 7, mode & 7
+    entries = [(1, owner, anybody), (2, permissions, uid), (4, group, anybody)]
+    entries += [(16, group | permissions, anybody), (32, other, anybody)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", value)
+    except OSError as error:
+        pytest.skip(f"no ACLs at {path}: {error.strerror}")
 
 
 class Spool:
