@@ -29,6 +29,7 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
     config->spool_directory =
         over->spool_directory ? over->spool_directory : from->spool_directory;
     config->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
+    config->has_certificate = over->has_certificate || from->has_certificate;
     config->stores = over->stores ? over->stores : from->stores;
     config->upstreams = over->upstreams ? over->upstreams : from->upstreams;
     return config;

@@ -24,6 +24,7 @@ typedef struct {
     apr_array_header_t *stores;    /* of acme_alpn_store_t *, in their order */
     apr_array_header_t *upstreams; /* of acme_alpn_upstream_t * */
     int placeholder;
+    int has_certificate; /* by SSLOpenSSLConfCmd */
 
     /* Set in post_config: mod_ssl has the placeholder in place of a certificate. */
     int has_placeholder;

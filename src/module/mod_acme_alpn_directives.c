@@ -67,6 +67,23 @@ static const char *directives_add_store(cmd_parms *command, void *directory, int
                : acme_alpn_store_configure(command, config->stores, count, arguments);
 }
 
+/* mod_ssl's, which httpd runs as well. mod_ssl itself asks for a placeholder wherever there is
+ * no SSLCertificateFile. In files OpenSSL's names of commands have no case. */
+static const char *directives_note_openssl(cmd_parms *command, void *directory,
+                                           const char *name, const char *value)
+{
+    (void)directory;
+    (void)value;
+    if (!ap_find_linked_module("mod_ssl.c")) {
+        return apr_psprintf(command->pool, "Invalid command '%s': mod_ssl is not loaded",
+                            command->cmd->name);
+    }
+    if (ap_cstr_casecmp(name, "Certificate") == 0) {
+        acme_alpn_server_get(command->server)->has_certificate = 1;
+    }
+    return NULL;
+}
+
 const command_rec acme_alpn_directives[] = {
     AP_INIT_FLAG("AcmeAlpnEngine", directives_set_engine, NULL, RSRC_CONF,
                  "On (default) or Off: whether acme-tls/1 handshakes are answered"),
@@ -83,5 +100,8 @@ const command_rec acme_alpn_directives[] = {
     AP_INIT_TAKE_ARGV("AcmeAlpnUpstream", acme_alpn_relay_configure, NULL, RSRC_CONF,
                       "HOST:PORT of another acme-tls/1 responder that is asked for what the "
                       "spool lacks, then timeout=TIME, max=N or any-name"),
+    AP_INIT_TAKE2("SSLOpenSSLConfCmd", directives_note_openssl, NULL, RSRC_CONF,
+                  "OpenSSL configuration command: mod_ssl's directive, which "
+                  "AcmeAlpnPlaceholder looks at as well"),
     {NULL},
 };

@@ -134,7 +134,8 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
 {
     const char *file;
 
-    if (!acme_alpn_server_wants_placeholder(server) || certificate_files->nelts > 0) {
+    if (!acme_alpn_server_wants_placeholder(server) || certificate_files->nelts > 0 ||
+        acme_alpn_server_get(server)->has_certificate) {
         return DECLINED;
     }
     file = placeholder_provide(server, pool);

@@ -131,6 +131,43 @@ def test_one_line_for_all_vhosts_concerns_those_without_a_certificate(
         publish_and_check(httpd, name)
 
 
+COMMANDS = ["SSLOpenSSLConfCmd Certificate {0.certificate}", "SSLOpenSSLConfCmd PrivateKey {0.key}"]
+# Lines of the main server and of the vhost.
+BY_COMMAND = {
+    "vhost": ([], COMMANDS),
+    "any-case": ([], ["sslopensslconfcmd certificate {0.certificate}", 'SSLOpenSSLConfCmd "PRIVATEKEY" {0.key}']),
+    "ifmodule": ([], ["<IfModule mod_ssl.c>", *COMMANDS, "</IfModule>"]),
+    "macro": (["<Macro Own>", *COMMANDS, "</Macro>"], ["Use Own"]),
+    "main-server": (COMMANDS, []),
+}
+
+
+@pytest.mark.parametrize("way", BY_COMMAND)
+def test_certificate_by_openssls_command_is_one(way: str, make_httpd: StartHttpd, authority: Authority) -> None:
+    own = authority.issue(SITE)
+    main, lines = ([line.format(own) for line in part] for part in BY_COMMAND[way])
+    httpd = make_httpd(modules=["macro"])
+    httpd.server_lines += main
+    httpd.vhost(SITE, lines=[*ON, *lines])
+    httpd.vhost(OTHER, lines=[*ON, "SSLOpenSSLConfCmd Options -SessionTicket"])
+    httpd.start()
+    for _ in range(2):
+        assert client.https_get(httpd.address(), SITE, authority.root).body.decode() == PAGE
+        if way != "main-server":  # whose commands count in each vhost
+            assert_serves_nothing(ask(httpd, OTHER))
+        for name in (SITE, OTHER):
+            publish_and_check(httpd, name)
+        httpd.reload()
+
+
+@pytest.mark.parametrize("with_module", [False, True])
+def test_openssls_command_is_unknown_without_mod_ssl(with_module: bool, make_httpd: StartHttpd) -> None:
+    httpd = make_httpd(with_ssl=False, with_module=with_module)
+    httpd.vhost(SITE, lines=["SSLOpenSSLConfCmd Certificate certificate.pem"], tls=False)
+    code, output = httpd.configtest()
+    assert code == 1 and "Invalid command 'SSLOpenSSLConfCmd'" in output
+
+
 @pytest.mark.parametrize("line", ["SSLCipherSuite DEFAULT@SECLEVEL=4", "SSLCipherSuite aRSA", "SSLProtocol TLSv1.3"])
 def test_starts_and_answers_whatever_the_vhost_is_restricted_to(line: str, make_httpd: StartHttpd) -> None:
     httpd = make(make_httpd)
