@@ -178,8 +178,7 @@ static const char *check_advice(acme_error_e outcome, int is_public)
     case ACME_PROBE_TLS_FAILED:
         return "httpd's error log says why, with LogLevel ssl:info; " IN_FRONT;
     case ACME_PROBE_NOT_TLS:
-        return "the first vhost there has no SSLEngine on, or this is not the port of the TLS "
-               "vhosts";
+        return "give the first vhost there SSLEngine on, or name the port of the TLS vhosts";
     case ACME_PROBE_REFUSED:
         return "either mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
                "it has no valid entry for the name in the spool that it reads: grep AALPN0102 "
