@@ -6,6 +6,8 @@
 #ifndef MOD_ACME_ALPN_CHECK_H
 #define MOD_ACME_ALPN_CHECK_H
 
+#include <sys/stat.h>
+
 #include <httpd.h>
 
 /* At configtest, at a reload, and in the first configuration of a start, before httpd detaches:
@@ -13,5 +15,9 @@
  */
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
                             const apr_array_header_t *servers);
+
+/* Whether it is httpd's User who owns the spool; asked in a process that has become this user.
+ */
+int acme_alpn_check_is_users(const struct stat *spool);
 
 #endif

@@ -7,9 +7,9 @@
 #include <apr_strings.h>
 
 #include <http_config.h>
-#include <unixd.h>
 
 #include "acme_text.h"
+#include "mod_acme_alpn_check.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
 #include "mod_acme_alpn_outcome.h"
@@ -205,8 +205,7 @@ static report_spool_t *report_examine_spool(report_t *report, const acme_spool_t
         close(fd);
         parent = acme_spool_unsafe_parent(report->scratch, config->directory);
         spool->unsafe_parent = parent ? apr_pstrdup(report->pool, parent) : NULL;
-        spool->is_writable_by_user =
-            status.st_uid != 0 && status.st_uid == ap_unixd_config.user_id;
+        spool->is_writable_by_user = acme_alpn_check_is_users(&status);
     }
     if (json_array_size(report->spools) < SPOOLS_MAX) {
         spool->state = report_list_spool(report, config, spool->state);

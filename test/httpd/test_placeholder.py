@@ -160,14 +160,6 @@ def test_certificate_by_openssls_command_is_one(way: str, make_httpd: StartHttpd
         httpd.reload()
 
 
-@pytest.mark.parametrize("with_module", [False, True])
-def test_openssls_command_is_unknown_without_mod_ssl(with_module: bool, make_httpd: StartHttpd) -> None:
-    httpd = make_httpd(with_ssl=False, with_module=with_module)
-    httpd.vhost(SITE, lines=["SSLOpenSSLConfCmd Certificate certificate.pem"], tls=False)
-    code, output = httpd.configtest()
-    assert code == 1 and "Invalid command 'SSLOpenSSLConfCmd'" in output
-
-
 @pytest.mark.parametrize("line", ["SSLCipherSuite DEFAULT@SECLEVEL=4", "SSLCipherSuite aRSA", "SSLProtocol TLSv1.3"])
 def test_starts_and_answers_whatever_the_vhost_is_restricted_to(line: str, make_httpd: StartHttpd) -> None:
     httpd = make(make_httpd)

@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from conftest import checked
@@ -81,26 +80,12 @@ def test_right_entry_is_answered(httpd: Httpd, make: Make) -> None:
     assert_answered(httpd, NAME, USUAL)
 
 
-@pytest.mark.parametrize("bits", [0o755, 0o711 | 0o044])
-def test_spool_that_its_owner_alone_can_write_is_answered_from(httpd: Httpd, bits: int) -> None:
-    httpd.spool.path.chmod(bits)
-    publish_and_check(httpd, NAME)
-
-
-SHARED: dict[str, Callable[[Path, int], object]] = {
-    "acl": lambda path, owners: name_in_acl(path, STRANGER, owners),
-    "root-group": lambda path, _: path.chmod(path.stat().st_mode | 0o020),
-}
-
-
 @pytest.mark.parametrize("reason, path, mode", [("spool-writable", ".", 0o755), ("entry-writable", NAME, 0o644)])
-@pytest.mark.parametrize("way", SHARED)
-def test_what_others_can_write_is_refused_until_its_mode_is_right(
-    way: str, reason: str, path: str, mode: int, httpd: Httpd
+def test_what_an_acl_lets_others_write_is_refused_until_its_mode_is_right(
+    reason: str, path: str, mode: int, httpd: Httpd
 ) -> None:
-    """An ACL names another user, whom stat shows as root's group: what belongs to that is refused, too."""
     entry()(httpd.spool)
-    SHARED[way](httpd.spool.path / path, mode >> 6)
+    name_in_acl(httpd.spool.path / path, STRANGER, mode >> 6)
     assert_refused(httpd, NAME, reason)
     (httpd.spool.path / path).chmod(mode)
     assert_answered(httpd, NAME, USUAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ import pytest
 from conftest import StartHttpd
 from harness import client, poll
 from harness.challenge import assert_refused, publish_and_check
+from harness.hooks import as_user
 from harness.pki import Authority
 from harness.server import PAGE, USER, Httpd
 from harness.spool import Spool, name_in_acl
@@ -41,44 +43,87 @@ HTTPD = pwd.getpwnam(USER)
 STRANGER = pwd.getpwnam("nobody").pw_uid
 
 
+def lead_by_a_link(spool: Spool) -> None:
+    """To a directory that is closed by one that the path does not name."""
+    closed = spool.path.parent / "closed"
+    if not closed.exists():
+        closed.mkdir()
+        spool.path.rename(closed / "spool")
+        spool.path.symlink_to(closed / "spool")
+    closed.chmod(0o700)
+
+
 # What happens to the spool and the directory above it, what is told of it, and why handshakes are refused then.
 Spoil = Callable[[Spool], object]
 FAULTS: dict[str, tuple[Spoil, str, str, str | None]] = {
     "missing": (lambda spool: spool.path.rmdir(), AT_START, "does not exist", "spool-missing"),
     "world-writable": (lambda spool: spool.path.chmod(0o777), AT_START, "mode 0755", "spool-writable"),
-    "writable-by-acl": (
-        lambda spool: name_in_acl(spool.path, STRANGER, 7), AT_START, "mode 0755", "spool-writable",
-    ),
-    "unreadable": (lambda spool: spool.path.chmod(0o700), AT_START, "may not read the spool", "spool-unreadable"),
-    "not-passed": (lambda spool: spool.path.chmod(0o744), AT_START, "may not read the spool", "spool-unreadable"),
-    "out-of-reach": (
-        lambda spool: spool.path.parent.chmod(0o700), AT_START, "on the way to it", "spool-unreadable",
-    ),
-    "closed-by-acl": (
-        lambda spool: name_in_acl(spool.path, HTTPD.pw_uid, 0), AT_START, "may not read the spool", "spool-unreadable",
-    ),
     "httpds-own": (lambda spool: os.chown(spool.path, HTTPD.pw_uid, HTTPD.pw_gid), HTTPD_CAN_WRITE, "", None),
     "unsafe-parent": (lambda spool: spool.path.parent.chmod(0o777), UNSAFE_PARENT, "parent", None),
     "parent-by-acl": (lambda spool: name_in_acl(spool.path.parent, STRANGER, 7), UNSAFE_PARENT, "parent", None),
 }
+CLOSED: dict[str, tuple[Spoil, str]] = {
+    "unreadable": (lambda spool: spool.path.chmod(0o700), "spool (mode 0700); give it mode 0755"),
+    "not-passed": (lambda spool: spool.path.chmod(0o744), "spool (mode 0744); give it mode 0755"),
+    "by-acl": (lambda spool: name_in_acl(spool.path, HTTPD.pw_uid, 0), "spool (mode 0755); look at its ACL"),
+    "parent": (lambda spool: spool.path.parent.chmod(0o700), "PARENT (mode 0700) on the way to it; chmod a+x"),
+    "parent-by-acl": (
+        lambda spool: name_in_acl(spool.path.parent, HTTPD.pw_uid, 0),
+        "PARENT (mode 0755) on the way to it; look at its ACL",
+    ),
+    "links-target": (lead_by_a_link, "PARENT/closed (mode 0700) on the way to it; chmod a+x"),
+}
+FAULTS |= {f"closed-{name}": (spoil, AT_START, told, "spool-unreadable") for name, (spoil, told) in CLOSED.items()}
 
 
-OPEN: dict[str, Spoil] = {
-    "group": lambda spool: (spool.path.chmod(0o750), os.chown(spool.path, 0, HTTPD.pw_gid)),
-    "acl": lambda spool: (spool.path.chmod(0o700), name_in_acl(spool.path, HTTPD.pw_uid, 5)),
+def as_stranger(httpd: Httpd) -> None:
+    """Started by another user than root, so that there is no change to `User`."""
+    httpd.starter = as_user(STRANGER)
+    (httpd.root / "error.log").touch()
+    for name in ("run", "error.log"):
+        os.chown(httpd.root / name, STRANGER, STRANGER)
+
+
+def in_jail(httpd: Httpd, spool: str = "/spool") -> None:
+    """In a ChrootDir where httpd's paths lead to the same files. A thread would need libgcc there to end."""
+    inside = httpd.root / httpd.root.relative_to("/")
+    inside.parent.mkdir(parents=True)
+    inside.symlink_to("/")
+    httpd.mpm = "prefork"
+    httpd.server_lines += [f"ChrootDir {httpd.root}", f"AcmeAlpnSpool {spool}"]
+
+
+# How httpd runs; owner, group and mode of its spool; why a handshake is refused, and the line about that.
+Run = Callable[[Httpd], None]
+RUNS: dict[str, tuple[Run, int, int, int, str | None, str | None]] = {
+    "group": (lambda httpd: None, 0, HTTPD.pw_gid, 0o750, None, None),
+    "acl": (lambda httpd: name_in_acl(httpd.spool.path, HTTPD.pw_uid, 5), 0, 0, 0o700, None, None),
+    "users": (as_stranger, STRANGER, 0, 0o700, None, HTTPD_CAN_WRITE),
+    "users-group": (as_stranger, 0, STRANGER, 0o750, None, None),
+    "httpds": (as_stranger, HTTPD.pw_uid, 0, 0o755, None, None),
+    "closed": (as_stranger, 0, HTTPD.pw_gid, 0o750, "spool-unreadable", AT_START),
+    "inside": (in_jail, 0, 0, 0o755, None, None),
+    "outside": (lambda httpd: in_jail(httpd, "/usr"), 0, 0, 0o755, "spool-missing", AT_START),
 }
 
 
-@pytest.mark.parametrize("way", OPEN)
-def test_spool_that_is_open_to_httpd_alone_is_not_worth_a_word(
-    way: str, make_httpd: StartHttpd, authority: Authority
-) -> None:
-    httpd = make(make_httpd, authority)
-    OPEN[way](httpd.spool)
-    assert httpd.configtest() == (0, "Syntax OK\n")
+@pytest.mark.parametrize("way", RUNS)
+def test_what_is_told_is_what_a_handshake_finds(way: str, make_httpd: StartHttpd) -> None:
+    run, owner, group, mode, reason, tag = RUNS[way]
+    httpd = make_httpd()
+    httpd.vhost(NAME, lines=["AcmeAlpnPlaceholder On"])
+    os.chown(httpd.spool.path, owner, group)
+    httpd.spool.path.chmod(mode)
+    run(httpd)
+    code, output = httpd.configtest()
+    assert (code, "AALPN" in output) == (0, tag is not None), output
     httpd.start()
-    assert not httpd.log.tagged()
-    publish_and_check(httpd, NAME)
+    if tag:
+        httpd.log.expect(tag)
+    if reason:
+        assert_refused(httpd, NAME, reason)
+    else:
+        publish_and_check(httpd, NAME)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -89,13 +134,14 @@ def test_unsafe_spool_is_told_and_stops_nothing(fault: str, make_httpd: StartHtt
     parent.mkdir(mode=0o755)
     httpd.spool = Spool(parent / "spool").create()
     httpd.server_lines = [f"AcmeAlpnSpool {httpd.spool.path}"]
+    told = told.replace("PARENT", str(parent))
     spoil(httpd.spool)
     code, output = httpd.configtest()
     assert code == 0 and str(httpd.spool.path) in output and told in output
     assert (AT_CONFIGTEST if tag == AT_START else tag) in output
     httpd.start()
     for again in (False, True):
-        record = httpd.log.expect(tag, told, level="error" if tag == AT_START else "warn")[0]
+        record = httpd.log.expect(tag, re.escape(told), level="error" if tag == AT_START else "warn")[0]
         assert str(httpd.spool.path) in record.text
         assert client.https_get(httpd.address(), NAME, authority.root).body.decode() == PAGE
         if reason:
@@ -111,11 +157,11 @@ def test_unsafe_spool_is_told_and_stops_nothing(fault: str, make_httpd: StartHtt
 
 
 def mend(spool: Spool) -> None:
-    spool.path.parent.chmod(0o755)
     spool.path.mkdir(exist_ok=True)
-    spool.path.chmod(0o755)
-    with suppress(OSError):  # it has none
-        os.removexattr(spool.path, "system.posix_acl_access")
+    for path in (spool.path.parent, spool.path.parent / "closed", spool.path):
+        with suppress(OSError):  # it is not there, or has no ACL
+            path.chmod(0o755)
+            os.removexattr(path, "system.posix_acl_access")
 
 
 def test_without_mod_ssl_there_is_a_notice_and_nothing_else(make_httpd: StartHttpd) -> None:

@@ -154,6 +154,7 @@ class Httpd:
         self.vhosts: list[Vhost] = []
         self.server_lines = [f"AcmeAlpnSpool {self.spool.path}"] if with_module else []
         self.environment: dict[str, str] = {}
+        self.starter: list[str] = []  # the beginning of the command: how httpd becomes another user's than root's
         self.preloaded: list[Path] = []
         self.log = ErrorLog([self.root / "stderr.log", self.root / "error.log"])
         self.log.allow(pattern=f"{CHILD_EXIT_RACE}|{ALL_WORKERS_BUSY}")
@@ -249,7 +250,7 @@ class Httpd:
         return done.returncode, done.stdout.decode(errors="backslashreplace")
 
     def command(self) -> list[str]:
-        return [BINARY, "-d", str(self.root), "-f", str(self.config)]
+        return [*self.starter, BINARY, "-d", str(self.root), "-f", str(self.config)]
 
     def variables(self) -> dict[str, str]:
         extra = shlex.split(os.environ.get("ACME_ALPN_HTTPD_ENV", ""))

@@ -38,15 +38,13 @@ class KeyAuthorization:
 
 
 def name_in_acl(path: Path, uid: int, permissions: int) -> None:
-    """What `setfacl --modify user:UID:PERMISSIONS` does with a file that has a mode alone. In the mode that stat shows
-    the group's bits are the mask then: what the group and the user may do at most."""
-    anybody, mode = 0xFFFFFFFF, path.stat().st_mode
-    owner, group, other = mode >> 6 & 7, mode >> 3 & 7, mode & 7
-    entries = [(1, owner, anybody), (2, permissions, uid), (4, group, anybody)]
-    entries += [(16, group | permissions, anybody), (32, other, anybody)]
-    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    """What `setfacl --modify user:UID:PERMISSIONS` does with a file that has a mode alone: owner, user, group, mask, and
+    other. stat shows the mask in place of the group's bits."""
+    mode = path.stat().st_mode
+    rights = [(1, mode >> 6), (2, permissions), (4, mode >> 3), (16, mode >> 3 | permissions), (32, mode)]
+    value = b"".join(struct.pack("<HHI", tag, bits & 7, uid if tag == 2 else 0xFFFFFFFF) for tag, bits in rights)
     try:
-        os.setxattr(path, "system.posix_acl_access", value)
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + value)
     except OSError as error:
         pytest.skip(f"no ACLs at {path}: {error.strerror}")
 
