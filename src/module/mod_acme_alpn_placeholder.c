@@ -143,6 +143,9 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
         return DECLINED;
     }
     APR_ARRAY_PUSH(certificate_files, const char *) = file;
+    /* In place of keys that have no certificate yet: mod_ssl takes the first for this one.
+     * Their memory may be that of the main server's array. */
+    *key_files = *apr_array_make(pool, 1, sizeof(file));
     APR_ARRAY_PUSH(key_files, const char *) = file;
     placeholder_mark(server, pool);
     return DONE;

@@ -149,7 +149,7 @@ def test_certificate_by_openssls_command_is_one(way: str, make_httpd: StartHttpd
     httpd = make_httpd(modules=["macro"])
     httpd.server_lines += main
     httpd.vhost(SITE, lines=[*ON, *lines])
-    httpd.vhost(OTHER, lines=[*ON, "SSLOpenSSLConfCmd Options -SessionTicket"])
+    httpd.vhost(OTHER, lines=[*ON, "SSLOpenSSLConfCmd Options -SessionTicket", f"SSLCertificateKeyFile {own.key}"])
     httpd.start()
     for _ in range(2):
         assert client.https_get(httpd.address(), SITE, authority.root).body.decode() == PAGE
