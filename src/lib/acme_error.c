@@ -28,8 +28,8 @@ static const struct {
         "user"},
     [ACME_SPOOL_NOT_DIRECTORY] = {"spool-not-directory", 0, "the spool is not a directory"},
     [ACME_SPOOL_UNREADABLE] = {"spool-unreadable", 0,
-        "httpd's User may not read the spool, or not pass a directory above it; apachectl "
-        "configtest names it"},
+        "this user may not read the spool, or not pass a directory above it; for httpd's User "
+        "apachectl configtest names that"},
     [ACME_SPOOL_WRITABLE] = {"spool-writable", 0,
         "others than the owner can write the spool; give it mode 0755"},
     [ACME_SPOOL_NOT_OURS] = {"spool-not-ours", 0,
