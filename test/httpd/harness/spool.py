@@ -10,8 +10,7 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from unittest import SkipTest
 
 
 def _base64url(data: bytes) -> str:
@@ -46,7 +45,7 @@ def name_in_acl(path: Path, uid: int, permissions: int) -> None:
     try:
         os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + value)
     except OSError as error:
-        pytest.skip(f"no ACLs at {path}: {error.strerror}")
+        raise SkipTest(f"no ACLs at {path}: {error.strerror}") from error
 
 
 class Spool:
