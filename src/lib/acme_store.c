@@ -23,8 +23,11 @@
 #define REPLY_MAX 4096
 #define LIST_MAX  (16 * 1024 * 1024)
 
-/* After this the store is asked for no more keys. It names ten million in a few seconds. */
+/* After this the store is asked for no more keys. It names ten million in a few seconds; all
+ * that are kept take memory, whatever their length. */
 #define SCAN_TIMEOUT apr_time_from_sec(20)
+#define KEYS_MAX     1000000
+#define KEY_MAX      1024
 
 struct acme_store_connection_t {
     BIO *stream;
@@ -302,7 +305,8 @@ static acme_error_e store_examine(acme_store_entry_t *entry, apr_pool_t *pool,
     acme_error_e error = store_command(connection, call, REDIS_REPLY_INTEGER, "PTTL %s%s",
                                        call->store->prefix, entry->name);
 
-    if (error == ACME_OK && connection->reply->integer >= 0) {
+    if (error == ACME_OK && connection->reply->integer >= 0 &&
+        connection->reply->integer < APR_INT64_MAX / APR_TIME_C(1000)) {
         entry->left = apr_time_from_msec(connection->reply->integer);
     }
     entry->state = acme_identifier_from_text(&identifier, entry->name);
@@ -337,7 +341,7 @@ static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, cons
     if (error != ACME_OK) {
         return error;
     }
-    if (reply->elements != 2 || !reply->element[0]->str ||
+    if (reply->elements != 2 || !reply->element[0]->str || reply->element[0]->len > KEY_MAX ||
         reply->element[1]->type != REDIS_REPLY_ARRAY) {
         return ACME_STORE_PROTOCOL;
     }
@@ -345,8 +349,8 @@ static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, cons
     for (i = 0; i < reply->element[1]->elements; i++) {
         const redisReply *key = reply->element[1]->element[i];
 
-        /* A key with a NUL byte is not of an identifier. */
-        if (key->str && strlen(key->str) == (apr_size_t)key->len &&
+        /* A key with a NUL byte, or a longer one, is not of an identifier. */
+        if (key->str && strnlen(key->str, KEY_MAX) == (apr_size_t)key->len &&
             store_begins_with(key->str, prefix)) {
             APR_ARRAY_PUSH(found, acme_store_entry_t) = (acme_store_entry_t){
                 apr_pstrdup(pool, key->str + strlen(prefix)), -1, ACME_OK, ""};
@@ -377,7 +381,7 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
         call->deadline = acme_monotonic() + time_per_step;
         error = store_scan(pool, found, &cursor, connection, call);
     } while (error == ACME_OK && strcmp(cursor, "0") != 0 &&
-             acme_monotonic() - start < SCAN_TIMEOUT);
+             acme_monotonic() - start < SCAN_TIMEOUT && found->nelts < KEYS_MAX);
     if (error == ACME_OK && strcmp(cursor, "0") != 0) {
         apr_cpystrn(call->detail, "SCAN does not come to an end", sizeof(call->detail));
         error = ACME_STORE_TIMEOUT;

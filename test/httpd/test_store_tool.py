@@ -153,6 +153,22 @@ def test_list_has_an_end(last: str) -> None:
             assert "the list is incomplete" in tool(store.url, "list", code=SPOOL_PROBLEM)
 
 
+@pytest.mark.parametrize(("digits", "keys", "scans"), [(1, 100_000, 10), (1_000_000, 0, 1)])
+def test_list_takes_no_more_than_it_can_keep(digits: int, keys: int, scans: int) -> None:
+    key = f"${len(PREFIX) + 1}\r\n{PREFIX}x\r\n"
+    reply = f"*2\r\n${digits}\r\n{'1' * digits}\r\n*{keys}\r\n{key * keys}".encode()
+    asked = []
+
+    def serve(connection: socket.socket, _: threading.Event) -> None:
+        while data := connection.recv(4096):
+            asked.append(data)
+            connection.sendall(reply)
+
+    with FakeStore(serve) as store:
+        assert "the list is incomplete" in tool(store.url, "list", code=SPOOL_PROBLEM)
+    assert len(asked) == scans
+
+
 @pytest.mark.parametrize("command", [["add", NAME, DIGEST.hex()], ["remove", NAME], ["list"], ["check", NAME]])
 def test_words_of_a_store_are_not_raw_and_its_time_ends(command: list[str]) -> None:
     with FakeStore(sending(b"-ERR \x1b[31mred\x07\r\n")) as store:
