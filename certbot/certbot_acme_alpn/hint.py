@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What certbot says after a failure at the CA: it looks again, here and where a CA would look."""
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import List, Optional, Sequence, Tuple, Union
@@ -83,8 +82,8 @@ def _public_addresses(entry: Entry) -> Union[str, List[Address]]:
     if entry.identifier.address is not None:
         return [Address(entry.identifier.text, PORT)]
     try:
-        found = resolver.resolve(entry.identifier.text, PORT, RESOLVE)
-    except socket.gaierror as error:
+        found = resolver.resolve_as_a_ca(entry.identifier.text, PORT, RESOLVE)
+    except OSError as error:  # not always a gaierror
         return f"the name cannot be resolved from here ({error.strerror})"
     return [Address(host, PORT) for host in dict.fromkeys(str(where[4][0]) for where in found)]
 

@@ -3,18 +3,33 @@
 import concurrent.futures
 import socket
 import threading
+import time
 from typing import Any, List, Tuple
 
 Found = Tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
-def resolve(host: str, port: int, seconds: float) -> List[Found]:
+def resolve_as_a_ca(name: str, port: int, seconds: float) -> List[Found]:
+    """Without the search list of resolv.conf, whose wildcard would give any name an address."""
+    deadline = time.monotonic() + seconds
+    try:
+        return resolve(f"{name}.", port, seconds)
+    except OSError:
+        # With the dot /etc/hosts does not count; without it a longer name may be what was found.
+        found = resolve(name, port, deadline - time.monotonic(), socket.AI_CANONNAME)
+        if found[0][3].lower() != name:
+            raise
+        return found
+
+
+def resolve(host: str, port: int, seconds: float, flags: int = 0) -> List[Found]:
     """What getaddrinfo returns, or its OSError."""
     answer: "concurrent.futures.Future[List[Found]]" = concurrent.futures.Future()
 
     def ask() -> None:
         try:
-            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            answer.set_result(
+                socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
         except Exception as error:  # pylint: disable=broad-except
             answer.set_exception(error)
 

@@ -75,6 +75,31 @@ print("check", time.monotonic() - before < 20)
     assert "hint True" in text and "check True" in text
 
 
+def test_a_wildcard_of_the_search_list(in_mount_namespace: RunInside) -> None:
+    """A name that the DNS lacks has no address, whatever names below the machine's own domain have."""
+    text = in_mount_namespace(
+        "ip link set lo up; f=$(mktemp); printf 'search corp.test\\nnameserver 127.0.0.1\\n' >$f; "
+        "mount --bind $f /etc/resolv.conf; rm $f",
+        """
+import socket, threading
+from test_hint import *
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+def answer_queries():
+    while True:
+        query, client = server.recvfrom(512)
+        code, found = (0x8180, b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\1\\0\\4\\x7f\\0\\0\\1") if (
+            b"\\4corp\\4test\\0\\0\\1" in query) else (0x8183, b"")
+        counts = b"\\0\\1\\0" + bytes([len(found) // 16, 0, 0, 0, 0])
+        server.sendto(query[:2] + code.to_bytes(2, "big") + counts + query[12:] + found, client)
+threading.Thread(target=answer_queries, daemon=True).start()
+print(socket.gethostbyname("a.example"))
+print(hint.text("acme-alpn", "the-store", Spool("/nowhere"), [ENTRY], []))
+""")
+    assert text.startswith("127.0.0.1\n")
+    assert "- a.example: the name cannot be resolved from here (" in text and "127" not in text[9:]
+
+
 @pytest.fixture(name="hint_for")
 def fixture_hint_for(spool_directory: str, monkeypatch: pytest.MonkeyPatch):
     """The hint when httpd answers so, for a name that the DNS does not have."""
