@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ DEFAULT = "/var/spool/acme-alpn"
 
 # httpd reads the file as a user of its own. The mode is set with chmod: no umask may hide it.
 FILE_MODE = 0o644
+
+# httpd ignores names that start with a dot.
+PREFIX = ".certbot-"
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,8 @@ class Spool:
                 f"cannot write {path}: {self._cause(error)}") from error
 
     def _write_aside(self, content: bytes) -> str:
-        # A leading dot: httpd ignores it. No identifier in it: 253 bytes and a suffix are too long.
-        descriptor, temporary = tempfile.mkstemp(prefix=".certbot-", dir=self.directory)
+        # No identifier in the name: 253 bytes and a suffix are too long.
+        descriptor, temporary = tempfile.mkstemp(prefix=PREFIX, dir=self.directory)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -139,7 +143,8 @@ class Spool:
 
     def _remove_own(self, path: str, entry: Entry) -> None:
         # Another client may rename its entry into place between the comparison and here.
-        aside = self._write_aside(b"")
+        # Not to a file that is made for it: the entry is to go from a full file system, too.
+        aside = os.path.join(self.directory, f"{PREFIX}{secrets.token_hex(8)}")
         try:
             os.rename(path, aside)
             if not _holds(aside, entry.content):

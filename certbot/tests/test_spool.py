@@ -81,6 +81,21 @@ def test_read_only(in_mount_namespace: RunInside, spool_directory: str) -> None:
     assert f"ReadWritePaths={spool_directory})" in text
 
 
+def test_withdraw_from_a_full_file_system(
+        in_mount_namespace: RunInside, spool_directory: str) -> None:
+    text = in_mount_namespace(
+        f"mount -t tmpfs -o nr_inodes=3,mode=0755 spool {spool_directory}",
+        f"""
+from test_spool import *
+spool, other = Spool({spool_directory!r}), pathlib.Path({spool_directory!r}, "other")
+spool.publish(ENTRY)
+other.touch()
+spool.withdraw(ENTRY)
+print(os.listdir(spool.directory))
+""")
+    assert text == "['other']\n"
+
+
 def test_immutable(root: None, spool_directory: str) -> None:
     if subprocess.run(["chattr", "+i", spool_directory], check=False).returncode:
         pytest.skip("this file system has no immutable directories")
