@@ -93,6 +93,9 @@ def _directory(text: str) -> str:
     """A store's URL, or an absolute path: a renewal runs in another working directory."""
     if not text:
         raise argparse.ArgumentTypeError(f"{spool.OPTION} takes the path of a directory")
+    if "://" in text and not store.is_url(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the URL of a store, which starts with redis://, rediss:// or unix://")
     return text if store.is_url(text) else os.path.abspath(text)
 
 

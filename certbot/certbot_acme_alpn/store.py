@@ -59,11 +59,14 @@ class Store:
         text = done.stdout.strip().replace(f"{PROGRAM}: ", "")
         if done.returncode == WRONG_USAGE:
             raise errors.MisconfigurationError(f"{OPTION}: {text}")
-        raise errors.PluginError(f"the store {text or f'failed (code {done.returncode})'}")
+        subject = "" if text.startswith("the store's ") else "the store "
+        raise errors.PluginError(f"{subject}{text or f'failed (code {done.returncode})'}")
 
 
 def _program() -> str:
-    path = os.pathsep.join((os.environ.get("PATH", ""), *DIRECTORIES))
+    # Without empty parts, which stand for the working directory.
+    given = os.environ.get("PATH", "").split(os.pathsep)
+    path = os.pathsep.join(filter(None, (*given, *DIRECTORIES)))
     program = shutil.which(PROGRAM, path=path)
     if program is None:
         raise errors.NoInstallationError(

@@ -128,10 +128,15 @@ def test_a_relative_spool_is_made_absolute(
     assert plugin.conf("spool") == spool_directory
 
 
-def test_no_spool(capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("given, said", [
+    ("", "--acme-alpn-spool takes the path of a directory"),
+    ("REDIS://127.0.0.1", "'REDIS://127.0.0.1' is not the URL of a store, which starts with"),
+    ("http://store.example", "which starts with redis://, rediss:// or unix://"),
+])
+def test_no_spool(capsys: pytest.CaptureFixture, given: str, said: str) -> None:
     with pytest.raises(SystemExit):
-        make("--acme-alpn-spool", "")
-    assert "--acme-alpn-spool takes the path of a directory" in capsys.readouterr().err
+        make("--acme-alpn-spool", given)
+    assert said in capsys.readouterr().err
 
 
 def test_the_hint(spool_directory: str) -> None:

@@ -93,16 +93,20 @@ def test_refusals(program: None, port: int, tmp_path: pathlib.Path) -> None:
             ("redis://127.0.0.1:1", errors.PluginError, "the store redis://127.0.0.1:1: .*refused"),
             ("redis://", errors.MisconfigurationError, "--acme-alpn-spool: .*there is no host"),
             (f"redis://127.0.0.1?passwordfile={tmp_path}/no", errors.PluginError,
-             "/no: No such file")):
+             "^the store's URL: passwordfile .*/no: No such file")):
         with pytest.raises(kind, match=expected) as raised:
             store.Store(url).check()
         assert "not-it" not in str(raised.value)
 
 
-def test_without_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "DIRECTORIES", ())
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert shutil.which(store.PROGRAM) is None
+@pytest.mark.parametrize("path", ["/nowhere", ""])
+def test_without_the_program(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, path: str) -> None:
+    monkeypatch.setattr(store, "DIRECTORIES", ("/nowhere",))
+    monkeypatch.setenv("PATH", path)
+    (tmp_path / store.PROGRAM).symlink_to("/bin/true")
+    monkeypatch.chdir(tmp_path)
+    assert shutil.which(store.PROGRAM, path="/nowhere") is None
     with pytest.raises(errors.NoInstallationError, match="acme-alpn, .* apt-get install acme-alpn"):
         store.Store("redis://127.0.0.1").check()
 
