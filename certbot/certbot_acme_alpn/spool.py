@@ -145,11 +145,13 @@ class Spool:
         # Another client may rename its entry into place between the comparison and here.
         # Not to a file that is made for it: the entry is to go from a full file system, too.
         aside = os.path.join(self.directory, f"{PREFIX}{secrets.token_hex(8)}")
+        os.rename(path, aside)
+        is_own = False
         try:
-            os.rename(path, aside)
-            if not _holds(aside, entry.content):
-                _put_back(aside, path)
+            is_own = _holds(aside, entry.content)
         finally:
+            if not is_own:
+                _put_back(aside, path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(aside)
 

@@ -206,6 +206,22 @@ def test_an_entry_that_comes_while_one_is_withdrawn_stays(
     assert os.listdir(spool_directory) == ["a.example"]
 
 
+def test_an_entry_that_comes_and_cannot_be_read_stays(
+        spool_directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, path = Spool(spool_directory), path_in(spool_directory)
+
+    def compare(compared: str, _: bytes) -> bool:
+        if compared != str(path):
+            raise PermissionError(13, "Permission denied")
+        path.write_text(OTHER_KEY_AUTHORIZATION)
+        return True
+
+    monkeypatch.setattr(spool_module, "_holds", compare)
+    with pytest.raises(errors.PluginError, match="cannot remove .*: Permission denied"):
+        spool.withdraw(ENTRY)
+    assert path.read_text() == OTHER_KEY_AUTHORIZATION and os.listdir(spool_directory) == [path.name]
+
+
 def test_withdraw_leaves_what_is_no_file(spool_directory: str, tmp_path: pathlib.Path) -> None:
     spool, path = Spool(spool_directory), path_in(spool_directory)
     os.mkfifo(path)
