@@ -76,7 +76,7 @@ print("check", time.monotonic() - before < 20)
 
 
 def test_a_wildcard_of_the_search_list(in_mount_namespace: RunInside) -> None:
-    """A name that the DNS lacks has no address, whatever names below the machine's own domain have."""
+    """A name that the DNS lacks has no address, whatever the machine's own domain gives it."""
     text = in_mount_namespace(
         "ip link set lo up; f=$(mktemp); printf 'search corp.test\\nnameserver 127.0.0.1\\n' >$f; "
         "mount --bind $f /etc/resolv.conf; rm $f",

@@ -219,7 +219,8 @@ def test_an_entry_that_comes_and_cannot_be_read_stays(
     monkeypatch.setattr(spool_module, "_holds", compare)
     with pytest.raises(errors.PluginError, match="cannot remove .*: Permission denied"):
         spool.withdraw(ENTRY)
-    assert path.read_text() == OTHER_KEY_AUTHORIZATION and os.listdir(spool_directory) == [path.name]
+    assert path.read_text() == OTHER_KEY_AUTHORIZATION
+    assert os.listdir(spool_directory) == [path.name]
 
 
 def test_withdraw_leaves_what_is_no_file(spool_directory: str, tmp_path: pathlib.Path) -> None:
