@@ -91,7 +91,7 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
 
 def _directory(text: str) -> str:
     """A store's URL, or an absolute path: a renewal runs in another working directory."""
-    if not text:
+    if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"{spool.OPTION} takes the path of a directory")
     if "://" in text and not store.is_url(text):
         raise argparse.ArgumentTypeError(

@@ -130,6 +130,7 @@ def test_a_relative_spool_is_made_absolute(
 
 @pytest.mark.parametrize("given, said", [
     ("", "--acme-alpn-spool takes the path of a directory"),
+    ("/spool\0", "--acme-alpn-spool takes the path of a directory"),
     ("REDIS://127.0.0.1", "'REDIS://127.0.0.1' is not the URL of a store, which starts with"),
     ("http://store.example", "which starts with redis://, rediss:// or unix://"),
 ])
