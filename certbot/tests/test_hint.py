@@ -80,24 +80,20 @@ def test_a_wildcard_of_the_search_list(in_mount_namespace: RunInside) -> None:
     text = in_mount_namespace(
         "ip link set lo up; f=$(mktemp); printf 'search corp.test\\nnameserver 127.0.0.1\\n' >$f; "
         "mount --bind $f /etc/resolv.conf; rm $f",
-        """
-import socket, threading
+        r"""
+import socketserver, threading
 from test_hint import *
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("127.0.0.1", 53))
-def answer_queries():
-    while True:
-        query, client = server.recvfrom(512)
-        code, found = (0x8180, b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\1\\0\\4\\x7f\\0\\0\\1") if (
-            b"\\4corp\\4test\\0\\0\\1" in query) else (0x8183, b"")
-        counts = b"\\0\\1\\0" + bytes([len(found) // 16, 0, 0, 0, 0])
-        server.sendto(query[:2] + code.to_bytes(2, "big") + counts + query[12:] + found, client)
-threading.Thread(target=answer_queries, daemon=True).start()
-print(socket.gethostbyname("a.example"))
+class Wildcard(socketserver.BaseRequestHandler):
+    def handle(self):
+        query, server = self.request
+        head, found = (b"\x81\x80\0\1\0\1", bytes.fromhex("c00c00010001000000010004cb007109")) if (
+            b"\4corp\4test\0\0\1" in query) else (b"\x81\x83\0\1\0\0", b"")
+        server.sendto(query[:2] + head + bytes(4) + query[12:] + found, self.client_address)
+server = socketserver.UDPServer(("127.0.0.1", 53), Wildcard)
+threading.Thread(target=server.serve_forever, daemon=True).start()
 print(hint.text("acme-alpn", "the-store", Spool("/nowhere"), [ENTRY], []))
 """)
-    assert text.startswith("127.0.0.1\n")
-    assert "- a.example: the name cannot be resolved from here (" in text and "127" not in text[9:]
+    assert "- a.example: the name cannot be resolved from here (" in text and "203.0" not in text
 
 
 @pytest.fixture(name="hint_for")
