@@ -123,6 +123,21 @@ static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
     return failed;
 }
 
+/* With a dot behind a name /etc/hosts does not count, where this machine's own name is often
+ * 127.0.1.1. Without a search list, as a CA has none. */
+static acme_error_e check_resolve_public(acme_addresses_t *found, const check_t *check)
+{
+    const acme_identifier_t *identifier = &check->options->identifier;
+    const char *absolute = apr_pstrcat(check->options->pool, identifier->name, ".", NULL);
+
+    if (identifier->address_size == 0 &&
+        acme_net_resolve(found, absolute, "443", check_share(check->deadline, 2)) == ACME_OK) {
+        return ACME_OK;
+    }
+    setenv("LOCALDOMAIN", "", 1);
+    return acme_net_resolve(found, identifier->name, "443", check_share(check->deadline, 1));
+}
+
 /* Has each address of the identifier be asked. A CA asks no other port (RFC 8737 section 3). */
 static void check_add_public(const check_t *check)
 {
@@ -132,9 +147,7 @@ static void check_add_public(const check_t *check)
     acme_addresses_t found;
     int i;
 
-    setenv("LOCALDOMAIN", "", 1); /* no search list, as a CA has none */
-    while (acme_net_resolve(&found, name, "443", check_share(check->deadline, 1)) != ACME_OK &&
-           check_pause(check)) {
+    while (check_resolve_public(&found, check) != ACME_OK && check_pause(check)) {
     }
     for (i = 0; i < found.count; i++) {
         getnameinfo((const struct sockaddr *)&found.address[i].socket, found.address[i].size,

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import StartHttpd, start_vhost
 from harness import commands, poll, ports
+from harness.acme import CHALLTESTSRV
 from harness.challenge import ANSWERED, REFUSED
 from harness.hooks import TOOL, as_user
 from harness.issuance import STRANGER
@@ -378,7 +379,9 @@ def test_public_check_asks_each_address_as_a_ca_does(httpd: Httpd, authority: Au
         httpd.listeners[host] = Listener(host, 443)
         httpd.vhost(NAME, credentials=[authority.issue(NAME)], listener=host)
     (tmp_path / "hosts").write_text(HOSTS)
-    within = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(tmp_path / "hosts")]
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    mounts = 'for file in hosts resolv.conf; do mount --bind "$0/$file" "/etc/$file"; done && exec "$@"'
+    within = ["unshare", "--mount", "sh", "-ec", mounts, str(tmp_path)]
     proxy = BEHAVIOURS["certificate-ordinary"](Asked(NAME, DIGEST, authority))
     with private_network(HTTPD_4, HTTPD_6, PROXY, CLOSED, SILENT), Upstream(proxy, (PROXY, 443)), swallowing((SILENT, 443)):
         httpd.start()
@@ -396,3 +399,10 @@ def test_public_check_asks_each_address_as_a_ca_does(httpd: Httpd, authority: Au
         value = KeyAuthorization.new()
         threading.Timer(1, httpd.spool.publish, ["both.test", value]).start()
         assert run("check", "--public", "both.test", value.text, within=within).returncode == DONE
+        # What the DNS says counts before /etc/hosts.
+        dns = [CHALLTESTSRV, "-dns01", "127.0.0.1:53", "-defaultIPv4", HTTPD_4, "-defaultIPv6", ""]
+        dns += ["-http01", "", "-https01", "", "-tlsalpn01", ""]
+        right, line = ("check", "--public", "local.test", "--wait", "0"), f"PASS local.test at {HTTPD_4}:443"
+        asked = lambda: line in run(*right, spool=httpd.spool.path, within=within).stdout  # noqa: E731
+        with commands.running(dns, tmp_path / "dns.log"):
+            poll.until(asked, poll.DEADLINE, "the address that the DNS has is asked")
