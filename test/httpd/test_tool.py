@@ -366,7 +366,9 @@ def private_network(*addresses: str) -> Iterator[None]:
         if library.unshare(new_network) != 0:
             pytest.skip(f"no network of its own: {os.strerror(ctypes.get_errno())}")
         try:
-            lines = ["link set lo up", *(f"address add {address} dev lo" for address in addresses)]
+            # "nodad": an IPv6 address can be bound to at once.
+            lines = [f"address add {address} dev lo{' nodad' if ':' in address else ''}" for address in addresses]
+            lines.insert(0, "link set lo up")
             subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
             yield
         finally:
