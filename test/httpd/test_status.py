@@ -423,8 +423,7 @@ def test_prometheus_scrapes_it(more: str, twins: Httpd, authority: Authority) ->
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     config = SCRAPE.replace("www.example.com:443", f"localhost:{twins.address()[1]}")
     with scraping(config + more, authority) as prometheus:
-        target = prometheus.target()
-        assert (target["health"], target["lastError"]) == ("up", "")
+        prometheus.wait_until_up()
         assert prometheus.number('scrape_samples_scraped - on() count({__name__=~"acme_alpn_.+"})') == 0
 
 
