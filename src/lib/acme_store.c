@@ -25,7 +25,7 @@
 
 /* After this the store is asked for no more keys. It names ten million in a few seconds; all
  * that are kept take memory, whatever their length. */
-#define SCAN_TIMEOUT apr_time_from_sec(20)
+#define SCAN_TIMEOUT apr_time_from_sec(10)
 #define KEYS_MAX     1000000
 #define KEY_MAX      1024
 
