@@ -84,11 +84,10 @@ def _report(failed: Sequence[Tuple[Pair, str]]) -> List[str]:
     names: Dict[Tuple[Address, str], List[str]] = {}
     for (address, entry), problem in failed:
         names.setdefault((address, problem), []).append(entry.identifier.text)
-    return [f"- {some(group)} at {address}: {problem}."
+    return [f"- {_some(group)} at {address}: {problem}."
             for (address, problem), group in names.items()]
 
 
-def some(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
+def _some(names: Sequence[str]) -> str:
     hidden = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {hidden} more" if hidden > 0 else "")
