@@ -235,7 +235,7 @@ static acme_error_e spool_withdraw_own(int fd, const struct stat *directory, con
                                        const acme_digest_t *digest)
 {
     acme_error_e error = spool_compare(fd, directory, name, digest);
-    apr_uint64_t number = (apr_uint64_t)apr_time_now();
+    apr_uint64_t number = (apr_uint64_t)apr_time_now(); /* where there are no random bytes */
     char aside[32];
 
     if (error != ACME_OK) {

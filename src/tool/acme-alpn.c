@@ -174,12 +174,14 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
         }
         return *value != '\0';
     case 'j':
-        return options->json = 1;
+        options->json = 1;
+        return 1;
     case 'c':
         APR_ARRAY_PUSH(options->connect, const char *) = value;
         return 1;
     case 'p':
-        return options->is_public = 1;
+        options->is_public = 1;
+        return 1;
     case 'w':
         if (!acme_interval_parse(&options->wait, value)) {
             acme_alpn_complain("--wait: '%s' is not a time; give " ACME_INTERVAL_ALLOWED,
