@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_acme_alpn_certificates.h"
 
+#include <pthread.h>
+
 #include <http_log.h>
 #include <http_main.h>
 
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 
 #include "acme_cache.h"
@@ -38,21 +39,6 @@ static void certificates_generate(acme_key_type_e type)
     }
 }
 
-static void certificates_generate_p256(void)
-{
-    certificates_generate(ACME_KEY_P256);
-}
-
-static void certificates_generate_rsa2048(void)
-{
-    certificates_generate(ACME_KEY_RSA2048);
-}
-
-static void certificates_generate_p384(void)
-{
-    certificates_generate(ACME_KEY_P384);
-}
-
 void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
 {
     cache = acme_cache_create(pool, CACHE_SLOTS);
@@ -64,19 +50,19 @@ void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
 }
 
 /* At its first use: RSA takes some 100 ms, for which a start would have to wait, and few
- * clients ask for it. */
+ * clients ask for it. Each type has its own lock, so that P-256 does not wait for RSA. */
 EVP_PKEY *acme_alpn_certificates_key(acme_key_type_e type)
 {
-    static struct {
-        CRYPTO_ONCE once;
-        void (*generate)(void);
-    } makers[ACME_KEY_TYPES] = {
-        [ACME_KEY_P256] = {CRYPTO_ONCE_STATIC_INIT, certificates_generate_p256},
-        [ACME_KEY_RSA2048] = {CRYPTO_ONCE_STATIC_INIT, certificates_generate_rsa2048},
-        [ACME_KEY_P384] = {CRYPTO_ONCE_STATIC_INIT, certificates_generate_p384},
-    };
+    static pthread_mutex_t locks[ACME_KEY_TYPES] = {
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+    static int is_tried[ACME_KEY_TYPES];
 
-    CRYPTO_THREAD_run_once(&makers[type].once, makers[type].generate);
+    pthread_mutex_lock(&locks[type]);
+    if (!is_tried[type]) {
+        is_tried[type] = 1;
+        certificates_generate(type);
+    }
+    pthread_mutex_unlock(&locks[type]);
     return keys[type];
 }
 
