@@ -9,6 +9,7 @@
 #include <http_protocol.h>
 #include <http_request.h>
 #include <util_filter.h>
+#include <util_script.h>
 
 #include <openssl/evp.h>
 
@@ -80,30 +81,16 @@ static const status_form_t *status_accepted_form(request_rec *r)
     return form;
 }
 
-/* Whether the query has the parameter, with or without a value. */
-static int status_is_asked_for(request_rec *r, const char *name)
-{
-    const char *query = r->args;
-
-    while (query && *query) {
-        char *parameter = ap_getword(r->pool, &query, '&');
-
-        parameter[strcspn(parameter, "=")] = '\0';
-        ap_unescape_urlencoded(parameter);
-        if (strcmp(parameter, name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Sets Vary where the Accept header decides. */
+/* By a parameter of the query, with or without a value; else by the Accept header, and Vary. */
 static const status_form_t *status_choose_form(request_rec *r)
 {
-    if (status_is_asked_for(r, "prometheus")) {
+    apr_table_t *query;
+
+    ap_args_to_table(r, &query);
+    if (apr_table_get(query, "prometheus")) {
         return &status_form_prometheus;
     }
-    if (status_is_asked_for(r, "json")) {
+    if (apr_table_get(query, "json")) {
         return &status_form_json;
     }
     apr_table_mergen(r->headers_out, "Vary", "Accept");
