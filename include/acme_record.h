@@ -87,7 +87,4 @@ apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
 
 void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *record);
 
-/* Lower case, for logs and labels. Static, never NULL. */
-const char *acme_record_outcome_name(acme_record_outcome_e outcome);
-
 #endif

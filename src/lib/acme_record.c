@@ -73,18 +73,6 @@ static apr_uint32_t record_next_ticket(acme_record_t *record)
     return ticket ? ticket : apr_atomic_inc32(&record->tickets) + 1;
 }
 
-static void record_keep(acme_record_t *record, const acme_record_row_t *row)
-{
-    apr_uint32_t ticket = record_next_ticket(record);
-    slot_t *slot = &record->slots[ticket % ACME_RECORD_ROWS];
-
-    /* The exchanges are also barriers, on both sides of the copy. */
-    apr_atomic_xchg32(&slot->ticket, 0);
-    memcpy(&slot->row, row, sizeof(*row));
-    slot->checksum = record_checksum_of(ticket, row);
-    apr_atomic_xchg32(&slot->ticket, ticket);
-}
-
 static void record_count_outcome(acme_record_counts_t *counts, const acme_record_row_t *row)
 {
     switch (row->outcome) {
@@ -103,8 +91,15 @@ static void record_count_outcome(acme_record_counts_t *counts, const acme_record
 
 void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
 {
+    apr_uint32_t ticket = record_next_ticket(record);
+    slot_t *slot = &record->slots[ticket % ACME_RECORD_ROWS];
+
     record_count_outcome(&record->counts, row);
-    record_keep(record, row);
+    /* The exchanges are also barriers, on both sides of the copy. */
+    apr_atomic_xchg32(&slot->ticket, 0);
+    memcpy(&slot->row, row, sizeof(*row));
+    slot->checksum = record_checksum_of(ticket, row);
+    apr_atomic_xchg32(&slot->ticket, ticket);
 }
 
 void acme_record_count(acme_record_t *record, acme_record_event_e event)
@@ -150,12 +145,4 @@ void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *recor
 {
     /* Each counter is right by itself; they need not be of the same instant. */
     memcpy(counts, &record->counts, sizeof(*counts));
-}
-
-const char *acme_record_outcome_name(acme_record_outcome_e outcome)
-{
-    static const char *const names[ACME_RECORD_OUTCOMES] = {"answered", "refused",
-                                                            "incomplete"};
-
-    return names[outcome];
 }

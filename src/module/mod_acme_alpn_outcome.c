@@ -89,14 +89,6 @@ static void outcome_describe_challenge(acme_record_row_t *row,
     row->key_type = challenge->key_type;
 }
 
-const char *acme_alpn_outcome_alert_by(const acme_record_row_t *row)
-{
-    if (!row->alert) {
-        return "";
-    }
-    return row->alert_sent ? "server" : "client";
-}
-
 const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row)
 {
     if (!row->alert) {
@@ -105,14 +97,6 @@ const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row
     return apr_psprintf(pool, "%s ended the handshake with the alert %s (%d)",
                         row->alert_sent ? "this server" : "the client",
                         SSL_alert_desc_string_long(row->alert), row->alert);
-}
-
-const char *acme_alpn_outcome_tag(acme_record_outcome_e outcome)
-{
-    static const char *const tags[ACME_RECORD_OUTCOMES] = {"AALPN0101", "AALPN0102",
-                                                           "AALPN0103"};
-
-    return tags[outcome];
 }
 
 /* The line */
@@ -184,6 +168,7 @@ static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challe
 static void outcome_say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                    const acme_record_row_t *row)
 {
+    const char *by = !row->alert ? "-" : row->alert_sent ? "server" : "client";
     const char *note;
 
     if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_STRANGERS, c->pool)) {
@@ -191,8 +176,7 @@ static void outcome_say_incomplete(conn_rec *c, const acme_alpn_challenge_t *cha
                        challenge ? challenge->server : c->base_server,
                        "AALPN0103: incomplete: %s alert=%s alert-by=%s%s: %s",
                        outcome_fields(c, row), row->alert ? apr_itoa(c->pool, row->alert) : "-",
-                       outcome_value(acme_alpn_outcome_alert_by(row)), note,
-                       acme_alpn_outcome_end(c->pool, row));
+                       by, note, acme_alpn_outcome_end(c->pool, row));
     }
 }
 

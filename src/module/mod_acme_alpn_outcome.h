@@ -28,14 +28,7 @@ void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connecti
 void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
                        acme_record_outcome_e outcome, acme_error_e reason);
 
-/* Who sent the alert that ended the handshake: "server", "client", or "" where none did.
- * Static. */
-const char *acme_alpn_outcome_alert_by(const acme_record_row_t *row);
-
 /* In words, who ended a handshake that is incomplete, and how. Static, or from the pool. */
 const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row);
-
-/* The tag of the outcome's line. Static, never NULL. */
-const char *acme_alpn_outcome_tag(acme_record_outcome_e outcome);
 
 #endif

@@ -65,6 +65,10 @@ static const char *report_or_null(const char *text)
 
 static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
 {
+    static const struct {
+        const char *name, *tag;
+    } outcomes[ACME_RECORD_OUTCOMES] = {
+        {"answered", "AALPN0101"}, {"refused", "AALPN0102"}, {"incomplete", "AALPN0103"}};
     const char *identifier = NULL, *sni = NULL, *key = NULL, *reason = NULL, *text = NULL;
     json_t *alert = json_null();
 
@@ -82,7 +86,7 @@ static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
         text = acme_alpn_outcome_end(pool, row);
         if (row->alert) {
             alert = json_pack("{s:i, s:s}", "number", row->alert, "by",
-                              acme_alpn_outcome_alert_by(row));
+                              row->alert_sent ? "server" : "client");
         }
     }
     return json_pack(
@@ -91,8 +95,8 @@ static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
         "vhost", report_or_null(acme_text_phrase(pool, row->vhost)), "tls",
         report_or_null(row->tls), "key", key, "source",
         acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
-        acme_record_outcome_name(row->outcome), "reason", reason, "text", text, "alert", alert,
-        "tag", acme_alpn_outcome_tag(row->outcome), "duration_seconds", SECONDS(row->duration));
+        outcomes[row->outcome].name, "reason", reason, "text", text, "alert", alert, "tag",
+        outcomes[row->outcome].tag, "duration_seconds", SECONDS(row->duration));
 }
 
 static json_t *report_handshakes(const report_t *report)

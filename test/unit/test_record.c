@@ -275,13 +275,6 @@ static void other_meanings_are_another_layout(void **state)
     assert_int_not_equal(acme_record_layout("none spool "), acme_record_layout("none store "));
 }
 
-static void outcomes_have_names(void **state)
-{
-    (void)state;
-    assert_string_equal(acme_record_outcome_name(ACME_RECORD_ANSWERED), "answered");
-    assert_string_equal(acme_record_outcome_name(ACME_RECORD_INCOMPLETE), "incomplete");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,7 +287,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(processes_count_together, make, unmake),
         cmocka_unit_test_setup_teardown(record_that_has_begun_goes_on, make, unmake),
         cmocka_unit_test(other_meanings_are_another_layout),
-        cmocka_unit_test(outcomes_have_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
