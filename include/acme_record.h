@@ -56,10 +56,10 @@ typedef struct {
 
 typedef struct {
     apr_time_t since;
+    apr_uint64_t outcomes[ACME_RECORD_OUTCOMES];
     apr_uint64_t answered[ACME_RECORD_SOURCES];
     apr_uint64_t answered_duration; /* of all of them, in microseconds */
     apr_uint64_t refused[ACME_ERRORS];
-    apr_uint64_t incomplete;
     apr_uint64_t events[ACME_RECORD_EVENTS];
 } acme_record_counts_t;
 

@@ -65,36 +65,23 @@ static apr_uint64_t record_checksum_of(apr_uint32_t ticket, const acme_record_ro
     return acme_text_hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
 }
 
-static apr_uint32_t record_next_ticket(acme_record_t *record)
-{
-    apr_uint32_t ticket = apr_atomic_inc32(&record->tickets) + 1;
-
-    /* 0 marks an empty slot; the number wraps to it once in 2^32 rows. */
-    return ticket ? ticket : apr_atomic_inc32(&record->tickets) + 1;
-}
-
-static void record_count_outcome(acme_record_counts_t *counts, const acme_record_row_t *row)
-{
-    switch (row->outcome) {
-    case ACME_RECORD_ANSWERED:
-        apr_atomic_inc64(&counts->answered[row->source % ACME_RECORD_SOURCES]);
-        apr_atomic_add64(&counts->answered_duration, row->duration);
-        break;
-    case ACME_RECORD_REFUSED:
-        apr_atomic_inc64(&counts->refused[(unsigned int)row->reason % ACME_ERRORS]);
-        break;
-    default:
-        apr_atomic_inc64(&counts->incomplete);
-        break;
-    }
-}
-
 void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
 {
-    apr_uint32_t ticket = record_next_ticket(record);
-    slot_t *slot = &record->slots[ticket % ACME_RECORD_ROWS];
+    acme_record_counts_t *counts = &record->counts;
+    apr_uint32_t ticket;
+    slot_t *slot;
 
-    record_count_outcome(&record->counts, row);
+    apr_atomic_inc64(&counts->outcomes[row->outcome]);
+    if (row->outcome == ACME_RECORD_ANSWERED) {
+        apr_atomic_inc64(&counts->answered[row->source % ACME_RECORD_SOURCES]);
+        apr_atomic_add64(&counts->answered_duration, row->duration);
+    } else if (row->outcome == ACME_RECORD_REFUSED) {
+        apr_atomic_inc64(&counts->refused[(unsigned int)row->reason % ACME_ERRORS]);
+    }
+    do { /* 0 marks an empty slot; the number wraps to it once in 2^32 rows. */
+        ticket = apr_atomic_inc32(&record->tickets) + 1;
+    } while (ticket == 0);
+    slot = &record->slots[ticket % ACME_RECORD_ROWS];
     /* The exchanges are also barriers, on both sides of the copy. */
     apr_atomic_xchg32(&slot->ticket, 0);
     memcpy(&slot->row, row, sizeof(*row));

@@ -64,14 +64,6 @@ static apr_uint32_t outcome_duration(apr_time_t begun, apr_time_t ended)
     return took < 0 ? 0 : (apr_uint32_t)(took > DURATION_MAX ? DURATION_MAX : took);
 }
 
-static void outcome_describe_peer(acme_record_row_t *row, const conn_rec *c)
-{
-    int is_ipv6 = strchr(c->client_ip, ':') != NULL;
-
-    apr_snprintf(row->peer, sizeof(row->peer), is_ipv6 ? "[%s]:%d" : "%s:%d", c->client_ip,
-                 (int)c->client_addr->port);
-}
-
 static void outcome_describe_challenge(acme_record_row_t *row,
                                        const acme_alpn_challenge_t *challenge)
 {
@@ -143,25 +135,20 @@ static void outcome_say_answered(conn_rec *c, const acme_alpn_challenge_t *chall
                    acme_key_name(row->key_type), outcome_upstream(c, challenge));
 }
 
-static const char *outcome_words(const conn_rec *c, const acme_alpn_challenge_t *challenge,
-                                 acme_error_e reason)
-{
-    const char *text = acme_error_text(reason);
-
-    return challenge->detail ? apr_psprintf(c->pool, "%s (%s)", text, challenge->detail) : text;
-}
-
 static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                 const acme_record_row_t *row)
 {
-    const char *note;
+    const char *note, *text = acme_error_text(row->reason);
 
     if (acme_alpn_log_lets_through(&note, outcome_limit(challenge, row->reason), c->pool)) {
+        if (challenge->detail) {
+            text = apr_psprintf(c->pool, "%s (%s)", text, challenge->detail);
+        }
         ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
                        "AALPN0102: refused: %s reason=%s file=%s%s%s: %s",
                        outcome_fields(c, row), acme_error_slug(row->reason),
                        challenge->file ? challenge->file : "-", outcome_upstream(c, challenge),
-                       note, outcome_words(c, challenge, row->reason));
+                       note, text);
     }
 }
 
@@ -191,7 +178,8 @@ void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
     row.reason = reason;
     row.ended = apr_time_now();
     row.duration = outcome_duration(connection->begun, row.ended);
-    outcome_describe_peer(&row, c);
+    apr_snprintf(row.peer, sizeof(row.peer), strchr(c->client_ip, ':') ? "[%s]:%d" : "%s:%d",
+                 c->client_ip, (int)c->client_addr->port);
     row.alert = connection->alert;
     row.alert_sent = connection->alert_sent;
     if (challenge) {

@@ -23,6 +23,7 @@
 
 #define NUMBER(value)         (json_int_t)(value)
 #define SECONDS(microseconds) (double)(microseconds) / APR_USEC_PER_SEC
+#define RFC3339(pool, when)   ap_ht_time(pool, when, "%Y-%m-%dT%H:%M:%SZ", 1) /* in UTC */
 
 /* A directory with one AcmeAlpnMaxAge. */
 typedef struct {
@@ -47,12 +48,6 @@ static const apr_array_header_t *tls_servers;
 void acme_alpn_report_init(const apr_array_header_t *servers)
 {
     tls_servers = servers;
-}
-
-/* RFC 3339, in UTC and seconds. */
-static const char *report_time(apr_pool_t *pool, apr_time_t when)
-{
-    return ap_ht_time(pool, when, "%Y-%m-%dT%H:%M:%SZ", 1);
 }
 
 /* jansson makes null of NULL. */
@@ -91,7 +86,7 @@ static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
     }
     return json_pack(
         "{s:s, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:o, s:s, s:f}", "time",
-        report_time(pool, row->ended), "identifier", identifier, "sni", sni, "peer", row->peer,
+        RFC3339(pool, row->ended), "identifier", identifier, "sni", sni, "peer", row->peer,
         "vhost", report_or_null(acme_text_phrase(pool, row->vhost)), "tls",
         report_or_null(row->tls), "key", key, "source",
         acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
@@ -131,8 +126,8 @@ static json_t *report_counters(const acme_record_counts_t *counts)
         }
     }
     return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:f}", "answered", answered, "refused",
-                     refused, "incomplete", NUMBER(counts->incomplete), "minted",
-                     NUMBER(counts->events[ACME_RECORD_MINTED]), "cached",
+                     refused, "incomplete", NUMBER(counts->outcomes[ACME_RECORD_INCOMPLETE]),
+                     "minted", NUMBER(counts->events[ACME_RECORD_MINTED]), "cached",
                      NUMBER(counts->events[ACME_RECORD_CACHED]), "relays",
                      NUMBER(counts->events[ACME_RECORD_RELAYS]), "answered_seconds",
                      SECONDS(counts->answered_duration));
@@ -376,7 +371,7 @@ json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
     apr_pool_destroy(report.scratch);
     acme_record_counts(&counts, acme_alpn_record_get());
     return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "time",
-                     report_time(pool, report.now), "since", report_time(pool, counts.since),
+                     RFC3339(pool, report.now), "since", RFC3339(pool, counts.since),
                      "shared_memory_bytes", NUMBER(acme_record_size()), "spools_total",
                      NUMBER(apr_hash_count(report.seen)), "spools", report.spools, "handshakes",
                      report_handshakes(&report), "counters", report_counters(&counts),

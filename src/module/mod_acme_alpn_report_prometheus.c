@@ -36,7 +36,6 @@ static void prometheus_single(apr_bucket_brigade *out, const char *name, const c
 static void prometheus_counters(apr_bucket_brigade *out)
 {
     acme_record_counts_t counts;
-    apr_uint64_t answered = 0;
     int i;
 
     acme_record_counts(&counts, acme_alpn_record_get());
@@ -46,7 +45,6 @@ static void prometheus_counters(apr_bucket_brigade *out)
     for (i = ACME_ALPN_SOURCE_NONE + 1; i < ACME_ALPN_SOURCES; i++) {
         prometheus_put(out, "acme_alpn_handshakes_answered_total{source=\"%s\"} " NUMBER "\n",
                        acme_alpn_source_name((acme_alpn_source_e)i), counts.answered[i]);
-        answered += counts.answered[i];
     }
     /* Also those that have not occurred: from nothing to 1 is no increase to Prometheus. */
     prometheus_head(out, "acme_alpn_handshakes_refused_total", "counter",
@@ -56,13 +54,14 @@ static void prometheus_counters(apr_bucket_brigade *out)
                        acme_error_slug((acme_error_e)i), counts.refused[i]);
     }
     prometheus_single(out, "acme_alpn_handshakes_incomplete_total", "counter",
-                      "Handshakes that ended before they were complete.", counts.incomplete);
+                      "Handshakes that ended before they were complete.",
+                      counts.outcomes[ACME_RECORD_INCOMPLETE]);
     prometheus_head(out, "acme_alpn_handshake_duration_seconds", "summary",
                     "Time from the ClientHello to the end of answered handshakes.");
     prometheus_put(out,
                    "acme_alpn_handshake_duration_seconds_sum " SECONDS_FMT "\n"
                    "acme_alpn_handshake_duration_seconds_count " NUMBER "\n",
-                   SECONDS(counts.answered_duration), answered);
+                   SECONDS(counts.answered_duration), counts.outcomes[ACME_RECORD_ANSWERED]);
     prometheus_head(out, "acme_alpn_certificates_total", "counter",
                     "Challenge certificates, by origin.");
     prometheus_put(out,
