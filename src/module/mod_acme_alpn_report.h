@@ -24,7 +24,7 @@ json_t *acme_alpn_report(apr_pool_t *pool, int has_lists);
 void acme_alpn_report_html(apr_bucket_brigade *out, const json_t *document);
 void acme_alpn_report_prometheus(apr_bucket_brigade *out, const json_t *document);
 
-/* The style sheet in the HTML page, whose hash its Content-Security-Policy names. */
-extern const char acme_alpn_report_style[];
+/* The Content-Security-Policy of the HTML page. */
+extern const char acme_alpn_report_policy[];
 
 #endif

@@ -10,7 +10,7 @@
 #include <apr_strings.h>
 
 /* On a narrow screen each row of a table is a card, with the headings beside the values. */
-const char acme_alpn_report_style[] =
+static const char html_style[] =
     ":root{color-scheme:light dark;--back:#fff;--fore:#1c2126;--dim:#57606a;--line:#d5dae0;"
     "--card:#f5f7f9;--good:#176f2c;--bad:#b3261e;--warn:#8a5a00}"
     "@media(prefers-color-scheme:dark){:root{--back:#14181c;--fore:#e4e8ec;--dim:#9aa5b1;"
@@ -32,6 +32,12 @@ const char acme_alpn_report_style[] =
     "td{border:0;padding:.15rem 0 .15rem 6.5rem;min-height:1.6rem;position:relative}"
     ".w{min-width:0}td:before{content:attr(data-h);position:absolute;left:0;color:var(--dim);"
     "font-size:13px}}";
+
+/* Nothing may be loaded, run or sent, and of styles only this one (by its SHA-256) counts. */
+const char acme_alpn_report_policy[] =
+    "default-src 'none'; style-src 'sha256-iTtEPBDnkF+k4xZxQwD0+1GMpu4Vu+VgT62wbteSR5o='; "
+    "base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'";
 
 typedef struct {
     const char *heading; /* NULL after the last column */
@@ -302,7 +308,7 @@ void acme_alpn_report_html(apr_bucket_brigade *out, const json_t *document)
              "<title>acme-tls/1 on this server</title><style>%s</style></head><body>\n"
              "<h1>acme-tls/1 on this server</h1>\n<p class=dim>%s, all children together; "
              "the record takes " NUMBER " bytes of shared memory</p>\n",
-             acme_alpn_report_style, html_get(out, document, "time"),
+             html_style, html_get(out, document, "time"),
              html_integer(document, "shared_memory_bytes"));
     html_pending(out, document);
     html_handshakes(out, document);

@@ -4,14 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <apr_strings.h>
-
 #include <http_protocol.h>
 #include <http_request.h>
 #include <util_filter.h>
 #include <util_script.h>
-
-#include <openssl/evp.h>
 
 #include "mod_acme_alpn_report.h"
 
@@ -97,29 +93,6 @@ static const status_form_t *status_choose_form(request_rec *r)
     return status_accepted_form(r);
 }
 
-/* Nothing may be loaded, run or sent, and of styles only the page's own counts. */
-static const char *status_policy(apr_pool_t *pool)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned char text[2 * EVP_MAX_MD_SIZE];
-    unsigned int length = 0;
-
-    EVP_Digest(acme_alpn_report_style, strlen(acme_alpn_report_style), digest, &length,
-               EVP_sha256(), NULL);
-    EVP_EncodeBlock(text, digest, (int)length);
-    return apr_pstrcat(pool, "default-src 'none'; style-src 'sha256-", (const char *)text,
-                       "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", NULL);
-}
-
-static void status_set_headers(request_rec *r, const status_form_t *form)
-{
-    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
-    apr_table_setn(r->headers_out, "Content-Security-Policy", status_policy(r->pool));
-    apr_table_setn(r->headers_out, "Referrer-Policy", "no-referrer");
-    ap_set_content_type(r, form->content_type);
-}
-
 static int status_respond(request_rec *r, const status_form_t *form)
 {
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
@@ -133,7 +106,11 @@ static int status_respond(request_rec *r, const status_form_t *form)
     if (APR_BRIGADE_EMPTY(out)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    status_set_headers(r, form);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    apr_table_setn(r->headers_out, "Content-Security-Policy", acme_alpn_report_policy);
+    apr_table_setn(r->headers_out, "Referrer-Policy", "no-referrer");
+    ap_set_content_type(r, form->content_type);
     apr_brigade_length(out, 1, &length);
     ap_set_content_length(r, length);
     APR_BRIGADE_INSERT_TAIL(out, apr_bucket_eos_create(r->connection->bucket_alloc));

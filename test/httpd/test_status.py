@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import pwd
 import re
@@ -291,7 +293,9 @@ def test_store_that_is_down_is_told(make_httpd: StartHttpd, authority: Authority
 def test_headers_let_nothing_in_and_nothing_out(httpd: Httpd) -> None:
     page = request(httpd)
     policy = page.headers["Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
+    (style,) = re.findall("<style>(.*?)</style>", page.text)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ") and "unsafe" not in policy
     assert page.headers["Cache-Control"] == "no-store" and page.headers["X-Content-Type-Options"] == "nosniff"
 
 
