@@ -16,6 +16,7 @@
 #include <http_protocol.h>
 #include <http_request.h>
 #include <http_ssl.h>
+#include <mod_status.h>
 
 #include <apr_optional_hooks.h>
 
@@ -231,6 +232,7 @@ static void register_hooks(apr_pool_t *pool)
      * response.) */
     ap_hook_map_to_storage(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
     ap_hook_handler(acme_alpn_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ap, status_hook, acme_alpn_status_section, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
 }
 

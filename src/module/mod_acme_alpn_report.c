@@ -36,11 +36,13 @@ typedef struct {
     apr_pool_t *pool;
     apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
     apr_time_t now;
-    int has_lists;
+    acme_alpn_list_e list;
     apr_hash_t *seen; /* of report_spool_t, by seconds of AcmeAlpnMaxAge and directory */
     json_t *spools;
     json_t *vhosts;
     size_t vhosts_with_problems;
+    apr_hash_t *pending;     /* the identifiers that the entries looked at would answer for */
+    apr_hash_t *stores_down; /* by name, which vhosts may share */
 } report_t;
 
 static const apr_array_header_t *tls_servers;
@@ -100,7 +102,7 @@ static json_t *report_handshakes(const report_t *report)
     acme_record_row_t *rows;
     apr_size_t count, i;
 
-    if (report->has_lists) {
+    if (report->list == ACME_ALPN_LIST_ALL) {
         rows = apr_palloc(report->pool, ACME_RECORD_ROWS * sizeof(*rows));
         count = acme_record_read(rows, acme_alpn_record_get());
         for (i = 0; i < count; i++) {
@@ -174,11 +176,16 @@ static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spoo
 
     if (state == ACME_OK) {
         state = acme_spool_list(report->scratch, &sample, &total, spool,
-                                report->has_lists ? ENTRIES_MAX : 0, report->now);
+                                report->list ? ENTRIES_MAX : 0, report->now);
     }
     for (i = 0; i < sample->nelts; i++) {
-        json_array_append_new(
-            entries, report_entry(report, &APR_ARRAY_IDX(sample, i, acme_spool_entry_t)));
+        const acme_spool_entry_t *entry = &APR_ARRAY_IDX(sample, i, acme_spool_entry_t);
+
+        json_array_append_new(entries, report_entry(report, entry));
+        if (entry->state == ACME_OK) {
+            apr_hash_set(report->pending, apr_pstrdup(report->pool, entry->name),
+                         APR_HASH_KEY_STRING, report);
+        }
     }
     json_array_append_new(
         report->spools,
@@ -264,6 +271,8 @@ static json_t *report_problems(report_t *report, const server_rec *server)
         const acme_alpn_store_t *store = APR_ARRAY_IDX(config->stores, i, acme_alpn_store_t *);
 
         if (acme_alpn_store_is_down(store)) {
+            apr_hash_set(report->stores_down, acme_alpn_store_name(store), APR_HASH_KEY_STRING,
+                         store);
             report_add(report, problems, report_problem, "store-down",
                        "the last call of %s has failed; the handshakes and the log tell why",
                        acme_alpn_store_name(store));
@@ -340,7 +349,7 @@ static json_t *report_vhost(const report_t *report, const server_rec *server, js
 /* Those with problems stand before the others. */
 static void report_add_vhost(report_t *report, const server_rec *server)
 {
-    size_t most = report->has_lists ? VHOSTS_MAX : 0;
+    size_t most = report->list == ACME_ALPN_LIST_ALL ? VHOSTS_MAX : 0;
     json_t *problems = report_problems(report, server);
     size_t place = json_array_size(problems) > 0 ? report->vhosts_with_problems++
                                                  : json_array_size(report->vhosts);
@@ -353,15 +362,17 @@ static void report_add_vhost(report_t *report, const server_rec *server)
     }
 }
 
-json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
+json_t *acme_alpn_report(apr_pool_t *pool, acme_alpn_list_e list)
 {
-    report_t report = {.pool = pool, .now = apr_time_now(), .has_lists = has_lists};
+    report_t report = {.pool = pool, .now = apr_time_now(), .list = list};
     acme_record_counts_t counts;
     int i;
 
     report.seen = apr_hash_make(pool);
     report.spools = json_array();
     report.vhosts = json_array();
+    report.pending = apr_hash_make(pool);
+    report.stores_down = apr_hash_make(pool);
     apr_pool_create(&report.scratch, pool);
     /* In the order of the configuration, which is the reverse of httpd's. */
     for (i = tls_servers->nelts - 1; i >= 0; i--) {
@@ -370,11 +381,13 @@ json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
     }
     apr_pool_destroy(report.scratch);
     acme_record_counts(&counts, acme_alpn_record_get());
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "time",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "time",
                      RFC3339(pool, report.now), "since", RFC3339(pool, counts.since),
-                     "shared_memory_bytes", NUMBER(acme_record_size()), "spools_total",
+                     "shared_memory_bytes", NUMBER(acme_record_size()), "pending",
+                     NUMBER(apr_hash_count(report.pending)), "spools_total",
                      NUMBER(apr_hash_count(report.seen)), "spools", report.spools, "handshakes",
                      report_handshakes(&report), "counters", report_counters(&counts),
-                     "vhosts_total", NUMBER(tls_servers->nelts), "vhosts_with_problems",
+                     "stores_down", NUMBER(apr_hash_count(report.stores_down)), "vhosts_total",
+                     NUMBER(tls_servers->nelts), "vhosts_with_problems",
                      NUMBER(report.vhosts_with_problems), "vhosts", report.vhosts);
 }

@@ -4,12 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ap_expr.h>
+#include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <mod_status.h>
 #include <util_filter.h>
 #include <util_script.h>
 
+#include "mod_acme_alpn_outcome.h"
 #include "mod_acme_alpn_report.h"
+
+#define HANDLER "acme-alpn-status"
 
 typedef struct {
     const char *content_type;
@@ -96,7 +102,8 @@ static const status_form_t *status_choose_form(request_rec *r)
 static int status_respond(request_rec *r, const status_form_t *form)
 {
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    json_t *document = acme_alpn_report(r->pool, form != &status_form_prometheus);
+    json_t *document = acme_alpn_report(
+        r->pool, form == &status_form_prometheus ? ACME_ALPN_LIST_NOTHING : ACME_ALPN_LIST_ALL);
     apr_off_t length = 0;
 
     if (document) {
@@ -121,7 +128,7 @@ static int status_respond(request_rec *r, const status_form_t *form)
 
 int acme_alpn_status_handler(request_rec *r)
 {
-    if (!r->handler || strcmp(r->handler, "acme-alpn-status") != 0) {
+    if (!r->handler || strcmp(r->handler, HANDLER) != 0) {
         return DECLINED;
     }
     ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_OPTIONS, -1);
@@ -133,4 +140,65 @@ int acme_alpn_status_handler(request_rec *r)
         return HTTP_METHOD_NOT_ALLOWED;
     }
     return status_respond(r, status_choose_form(r));
+}
+
+/* To the page on this vhost, by the path of a Location in it or in the main server. */
+static void status_link(request_rec *r)
+{
+    const core_server_config *core = ap_get_core_module_config(r->server->module_config);
+    const char *error, *handler;
+    int i;
+
+    for (i = core->sec_url->nelts - 1; i >= 0; i--) {
+        const core_dir_config *location =
+            ap_get_core_module_config(APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *));
+
+        if (!location->expr_handler || location->r || location->d_is_fnmatch) {
+            continue;
+        }
+        handler = ap_expr_str_exec(r, location->expr_handler, &error);
+        if (handler && strcmp(handler, HANDLER) == 0) {
+            ap_rprintf(r, "<p><a href=\"%s\">Handshakes, spools and vhosts</a></p>\n",
+                       ap_escape_html(r->pool, ap_escape_uri(r->pool, location->d)));
+            return;
+        }
+    }
+}
+
+#define N "%" APR_UINT64_T_FMT
+
+/* With the same numbers in the same order. */
+static const char status_short[] =
+    "AcmeAlpnPending: " N "\nAcmeAlpnAnswered: " N "\nAcmeAlpnRefused: " N
+    "\nAcmeAlpnIncomplete: " N "\nAcmeAlpnStoresDown: " N "\nAcmeAlpnVhostsWithProblems: " N
+    "\nAcmeAlpnVhosts: " N "\n";
+static const char status_section[] =
+    "<hr>\n<h3>ACME challenges (mod_acme_alpn)</h3>\n<dl>\n<dt>Pending: " N "</dt>\n"
+    "<dt>Handshakes answered: " N " - refused: " N " - incomplete: " N "</dt>\n"
+    "<dt>Stores that fail: " N "</dt>\n<dt>TLS vhosts with problems: " N " of " N "</dt>\n"
+    "</dl>\n";
+
+int acme_alpn_status_section(request_rec *r, int flags)
+{
+    json_int_t pending = 0, spools = 0, down = 0, bad = 0, all = 0;
+    json_t *document = acme_alpn_report(r->pool, ACME_ALPN_LIST_ENTRIES);
+    int is_short = flags & AP_STATUS_SHORT;
+    acme_record_counts_t counts;
+
+    json_unpack(document, "{s:I, s:I, s:I, s:I, s:I}", "pending", &pending, "spools_total",
+                &spools, "stores_down", &down, "vhosts_with_problems", &bad, "vhosts_total",
+                &all);
+    json_decref(document);
+    /* Programs read the same lines on every server; people no section of zeros. */
+    if (is_short || spools > 0) {
+        acme_record_counts(&counts, acme_alpn_record_get());
+        ap_rprintf(r, is_short ? status_short : status_section, (apr_uint64_t)pending,
+                   counts.outcomes[ACME_RECORD_ANSWERED], counts.outcomes[ACME_RECORD_REFUSED],
+                   counts.outcomes[ACME_RECORD_INCOMPLETE], (apr_uint64_t)down,
+                   (apr_uint64_t)bad, (apr_uint64_t)all);
+        if (!is_short) {
+            status_link(r);
+        }
+    }
+    return OK;
 }

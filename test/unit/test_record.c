@@ -147,6 +147,8 @@ static void outcomes_and_events_are_counted(void **state)
     assert_int_equal(counts.refused[ACME_NO_ENTRY], 1);
     assert_int_equal(counts.answered[1], 2);
     assert_int_equal(counts.answered_duration, 14);
+    assert_int_equal(counts.outcomes[ACME_RECORD_ANSWERED], 2);
+    assert_int_equal(counts.outcomes[ACME_RECORD_REFUSED], 1);
     assert_int_equal(counts.outcomes[ACME_RECORD_INCOMPLETE], 1);
     assert_int_equal(counts.events[ACME_RECORD_MINTED], 1);
     assert_int_equal(counts.events[ACME_RECORD_CACHED], 2);
