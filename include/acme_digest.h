@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The SHA-256 of a key authorization, which a challenge certificate carries (RFC 8737 section
- * 3), from the line that an ACME client published.
+ * 3), from the line that an ACME client published; and whose account's it is.
  */
 #ifndef ACME_DIGEST_H
 #define ACME_DIGEST_H
 
-#include <apr.h>
+#include <apr_pools.h>
 
 #include "acme_error.h"
 
@@ -14,6 +14,12 @@
 
 /* The largest value, line end included, in bytes. */
 #define ACME_VALUE_MAX 1024
+
+/* The thumbprint of an ACME account's key (RFC 7638), with a NUL; and a list of accounts: this
+ * word alone (or NULL), or thumbprints with spaces between them. */
+#define ACME_ACCOUNT_SIZE    44
+#define ACME_ACCOUNT_ANY     "any"
+#define ACME_ACCOUNT_ALLOWED "43 characters of base64url (certbot show_account), or any alone"
 
 typedef struct {
     unsigned char bytes[ACME_DIGEST_SIZE];
@@ -29,5 +35,14 @@ typedef struct {
  * ACME_VALUE_MALFORMED, ACME_ENTRY_TOO_LARGE or ACME_SYSTEM_ERROR.
  */
 acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length);
+
+/* The same for a value of one of these accounts. `account` gets the thumbprint in the value, or
+ * "" where it has none. Also returns ACME_ACCOUNT_OTHER, or ACME_ACCOUNT_UNKNOWN for a bare
+ * digest, with *digest all the same. */
+acme_error_e acme_digest_parse_of(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
+                                  const char *accounts, const char *value, apr_size_t length);
+
+/* Add a word to a list of accounts, NULL at first. Returns whether it is allowed there. */
+int acme_digest_add_account(apr_pool_t *pool, const char **accounts, const char *word);
 
 #endif

@@ -37,6 +37,8 @@ typedef enum {
     ACME_VALUE_EMPTY,
     ACME_VALUE_LINES,
     ACME_VALUE_MALFORMED,
+    ACME_ACCOUNT_OTHER,
+    ACME_ACCOUNT_UNKNOWN,
 
     /* another module of httpd */
     ACME_MODULE_UNREADABLE,

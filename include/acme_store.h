@@ -72,7 +72,9 @@ typedef struct {
     const acme_store_t *store;         /* loaded */
     apr_time_t deadline;               /* of acme_monotonic, for name, TLS, AUTH and reply */
     const acme_addresses_t *addresses; /* of the store; NULL: its name is resolved first */
-    char detail[160]; /* what the system, OpenSSL or the store says of ACME_STORE_*, or "" */
+    const char *accounts;              /* whose values are not ignored; see acme_digest.h */
+    char detail[160]; /* what the system, OpenSSL or the store says of ACME_STORE_*, or "";
+                       * with ACME_OK of a look-up, or ACME_ACCOUNT_*, the thumbprint, or "" */
 } acme_store_call_t;
 
 /* A connection, of one thread at a time. It does not survive a fork. */
@@ -95,9 +97,9 @@ void acme_store_close(acme_store_connection_t *connection);
 int acme_store_is_usable(acme_store_connection_t *connection);
 
 /*
- * Look an identifier's challenge up. Returns ACME_OK with *digest, or with *digest untouched
- * ACME_NO_ENTRY, ACME_ENTRY_TOO_LARGE, ACME_VALUE_*, ACME_STORE_* or ACME_SYSTEM_ERROR (with
- * errno set).
+ * Look an identifier's challenge up. Returns ACME_OK or ACME_ACCOUNT_* with *digest, or with
+ * *digest untouched ACME_NO_ENTRY, ACME_ENTRY_TOO_LARGE, ACME_VALUE_*, ACME_STORE_* or
+ * ACME_SYSTEM_ERROR (with errno set).
  */
 acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *connection,
                              acme_store_call_t *call, const acme_identifier_t *identifier);
@@ -122,7 +124,7 @@ typedef struct {
     const char *name;         /* the key without the prefix */
     apr_interval_time_t left; /* until it expires; negative: it never does */
     acme_error_e state;       /* ACME_OK: a handshake would be answered from it now */
-    const char *detail;       /* what the store says of ACME_STORE_KEY_REFUSED, or "" */
+    const char *detail;       /* the call's */
 } acme_store_entry_t;
 
 /* All entries, by name: *entries is an array of acme_store_entry_t from `pool`. The call's time

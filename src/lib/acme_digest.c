@@ -2,9 +2,11 @@
 #include "acme_digest.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include <apr_encode.h>
 #include <apr_lib.h>
+#include <apr_strings.h>
 
 #include <openssl/sha.h>
 
@@ -108,4 +110,36 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
         return ACME_VALUE_LINES;
     }
     return digest_from_line(digest, value, length);
+}
+
+/* All thumbprints are of the same length, so one that is found in a list is a word of it. */
+acme_error_e acme_digest_parse_of(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
+                                  const char *accounts, const char *value, apr_size_t length)
+{
+    const char *dot = memchr(value, '.', length);
+    acme_error_e error = acme_digest_parse(digest, value, length);
+
+    apr_cpystrn(account, error == ACME_OK && dot ? dot + 1 : "", ACME_ACCOUNT_SIZE);
+    if (error != ACME_OK || !accounts || strcmp(accounts, ACME_ACCOUNT_ANY) == 0 ||
+        (dot && strstr(accounts, account))) {
+        return error;
+    }
+    return dot ? ACME_ACCOUNT_OTHER : ACME_ACCOUNT_UNKNOWN;
+}
+
+/* A thumbprint is a SHA-256 in base64url, as a bare digest may be. */
+int acme_digest_add_account(apr_pool_t *pool, const char **accounts, const char *word)
+{
+    int is_any = strcasecmp(word, ACME_ACCOUNT_ANY) == 0;
+    acme_digest_t digest;
+
+    if (is_any ? *accounts != NULL
+               : (*accounts && strcmp(*accounts, ACME_ACCOUNT_ANY) == 0) ||
+                     strlen(word) != BASE64URL_LENGTH ||
+                     digest_from_base64url(&digest, word) != ACME_OK) {
+        return 0;
+    }
+    *accounts = *accounts ? apr_pstrcat(pool, *accounts, " ", word, NULL)
+                          : (is_any ? ACME_ACCOUNT_ANY : word);
+    return 1;
 }

@@ -56,6 +56,11 @@ static const struct {
     [ACME_VALUE_LINES] = {"value-lines", VALUE, "the entry has more than one line"},
     [ACME_VALUE_MALFORMED] = {"value-malformed", VALUE,
         "the entry is neither a key authorization nor its SHA-256 in base64url or hex"},
+    [ACME_ACCOUNT_OTHER] = {"account-other", 0,
+        "AcmeAlpnAccount does not name the entry's ACME account; add it there if it is yours"},
+    [ACME_ACCOUNT_UNKNOWN] = {"account-unknown", 0,
+        "the entry is a bare digest, which AcmeAlpnAccount refuses since it shows no ACME "
+        "account; publish the key authorization"},
 
     [ACME_MODULE_UNREADABLE] = {"module-unreadable", 0,
         "what another module of httpd answered is not a certificate in PEM"},

@@ -123,17 +123,19 @@ static acme_error_e spool_open_entry(int *fd, struct stat *status, int directory
 }
 
 /* Reads one byte more than is allowed, to notice a file that grew after the check. */
-static acme_error_e spool_read_value(acme_digest_t *digest, int fd)
+static acme_error_e spool_read_value(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
+                                     const char *accounts, int fd)
 {
     char value[ACME_VALUE_MAX + 1];
     ssize_t length = acme_file_read(fd, value, sizeof(value));
 
-    return length < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, (size_t)length);
+    return length < 0 ? ACME_SYSTEM_ERROR
+                      : acme_digest_parse_of(digest, account, accounts, value, (size_t)length);
 }
 
-static acme_error_e spool_find_in(acme_digest_t *digest, int directory_fd,
-                                  const struct stat *directory, const char *name,
-                                  apr_interval_time_t max_age, apr_time_t now)
+static acme_error_e spool_find_in(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
+                                  int directory_fd, const struct stat *directory,
+                                  const char *name, const acme_spool_t *spool, apr_time_t now)
 {
     struct stat status;
     int fd;
@@ -142,23 +144,24 @@ static acme_error_e spool_find_in(acme_digest_t *digest, int directory_fd,
     if (error != ACME_OK) {
         return error;
     }
-    error = spool_check_age(status.st_mtime, max_age, now);
+    error = spool_check_age(status.st_mtime, spool->max_age, now);
     if (error == ACME_OK) {
-        error = spool_read_value(digest, fd);
+        error = spool_read_value(digest, account, spool->accounts, fd);
     }
     close(fd);
     return error;
 }
 
-acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
-                             const acme_identifier_t *identifier, apr_time_t now)
+acme_error_e acme_spool_find(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
+                             const acme_spool_t *spool, const acme_identifier_t *identifier,
+                             apr_time_t now)
 {
     struct stat status;
     int fd;
     acme_error_e error = acme_spool_open(&fd, &status, spool->directory);
 
     if (error == ACME_OK) {
-        error = spool_find_in(digest, fd, &status, identifier->name, spool->max_age, now);
+        error = spool_find_in(digest, account, fd, &status, identifier->name, spool, now);
         close(fd);
     }
     return error;
@@ -196,6 +199,7 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
 static acme_error_e spool_compare(int directory_fd, const struct stat *directory,
                                   const char *name, const acme_digest_t *digest)
 {
+    char account[ACME_ACCOUNT_SIZE];
     acme_digest_t found;
     struct stat status;
     int fd;
@@ -204,7 +208,7 @@ static acme_error_e spool_compare(int directory_fd, const struct stat *directory
     if (error != ACME_OK) {
         return error;
     }
-    error = spool_read_value(&found, fd);
+    error = spool_read_value(&found, account, NULL, fd);
     close(fd);
     if (error == ACME_SYSTEM_ERROR) {
         return error;
@@ -284,10 +288,10 @@ apr_time_t acme_spool_time(const struct timespec *time)
 }
 
 acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *directory,
-                                      const char *name, apr_interval_time_t max_age,
+                                      const char *name, const acme_spool_t *spool,
                                       apr_time_t now)
 {
-    acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}}};
+    acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}}, ""};
     acme_identifier_t identifier;
     struct stat status;
 
@@ -301,7 +305,8 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
         entry.state = ACME_NAME_INVALID;
     }
     if (entry.state == ACME_OK) {
-        entry.state = spool_find_in(&entry.digest, directory_fd, directory, name, max_age, now);
+        entry.state = spool_find_in(&entry.digest, entry.account, directory_fd, directory, name,
+                                    spool, now);
     }
     return entry;
 }
@@ -317,8 +322,8 @@ static int spool_take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *st
                             const struct stat *directory, const acme_spool_t *spool,
                             const char *name, apr_time_t now)
 {
-    acme_spool_entry_t entry = acme_spool_examine(dirfd(stream), directory,
-                                                  apr_pstrdup(pool, name), spool->max_age, now);
+    acme_spool_entry_t entry =
+        acme_spool_examine(dirfd(stream), directory, apr_pstrdup(pool, name), spool, now);
 
     if (entry.state == ACME_NO_ENTRY) {
         return 0;

@@ -216,7 +216,8 @@ acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *con
     }
     return reply->type == REDIS_REPLY_NIL
                ? ACME_NO_ENTRY
-               : acme_digest_parse(digest, reply->str, (apr_size_t)reply->len);
+               : acme_digest_parse_of(digest, call->detail, call->accounts, reply->str,
+                                      (apr_size_t)reply->len);
 }
 
 acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_call_t *call,
@@ -316,9 +317,9 @@ static acme_error_e store_examine(acme_store_entry_t *entry, apr_pool_t *pool,
     if (error == ACME_OK && entry->state == ACME_OK) {
         entry->state = error = acme_store_find(&digest, connection, call, &identifier);
     }
+    entry->detail = apr_pstrdup(pool, call->detail);
     if (error == ACME_STORE_KEY_REFUSED || store_is_of_key(error, call)) {
         entry->state = ACME_STORE_KEY_REFUSED;
-        entry->detail = apr_pstrdup(pool, call->detail);
         return ACME_OK;
     }
     return error == ACME_SYSTEM_ERROR || acme_error_is(error, ACME_CLASS_STORE) ||

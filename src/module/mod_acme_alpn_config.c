@@ -30,6 +30,7 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost)
         over->spool_directory ? over->spool_directory : from->spool_directory;
     config->placeholder = over->placeholder != UNSET ? over->placeholder : from->placeholder;
     config->has_certificate = over->has_certificate || from->has_certificate;
+    config->accounts = over->accounts ? over->accounts : from->accounts;
     config->stores = over->stores ? over->stores : from->stores;
     config->upstreams = over->upstreams ? over->upstreams : from->upstreams;
     return config;
@@ -56,6 +57,7 @@ acme_spool_t acme_alpn_server_spool(const server_rec *server)
     acme_spool_t spool = {
         config->spool_directory ? config->spool_directory : ACME_ALPN_SPOOLDIR,
         config->max_age != UNSET ? config->max_age : MAX_AGE_DEFAULT,
+        config->accounts ? config->accounts : ACME_ACCOUNT_ANY,
     };
 
     return spool;

@@ -21,6 +21,7 @@ typedef struct {
     int engine;
     const char *spool_directory;
     apr_interval_time_t max_age;
+    const char *accounts;          /* see acme_digest.h */
     apr_array_header_t *stores;    /* of acme_alpn_store_t *, in their order */
     apr_array_header_t *upstreams; /* of acme_alpn_upstream_t * */
     int placeholder;

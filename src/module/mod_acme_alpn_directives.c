@@ -52,6 +52,18 @@ static const char *directives_set_max_age(cmd_parms *command, void *directory, c
     return NULL;
 }
 
+/* For each word. "any": of any account in this vhost, whatever the main server says. */
+static const char *directives_add_account(cmd_parms *command, void *directory, const char *word)
+{
+    (void)directory;
+    return acme_digest_add_account(command->pool,
+                                   &acme_alpn_server_get(command->server)->accounts, word)
+               ? NULL
+               : apr_psprintf(command->pool,
+                              "%s: '%s' is not allowed; give " ACME_ACCOUNT_ALLOWED,
+                              command->cmd->name, word);
+}
+
 /* "none": no store for this vhost, whatever the main server says. */
 static const char *directives_add_store(cmd_parms *command, void *directory, int count,
                                         char *const arguments[])
@@ -91,6 +103,8 @@ const command_rec acme_alpn_directives[] = {
                   "the directory where ACME clients put key authorizations"),
     AP_INIT_TAKE1("AcmeAlpnMaxAge", directives_set_max_age, NULL, RSRC_CONF,
                   "how old a key authorization may be, such as 30s, 10min, 12h or 7d"),
+    AP_INIT_ITERATE("AcmeAlpnAccount", directives_add_account, NULL, RSRC_CONF,
+                    "thumbprints of the ACME accounts that spool and stores may answer for"),
     AP_INIT_FLAG("AcmeAlpnPlaceholder", directives_set_placeholder, NULL, RSRC_CONF,
                  "On or Off (default): whether a TLS vhost that has no certificate gets a "
                  "self-signed one, and answers requests with 503"),

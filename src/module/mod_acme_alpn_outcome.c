@@ -138,11 +138,13 @@ static void outcome_say_answered(conn_rec *c, const acme_alpn_challenge_t *chall
 static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                 const acme_record_row_t *row)
 {
+    const char *detail =
+        row->reason == ACME_ACCOUNT_OTHER ? challenge->account : challenge->detail;
     const char *note, *text = acme_error_text(row->reason);
 
     if (acme_alpn_log_lets_through(&note, outcome_limit(challenge, row->reason), c->pool)) {
-        if (challenge->detail) {
-            text = apr_psprintf(c->pool, "%s (%s)", text, challenge->detail);
+        if (detail) {
+            text = apr_psprintf(c->pool, "%s (%s)", text, detail);
         }
         ap_log_cserror(APLOG_MARK, APLOG_WARNING, challenge->status, c, challenge->server,
                        "AALPN0102: refused: %s reason=%s file=%s%s%s: %s",

@@ -25,7 +25,7 @@
 #define SECONDS(microseconds) (double)(microseconds) / APR_USEC_PER_SEC
 #define RFC3339(pool, when)   ap_ht_time(pool, when, "%Y-%m-%dT%H:%M:%SZ", 1) /* in UTC */
 
-/* A directory with one AcmeAlpnMaxAge. */
+/* A directory with one AcmeAlpnMaxAge and AcmeAlpnAccount. */
 typedef struct {
     acme_error_e state;        /* ACME_OK: it can be answered from */
     const char *unsafe_parent; /* or NULL */
@@ -37,7 +37,7 @@ typedef struct {
     apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
     apr_time_t now;
     acme_alpn_list_e list;
-    apr_hash_t *seen; /* of report_spool_t, by seconds of AcmeAlpnMaxAge and directory */
+    apr_hash_t *seen; /* of report_spool_t, by AcmeAlpnMaxAge in seconds, accounts, directory */
     json_t *spools;
     json_t *vhosts;
     size_t vhosts_with_problems;
@@ -189,12 +189,13 @@ static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spoo
     }
     json_array_append_new(
         report->spools,
-        json_pack("{s:s, s:I, s:b, s:s?, s:s?, s:I, s:b, s:o}", "directory",
+        json_pack("{s:s, s:I, s:s, s:b, s:s?, s:s?, s:I, s:b, s:o}", "directory",
                   acme_text_phrase(report->scratch, spool->directory), "max_age_seconds",
-                  NUMBER(apr_time_sec(spool->max_age)), "usable", state == ACME_OK, "reason",
-                  state == ACME_OK ? NULL : acme_error_slug(state), "text",
-                  state == ACME_OK ? NULL : acme_error_text(state), "total", NUMBER(total),
-                  "total_is_exact", total < ACME_SPOOL_COUNT_MAX, "entries", entries));
+                  NUMBER(apr_time_sec(spool->max_age)), "accounts", spool->accounts, "usable",
+                  state == ACME_OK, "reason", state == ACME_OK ? NULL : acme_error_slug(state),
+                  "text", state == ACME_OK ? NULL : acme_error_text(state), "total",
+                  NUMBER(total), "total_is_exact", total < ACME_SPOOL_COUNT_MAX, "entries",
+                  entries));
     return state;
 }
 
@@ -224,8 +225,9 @@ static report_spool_t *report_examine_spool(report_t *report, const acme_spool_t
 static const report_spool_t *report_spool(report_t *report, const server_rec *server)
 {
     acme_spool_t config = acme_alpn_server_spool(server);
-    const char *key = apr_psprintf(report->scratch, "%" APR_INT64_T_FMT " %s",
-                                   (apr_int64_t)apr_time_sec(config.max_age), config.directory);
+    const char *key = apr_psprintf(report->scratch, "%" APR_INT64_T_FMT " %s %s",
+                                   (apr_int64_t)apr_time_sec(config.max_age), config.accounts,
+                                   config.directory);
     report_spool_t *spool = apr_hash_get(report->seen, key, APR_HASH_KEY_STRING);
 
     if (!spool) {
@@ -319,6 +321,7 @@ static json_t *report_settings(const report_t *report, const server_rec *server)
         report_add(report, settings, report_setting, "AcmeAlpnSpool", "%s", spool.directory);
         report_add(report, settings, report_setting, "AcmeAlpnMaxAge", "%" APR_INT64_T_FMT "s",
                    (apr_int64_t)apr_time_sec(spool.max_age));
+        report_add(report, settings, report_setting, "AcmeAlpnAccount", "%s", spool.accounts);
         report_add_sources(report, settings, acme_alpn_server_get(server));
         report_add(report, settings, report_setting, "AcmeAlpnPlaceholder",
                    acme_alpn_server_wants_placeholder(server) ? "On" : "Off");

@@ -201,7 +201,8 @@ static void html_spool(apr_bucket_brigade *out, const json_t *spool)
     apr_int64_t shown = (apr_int64_t)json_array_size(entries);
     apr_int64_t total = html_integer(spool, "total");
 
-    html_put(out, "<p><code>%s</code>", html_get(out, spool, "directory"));
+    html_put(out, "<p><code>%s</code> (accounts: %s)", html_get(out, spool, "directory"),
+             html_get(out, spool, "accounts"));
     if (!json_is_true(json_object_get(spool, "usable"))) {
         html_put(out, "</p>");
         html_reason(out, spool);

@@ -96,9 +96,11 @@ static void prometheus_spools(apr_bucket_brigade *out, const json_t *document, c
         const char *directory = json_string_value(json_object_get(spool, "directory"));
 
         /* Prometheus escapes what httpd's logs escape of printable text: " and \. */
-        prometheus_put(out, "%s{spool=\"%s\",max_age_seconds=\"" NUMBER "\"} " NUMBER "\n",
-                       name, ap_escape_logitem(out->p, directory),
-                       prometheus_get(spool, "max_age_seconds"), prometheus_get(spool, key));
+        prometheus_put(
+            out, "%s{spool=\"%s\",max_age_seconds=\"" NUMBER "\",accounts=\"%s\"} " NUMBER "\n",
+            name, ap_escape_logitem(out->p, directory),
+            prometheus_get(spool, "max_age_seconds"),
+            json_string_value(json_object_get(spool, "accounts")), prometheus_get(spool, key));
     }
 }
 

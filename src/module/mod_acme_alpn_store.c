@@ -141,12 +141,14 @@ static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store
     /* Before the addresses, so that no connection to an earlier one counts as of now. */
     apr_uint32_t generation = apr_atomic_read32(&store->row->generation);
     acme_addresses_t addresses;
-    acme_store_call_t call = {store->settings, deadline, &addresses, ""};
+    const char *accounts = acme_alpn_server_spool(challenge->server).accounts;
+    acme_store_call_t call = {store->settings, deadline, &addresses, accounts, ""};
     acme_error_e error;
 
     acme_guard_addresses(&addresses, store->row);
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  generation);
+    apr_cpystrn(challenge->account, call.detail, sizeof(challenge->account));
     /* The store had only a part of the time, so its time-out is no failure of the store. */
     if (error == ACME_STORE_TIMEOUT && pass->is_short) {
         error = ACME_STORE_BUSY;

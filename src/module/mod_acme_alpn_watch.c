@@ -116,7 +116,7 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
         apr_atomic_cas32(&watch_activity, WATCH_JUDGING, WATCH_IDLE) != WATCH_IDLE) {
         return;
     }
-    entry = acme_spool_examine(directory_fd, &directory, file, spool->spool.max_age, watch_now);
+    entry = acme_spool_examine(directory_fd, &directory, file, &spool->spool, watch_now);
     apr_atomic_cas32(&watch_activity, WATCH_IDLE, WATCH_JUDGING);
     /* Before the first scan an event logs no bad entry: that scan logs them all. */
     if (entry.state != ACME_NO_ENTRY &&
@@ -388,6 +388,9 @@ static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *ser
         /* An entry is of use as long as one of the servers takes it. */
         if (watched->spool.max_age < spool.max_age) {
             watched->spool.max_age = spool.max_age;
+        }
+        if (strcmp(watched->spool.accounts, spool.accounts) != 0) {
+            watched->spool.accounts = ACME_ACCOUNT_ANY;
         }
         return;
     }

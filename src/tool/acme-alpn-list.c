@@ -10,19 +10,19 @@
 /* Prints an entry, or appends it to the JSON's list. `time` says in words what `key`, "age" or
  * "expires", has in seconds; without seconds the entry never expires. */
 static void list_show(const acme_alpn_options_t *options, json_t *list, const char *name,
-                      acme_error_e state, const char *time, const char *key,
-                      const apr_int64_t *seconds)
+                      const char *account, acme_error_e state, const char *time,
+                      const char *key, const apr_int64_t *seconds)
 {
     if (!options->json) {
-        printf("%-40s %s  %s\n", name, time,
+        printf("%-40s %s  %-43s  %s\n", name, time, *account ? account : "-",
                state == ACME_OK ? "valid" : acme_error_text(state));
         return;
     }
-    json_array_append_new(list,
-                          json_pack("{s:s, s:o, s:b, s:s, s:s}", "identifier", name, key,
-                                    seconds ? json_integer((json_int_t)*seconds) : json_null(),
-                                    "valid", state == ACME_OK, "reason", acme_error_slug(state),
-                                    "text", acme_error_text(state)));
+    json_array_append_new(
+        list, json_pack("{s:s, s:o, s:s?, s:b, s:s, s:s}", "identifier", name, key,
+                        seconds ? json_integer((json_int_t)*seconds) : json_null(), "account",
+                        *account ? account : NULL, "valid", state == ACME_OK, "reason",
+                        acme_error_slug(state), "text", acme_error_text(state)));
 }
 
 static exit_e list_store(json_t *list, const acme_alpn_options_t *options)
@@ -55,8 +55,9 @@ static exit_e list_store(json_t *list, const acme_alpn_options_t *options)
         if (entry->state == ACME_STORE_KEY_REFUSED) {
             code = acme_alpn_complain_spool(name, entry->detail, entry->state);
         } else {
-            list_show(options, list, name, entry->state, time, "expires",
-                      entry->left < 0 ? NULL : &left);
+            list_show(options, list, name,
+                      entry->state == ACME_VALUE_MALFORMED ? "" : entry->detail, entry->state,
+                      time, "expires", entry->left < 0 ? NULL : &left);
         }
     }
     return code;
@@ -79,8 +80,8 @@ static exit_e list_spool(json_t *list, const acme_alpn_options_t *options)
         apr_int64_t age = apr_time_sec(now) - apr_time_sec(entry->written);
         const char *time = apr_psprintf(options->pool, "%8" APR_INT64_T_FMT " s", age);
 
-        list_show(options, list, acme_text_word(options->pool, entry->name), entry->state, time,
-                  "age", &age);
+        list_show(options, list, acme_text_word(options->pool, entry->name), entry->account,
+                  entry->state, time, "age", &age);
     }
     return EXIT_PASS;
 }

@@ -12,8 +12,9 @@ exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t
     const acme_store_t *store = options->store;
     acme_error_e error;
 
-    *call = (acme_store_call_t){
-        store, acme_monotonic() + (store->timeout ? store->timeout : TIMEOUT), NULL, ""};
+    *call = (acme_store_call_t){store,
+                                acme_monotonic() + (store->timeout ? store->timeout : TIMEOUT),
+                                NULL, options->spool.accounts, ""};
     error = acme_store_open(connection, call);
     return error == ACME_OK ? EXIT_PASS
                             : acme_alpn_complain_spool(store->name, call->detail, error);
@@ -43,8 +44,8 @@ static acme_error_e spool_in_directory(acme_alpn_options_t *options)
         return acme_spool_withdraw(options->spool.directory, &options->identifier,
                                    options->value ? &options->digest : NULL);
     default:
-        return acme_spool_find(&options->digest, &options->spool, &options->identifier,
-                               apr_time_now());
+        return acme_spool_find(&options->digest, options->account, &options->spool,
+                               &options->identifier, apr_time_now());
     }
 }
 
@@ -81,7 +82,8 @@ exit_e acme_alpn_entry(acme_alpn_options_t *options)
         if (options->command == COMMAND_ADD && error != ACME_SYSTEM_ERROR) {
             path = directory;
         }
-        return spool_exit(options, path, "", error);
+        return spool_exit(options, path, error == ACME_ACCOUNT_OTHER ? options->account : "",
+                          error);
     }
     code = acme_alpn_connect(&connection, &call, options);
     if (code == EXIT_PASS) {

@@ -30,10 +30,11 @@
 static const char usage[] =
     "usage: acme-alpn [--spool DIR] add IDENTIFIER VALUE\n"
     "       acme-alpn [--spool DIR] remove IDENTIFIER [VALUE]\n"
-    "       acme-alpn [--spool DIR] list [--json]\n"
+    "       acme-alpn [--spool DIR] list [--account THUMBPRINT]... [--json]\n"
     "       acme-alpn [--spool DIR] check IDENTIFIER [VALUE] [--connect HOST:PORT]...\n"
-    "                               [--wait TIME] [--json]\n"
-    "       acme-alpn [--spool DIR] check --public IDENTIFIER [VALUE] [--wait TIME] [--json]\n"
+    "                               [--account THUMBPRINT]... [--wait TIME] [--json]\n"
+    "       acme-alpn [--spool DIR] check --public IDENTIFIER [VALUE]\n"
+    "                               [--account THUMBPRINT]... [--wait TIME] [--json]\n"
     "       acme-alpn --help | --version\n"
     "\n"
     "IDENTIFIER is a DNS name in A-labels or an IP address. VALUE is the key authorization, "
@@ -58,8 +59,9 @@ static const struct {
 } commands[] = {
     [COMMAND_ADD] = {"add", 2, 2, "s", " and no other option"},
     [COMMAND_REMOVE] = {"remove", 1, 2, "s", " and no other option"},
-    [COMMAND_LIST] = {"list", 0, 0, "sj", " and --json, and no other option"},
-    [COMMAND_CHECK] = {"check", 1, 2, "scpwj", ", --connect or --public, --wait and --json"},
+    [COMMAND_LIST] = {"list", 0, 0, "saj", ", --account and --json, and no other option"},
+    [COMMAND_CHECK] = {"check", 1, 2, "sacpwj",
+                       ", --account, --connect or --public, --wait and --json"},
 };
 
 static int main_read_identifier(acme_alpn_options_t *options, const char *text)
@@ -82,7 +84,8 @@ static int main_read_value(acme_alpn_options_t *options, const char *argument)
         argument = input;
         length = fread(input, 1, sizeof(input) - 1, stdin);
     }
-    error = acme_digest_parse(&options->digest, argument, length);
+    error = acme_digest_parse_of(&options->digest, options->account, options->spool.accounts,
+                                 argument, length);
     if (error != ACME_OK) {
         acme_alpn_complain("value: %s", acme_error_text(error));
         return 0;
@@ -176,6 +179,12 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
     case 'j':
         options->json = 1;
         return 1;
+    case 'a':
+        if (acme_digest_add_account(options->pool, &options->spool.accounts, value)) {
+            return 1;
+        }
+        acme_alpn_complain("--account: '%s' is not allowed; give " ACME_ACCOUNT_ALLOWED, value);
+        return 0;
     case 'c':
         APR_ARRAY_PUSH(options->connect, const char *) = value;
         return 1;
@@ -198,12 +207,15 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
  * with hyphens, as base64url may, and no option looks like one. */
 static int main_next_argument(int count, char **arguments)
 {
+    /* clang-format off */
     static const struct option known[] = {
         {"spool", required_argument, NULL, 's'},   {"json", no_argument, NULL, 'j'},
-        {"connect", required_argument, NULL, 'c'}, {"public", no_argument, NULL, 'p'},
-        {"wait", required_argument, NULL, 'w'},    {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0},
+        {"account", required_argument, NULL, 'a'}, {"public", no_argument, NULL, 'p'},
+        {"connect", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+        {"wait", required_argument, NULL, 'w'},    {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
+    /* clang-format on */
     const char *next = optind < count ? arguments[optind] : "";
     acme_digest_t digest;
 
@@ -220,7 +232,7 @@ static exit_e main_parse_and_run(apr_pool_t *pool, int count, char **arguments)
     const char *spool = getenv(SPOOL_VARIABLE);
     acme_alpn_options_t options = {
         .pool = pool,
-        .spool = {spool && *spool ? spool : ACME_ALPN_SPOOLDIR, DEFAULT_MAX_AGE},
+        .spool = {spool && *spool ? spool : ACME_ALPN_SPOOLDIR, DEFAULT_MAX_AGE, NULL},
         .connect = apr_array_make(pool, 1, sizeof(const char *)),
         .wait = DEFAULT_WAIT};
     apr_array_header_t *operands = apr_array_make(pool, 3, sizeof(char *));

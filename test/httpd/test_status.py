@@ -405,7 +405,7 @@ def test_no_series_comes_twice(twins: Httpd) -> None:
     assert all(family.documentation and family.name.startswith("acme_alpn_") for family in families)
     samples = [sample for family in families for sample in family.samples]
     labels = {label for sample in samples for label in sample.labels}
-    assert labels == {"source", "reason", "origin", "spool", "max_age_seconds"}
+    assert labels == {"source", "reason", "origin", "spool", "max_age_seconds", "accounts"}
     series = Counter((sample.name, *sorted(sample.labels.items())) for sample in samples)
     assert [item for item, times in series.items() if times > 1] == []
     shown = Counter(sample.labels["spool"] for sample in samples if sample.name == "acme_alpn_spool_usable")

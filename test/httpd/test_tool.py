@@ -155,7 +155,7 @@ def test_list_tells_what_is_valid_and_why_not(spool: Spool) -> None:
     }
     assert next(entry for entry in document["entries"] if entry["identifier"] == "old.test")["age"] >= 172800
     lines = run("list", spool=spool.path).stdout.splitlines()
-    reason = {line.split()[0]: line.split(" s  ")[1] for line in lines}
+    reason = {line.split()[0]: line.split(" s  ")[1][45:] for line in lines}
     assert list(reason) == sorted(reasons) and reason["good.test"] == "valid"
     assert reason["UPPER.test"].startswith("the name is neither a DNS name")
     assert reason["bad.test"].startswith("the entry is neither a key authorization")
@@ -221,7 +221,7 @@ def test_read_only_spool_is_told_in_the_systems_words(spool: Spool, command: lis
         (["publish", NAME], "'publish' is not a command"),
         (["add", NAME], "wrong number of arguments"),
         (["add", NAME, "0" * 64, "more"], "wrong number of arguments"),
-        (["list", "--wait", "1"], "takes --spool and --json"),
+        (["list", "--wait", "1"], "takes --spool, --account and --json"),
         (["add", NAME, "0" * 64, "--json"], "no other option"),
         (["check", NAME, "0" * 64, "--wait", "soon"], "'soon' is not a time"),
         (["check", NAME, "0" * 64, "--connect", "127.0.0.1"], "give HOST:PORT"),

@@ -122,7 +122,7 @@ static int set_up_in(const char *parent)
     }
     here.now = apr_time_now();
     here.descriptors = open_descriptors();
-    here.spool = (acme_spool_t){here.directory, apr_time_from_sec(24 * 60 * 60)};
+    here.spool = (acme_spool_t){here.directory, apr_time_from_sec(24 * 60 * 60), NULL};
     assert_reason(acme_identifier_from_sni(&here.identifier, BYTES(SPOOL_NAME)), ACME_OK);
     return 0;
 }

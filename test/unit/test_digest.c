@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <apr_general.h>
+
 #include "acme_digest.h"
 
 /* The key authorization of RFC 8555 section 8.3, and its SHA-256 in the forms that clients
@@ -83,9 +85,100 @@ static void test_every_byte(void **state)
     }
 }
 
+#define OTHER      "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTA"
+#define THIRD      "LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo"
+#define LOOSE_TAIL "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTJ"
+
+static const struct {
+    const char *name, *accounts, *value;
+    acme_error_e reason;
+    const char *account;
+} account_rows[] = {
+    {"no list", NULL, KEY_AUTH, ACME_OK, THUMBPRINT},
+    {"any", "any", KEY_AUTH "\r\n", ACME_OK, THUMBPRINT},
+    {"any, bare digest", "any", HEX, ACME_OK, ""},
+    {"no list, malformed", NULL, TOKEN "." THUMBPRINT "A", ACME_VALUE_MALFORMED, ""},
+    {"its account", THUMBPRINT, KEY_AUTH "\n", ACME_OK, THUMBPRINT},
+    {"first of several", THUMBPRINT " " OTHER, KEY_AUTH, ACME_OK, THUMBPRINT},
+    {"last of several", OTHER " " THIRD " " THUMBPRINT, KEY_AUTH, ACME_OK, THUMBPRINT},
+    {"another account", OTHER, KEY_AUTH, ACME_ACCOUNT_OTHER, THUMBPRINT},
+    {"none of several", OTHER " " THIRD, KEY_AUTH "\n", ACME_ACCOUNT_OTHER, THUMBPRINT},
+    {"its account with other tail bits", THUMBPRINT, TOKEN "." LOOSE_TAIL, ACME_ACCOUNT_OTHER,
+     LOOSE_TAIL},
+    {"the account as token", OTHER, OTHER "." THUMBPRINT, ACME_ACCOUNT_OTHER, THUMBPRINT},
+    {"base64url", THUMBPRINT, BASE64URL, ACME_ACCOUNT_UNKNOWN, ""},
+    {"the account alone", THUMBPRINT, THUMBPRINT, ACME_ACCOUNT_UNKNOWN, ""},
+    {"hex", THUMBPRINT, HEX "\n", ACME_ACCOUNT_UNKNOWN, ""},
+    {"hex with colons", THUMBPRINT, COLONS, ACME_ACCOUNT_UNKNOWN, ""},
+    {"malformed", THUMBPRINT, "x." THUMBPRINT, ACME_VALUE_MALFORMED, ""},
+    {"two lines", THUMBPRINT, KEY_AUTH "\n" KEY_AUTH "\n", ACME_VALUE_LINES, ""},
+    {"empty", THUMBPRINT, "", ACME_VALUE_EMPTY, ""},
+};
+
+/* What is malformed leaves the digest as it was. */
+static void test_account(void **state)
+{
+    const __typeof__(account_rows[0]) *row = *state;
+    size_t length = strlen(row->value);
+    char account[ACME_ACCOUNT_SIZE], *value = exact_copy(row->value, length);
+    acme_digest_t digest, untouched;
+
+    memset(account, 'x', sizeof(account));
+    memset(&untouched, 0xa5, sizeof(untouched));
+    digest = untouched;
+    assert_reason(acme_digest_parse_of(&digest, account, row->accounts, value, length),
+                  row->reason);
+    assert_string_equal(account, row->account);
+    assert_int_equal(memcmp(&digest, &untouched, sizeof(digest)) == 0,
+                     acme_error_is(row->reason, ACME_CLASS_VALUE));
+    free(value);
+}
+
+static const struct {
+    const char *name, *list, *word, *result; /* NULL: the word is not allowed */
+} word_rows[] = {
+    {"first thumbprint", NULL, THUMBPRINT, THUMBPRINT},
+    {"second thumbprint", THUMBPRINT, OTHER, THUMBPRINT " " OTHER},
+    {"any alone", NULL, "any", "any"},
+    {"any in capitals", NULL, "ANY", "any"},
+    {"any after a thumbprint", THUMBPRINT, "any", NULL},
+    {"any twice", "any", "any", NULL},
+    {"thumbprint after any", "any", THUMBPRINT, NULL},
+    {"tail bits", NULL, LOOSE_TAIL, NULL},
+    {"padding", NULL, THUMBPRINT "=", NULL},
+    {"padding in place of a character", NULL,
+     "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqT=", NULL},
+    {"a character less", NULL, "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqI", NULL},
+    {"a character more", NULL, THUMBPRINT "I", NULL},
+    {"base64", NULL, "9jg46WB3rR/AHD+EBXdN7cBkH1WOu0tA3M9fm21mqTI", NULL},
+    {"hex", NULL, HEX, NULL},
+    {"key authorization", NULL, KEY_AUTH, NULL},
+    {"space", NULL, " jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI", NULL},
+    {"empty", NULL, "", NULL},
+};
+
+static void test_word(void **state)
+{
+    const __typeof__(word_rows[0]) *row = *state;
+    const char *list = row->list;
+    apr_pool_t *pool;
+
+    assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
+    assert_int_equal(acme_digest_add_account(pool, &list, row->word), row->result != NULL);
+    if (row->result) {
+        assert_string_equal(list, row->result);
+    } else {
+        assert_ptr_equal(list, row->list);
+    }
+    apr_pool_destroy(pool);
+}
+
 int main(void)
 {
+    assert_int_equal(apr_initialize(), APR_SUCCESS);
     UNIT_ADD(test_each_form);
     UNIT_ADD(test_every_byte);
+    UNIT_ADD_ROWS(test_account, account_rows);
+    UNIT_ADD_ROWS(test_word, word_rows);
     return cmocka_run_group_tests_name("digest", unit_tests, NULL, NULL);
 }

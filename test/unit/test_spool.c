@@ -13,6 +13,7 @@ static struct {
     acme_error_e reason;
     int error; /* errno */
     acme_digest_t digest;
+    char account[ACME_ACCOUNT_SIZE];
 } * outcome; /* shared with the child that looks as nobody */
 
 typedef struct {
@@ -87,8 +88,8 @@ static void look(void)
     memset(outcome, 0, sizeof(*outcome));
     memcpy(outcome->digest.bytes, UNTOUCHED_DIGEST, ACME_DIGEST_SIZE);
     errno = 0;
-    outcome->reason =
-        acme_spool_find(&outcome->digest, &here.spool, &here.identifier, here.now);
+    outcome->reason = acme_spool_find(&outcome->digest, outcome->account, &here.spool,
+                                      &here.identifier, here.now);
     outcome->error = errno;
 }
 
@@ -115,6 +116,23 @@ static void test_rule(void **state)
         look();
     }
     assert_outcome(row->reason, row->reason == ACME_OK ? SPOOL_DIGEST : UNTOUCHED_DIGEST);
+}
+
+static void test_accounts(void **state)
+{
+    (void)state;
+    here.spool.accounts = "LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo";
+    assert_look(ACME_ACCOUNT_OTHER, SPOOL_DIGEST);
+    assert_string_equal(outcome->account, "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI");
+    shell("echo LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo >$E");
+    here.spool.accounts = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+    assert_look(ACME_ACCOUNT_UNKNOWN, SPOOL_DIGEST);
+    assert_string_equal(outcome->account, "");
+    shell("echo $V >$E");
+    assert_look(ACME_OK, SPOOL_DIGEST);
+    here.spool.max_age = 0;
+    set_mtime(here.entry, 1000000000);
+    assert_look(ACME_ENTRY_TOO_OLD, UNTOUCHED_DIGEST);
 }
 
 static void test_path_of_the_spool(void **state)
@@ -255,6 +273,7 @@ int main(void)
     unit_setup = fixture_setup;
     unit_teardown = fixture_teardown;
     UNIT_ADD_ROWS(test_rule, rules);
+    UNIT_ADD(test_accounts);
     UNIT_ADD(test_path_of_the_spool);
     UNIT_ADD(test_entry_longer_than_its_size);
     UNIT_ADD(test_changes);

@@ -36,7 +36,8 @@ static int end(void **state)
 static acme_error_e ask(acme_digest_t *digest, apr_interval_time_t timeout,
                         apr_uint32_t generation)
 {
-    acme_store_call_t call = {fake_store_settings(), acme_monotonic() + timeout, NULL, ""};
+    acme_store_call_t call = {fake_store_settings(), acme_monotonic() + timeout, NULL, NULL,
+                              ""};
 
     return acme_store_pool_find(digest, connections, &call, &identifier, generation);
 }
