@@ -47,7 +47,7 @@ typedef struct {
     acme_error_e state;    /* as logged last */
     struct stat directory; /* as seen last; without an inode until it is (again) usable */
     apr_time_t logged;     /* its mtime at the last look: older files have been logged */
-    int wd;                /* inotify's number, or -1 */
+    int wd;                /* inotify's number, 0: not known, -1: refused */
     apr_uint32_t looked, notified; /* the ticks of the last look and of the last event */
     apr_time_t since;   /* the next scan logs the files that have changed after this */
     apr_time_t scanned; /* when the last scan began; 0: the next one is the first */
@@ -136,7 +136,7 @@ static int watch_subscribe(watch_spool_t *spool)
     if (watch_inotify < 0) {
         watch_inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     }
-    if (watch_inotify >= 0) {
+    if (watch_inotify >= 0 && known >= 0) { /* SELinux logs each try that it refuses */
         /* IN_CREATE is for links, which are never written. */
         wd = inotify_add_watch(watch_inotify, spool->spool.directory,
                                IN_CREATE | IN_MOVE | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE);
@@ -271,7 +271,7 @@ static void watch_look(watch_spool_t *spool)
     }
     spool->state = state;
     if (state != ACME_OK) {
-        spool->directory.st_ino = 0;
+        spool->directory.st_ino = spool->wd = 0;
         return;
     }
     close(fd);

@@ -115,3 +115,17 @@ def test_watch_finds_what_the_kernel_does_not_tell(httpd: Httpd) -> None:
     httpd.log.expect("AALPN0220")
     httpd.spool.publish(NAME)
     httpd.log.expect("AALPN0211", f"file={NAME}: ")
+
+
+def test_watch_asks_the_kernel_no_more_once_it_is_denied(httpd: Httpd) -> None:
+    """As by SELinux, which logs each try."""
+    faults = Faults(httpd)
+    faults.begin("inotify_add_watch", "denied")
+    denied = httpd.root / "faults" / "denied"
+    denied.chmod(0o666)
+    httpd.start()
+    httpd.log.expect("AALPN0218", r"\(13\)Permission denied: ")
+    for name in (NAME, "another.test"):
+        httpd.spool.publish(name)
+        httpd.log.expect("AALPN0211", f"file={name}: ")
+    assert denied.stat().st_size == 1

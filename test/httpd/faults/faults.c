@@ -4,6 +4,8 @@
  * function's name.
  */
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -52,7 +54,23 @@ FAULT(apr_status_t, apr_thread_mutex_create,
       (apr_thread_mutex_t * *made, unsigned int flags, apr_pool_t *pool), (made, flags, pool),
       APR_ENOMEM)
 FAULT(apr_opt_fn_t *, apr_dynamic_fn_retrieve, (const char *name), (name), NULL)
-/* A number, of which no event ever tells. */
-FAULT(int, inotify_add_watch, (int fd, const char *path, uint32_t mask), (fd, path, mask), 1)
+/* A number, of which no event ever tells. Where there is a file "denied", it gets a byte for
+ * each try, and the try fails as it does with SELinux. */
+static int unwatched(void)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/denied", getenv("ACME_ALPN_FAULTS"));
+    fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0 || write(fd, ".", 1) != 1) {
+        return 1;
+    }
+    close(fd);
+    errno = EACCES;
+    return -1;
+}
+FAULT(int, inotify_add_watch, (int fd, const char *path, uint32_t mask), (fd, path, mask),
+      unwatched())
 FAULT(int, EVP_PKEY_keygen, (EVP_PKEY_CTX * context, EVP_PKEY **key), (context, key), 0)
 FAULT(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *method), (method), NULL)
