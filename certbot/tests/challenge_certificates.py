@@ -36,7 +36,7 @@ def general_name(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
-def common_name(text: str, kind: Optional[_ASN1Type] = None) -> x509.Name:
+def common_name(text: str, kind: _ASN1Type = _ASN1Type.UTF8String) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)])
 
 

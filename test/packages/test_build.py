@@ -38,7 +38,7 @@ def test_lintian_finds_no_error_and_no_warning(built: Built, tmp_path: Path) -> 
 def test_version_is_the_same_everywhere(built: Built) -> None:
     header = (REPOSITORY / "include" / "acme_version.h").read_text()
     (version,) = re.findall(r'(?m)^#define ACME_VERSION "(.*)"$', header)
-    (plugin,) = re.findall(r'(?m)^version = "(.*)"$', (REPOSITORY / "certbot" / "pyproject.toml").read_text())
+    (plugin,) = re.findall(r"(?m)^version = (.*)$", (REPOSITORY / "certbot" / "setup.cfg").read_text())
     assert plugin == version
     assert {field(built, package, "Version") for package in PACKAGES} == {version}
 
