@@ -32,6 +32,10 @@ class Built:
         (found,) = self.directory.glob(f"{name}_*.deb")
         return found
 
+    def field(self, package: str, name: str) -> str:
+        command = ["dpkg-deb", "--field", self.package(package), name]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
 
 def required(name: str) -> str:
     assert name in os.environ, f"{name} is not set; run test/packages/run"
@@ -74,6 +78,16 @@ def newer(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def prepare(machine: Machine, built: Built) -> None:
+    """Let packages start their services, which they do not without an init, and apt ask nothing; ours are in /root."""
+    machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 0\n")
+    machine.run("chmod 755 /usr/sbin/policy-rc.d")
+    machine.write("/etc/apt/apt.conf.d/99assume-yes", 'APT::Get::Assume-Yes "true";\n')
+    for package in built.directory.glob("*.deb"):
+        shutil.copy(package, machine.directory)
+    machine.run("cp /results/*.deb /root && mkdir /root/source")
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
@@ -91,10 +105,7 @@ def server(
 ) -> Iterator[Machine]:
     """An empty Debian, with the packages in /root, where apt asks nothing and certbot knows its CA."""
     with Machine(required("ACME_ALPN_SERVER_ROOT"), tmp_path_factory.mktemp("server")) as machine:
-        # Without an init, packages start no service unless this lets them.
-        machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 0\n")
-        machine.run("chmod 755 /usr/sbin/policy-rc.d")
-        machine.write("/etc/apt/apt.conf.d/99assume-yes", 'APT::Get::Assume-Yes "true";\n')
+        prepare(machine, built)
         machine.write("/usr/local/share/test-ca.pem", authority.root.read_text())
         machine.environment["REQUESTS_CA_BUNDLE"] = "/usr/local/share/test-ca.pem"
         settings = ("agree-tos", "non-interactive", "register-unsafely-without-email")
@@ -102,7 +113,4 @@ def server(
             "/root/.config/letsencrypt/cli.ini",
             f"server = {pebble.url}\n" + "".join(f"{name} = true\n" for name in settings),
         )
-        for package in built.directory.glob("*.deb"):
-            shutil.copy(package, machine.directory)
-        machine.run("cp /results/*.deb /root && mkdir /root/source")
         yield machine

@@ -13,12 +13,6 @@ from conftest import PACKAGES, Built
 from machine import REPOSITORY
 
 
-def field(built: Built, package: str, name: str) -> str:
-    return subprocess.run(
-        ["dpkg-deb", "--field", built.package(package), name], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
-
-
 def test_build_runs_the_unit_tests(built: Built) -> None:
     passed, failed = (re.search(rf"(?m)^# {kind}: +(\d+)", built.log) for kind in ("PASS", "FAIL"))
     assert passed and int(passed[1]) > 0
@@ -40,11 +34,11 @@ def test_version_is_the_same_everywhere(built: Built) -> None:
     (version,) = re.findall(r'(?m)^#define ACME_VERSION "(.*)"$', header)
     (plugin,) = re.findall(r"(?m)^version = (.*)$", (REPOSITORY / "certbot" / "setup.cfg").read_text())
     assert plugin == version
-    assert {field(built, package, "Version") for package in PACKAGES} == {version}
+    assert {built.field(package, "Version") for package in PACKAGES} == {version}
 
 
 def test_module_depends_on_the_openssl_that_httpd_has(built: Built) -> None:
-    depends = field(built, "libapache2-mod-acme-alpn", "Depends")
+    depends = built.field("libapache2-mod-acme-alpn", "Depends")
     assert re.search(r"apache2-api-\d+-openssl", depends) and "libssl3" in depends
 
 

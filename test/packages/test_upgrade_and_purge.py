@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,8 +93,9 @@ class Before:
 
 
 @pytest.fixture(scope="module")
-def before(server: Machine) -> Before:
-    server.run("apt-get install apache2 certbot libhiredis0.14 systemd && a2enmod ssl")
+def before(server: Machine, built: Built) -> Before:
+    (hiredis,) = re.findall(r"\blibhiredis[\d.]+", built.field("acme-alpn", "Depends"))
+    server.run(f"apt-get install apache2 certbot {hiredis} systemd && a2enmod ssl")
     restart(server, "a2ensite default-ssl")
     # certbot makes directories of its own.
     server.run("certbot plugins")
