@@ -79,7 +79,7 @@ static int hook_check_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
         acme_alpn_check_spools(temp_pool, server, hook_all_that_answer(temp_pool, server));
         acme_alpn_placeholder_check(temp_pool, server);
     }
-    return OK;
+    return acme_alpn_check_openssl(temp_pool, server) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 /* mod_ssl calls this for each TLS vhost, in its own post_config. */

@@ -17,6 +17,7 @@
 #include <unixd.h>
 
 #include "mod_acme_alpn_config.h"
+#include "mod_acme_alpn_ssl.h"
 
 APLOG_USE_MODULE(acme_alpn);
 
@@ -141,4 +142,24 @@ void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
     }
     while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {
     }
+}
+
+/* mod_ssl makes "OpenSSL/3.0.19" of "OpenSSL 3.0.19 27 Jan 2026". */
+int acme_alpn_check_openssl(apr_pool_t *pool, server_rec *server)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    int has_ssl = lookup && ap_find_linked_module("mod_ssl.c");
+    const char *of_ssl = has_ssl ? lookup(pool, server, NULL, NULL, "SSL_VERSION_LIBRARY") : "";
+    char *rest, *own = apr_pstrdup(pool, OpenSSL_version(OPENSSL_VERSION));
+
+    own = apr_strtok(own, " ", &rest);
+    own = apr_pstrcat(pool, own, "/", apr_strtok(NULL, " ", &rest), NULL);
+    if (!of_ssl || !*of_ssl || strcmp(of_ssl, own) == 0) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server,
+                 "AALPN0010: httpd cannot start: mod_ssl uses %s and mod_acme_alpn %s; rebuild "
+                 "it with PKG_CONFIG_PATH set to the pkgconfig directory of mod_ssl's OpenSSL",
+                 of_ssl, own);
+    return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is wrong with the spools, before the first handshake. None of it stops httpd: a
- * post_config that fails would end a running server at a graceful restart.
+ * What is wrong, before the first handshake. No spool stops httpd: a post_config that fails
+ * would end a running server at a graceful restart. Two OpenSSLs do, which would crash it.
  */
 #ifndef MOD_ACME_ALPN_CHECK_H
 #define MOD_ACME_ALPN_CHECK_H
@@ -19,5 +19,8 @@ void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
 /* Whether it is httpd's User who owns the spool; asked in a process that has become this user.
  */
 int acme_alpn_check_is_users(const struct stat *spool);
+
+/* Whether mod_ssl uses the same OpenSSL. Asked before post_config, which may crash if not. */
+int acme_alpn_check_openssl(apr_pool_t *pool, server_rec *server);
 
 #endif

@@ -32,7 +32,7 @@ class Server:
     """With vhosts of which the last is asked for."""
 
     def __init__(self, authority: Authority, kind: str, vhosts: int) -> None:
-        module = _compile_counted()
+        module = load.compile_module(servers.HERE / "mod_counted.c")
         self._httpd = Httpd(mpm="prefork", with_module=kind != WITHOUT)
         self._name = f"{vhosts - 1}.{SITE}"
         self._output = self._httpd.root / "counts"
@@ -91,12 +91,6 @@ class Server:
 
 def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _compile_counted() -> Path:
-    include = _output("apxs", "-q", "INCLUDEDIR")
-    apr = _output("pkg-config", "--cflags", "apr-1").split()
-    return load.compile_program(servers.HERE / "mod_counted.c", "-shared", "-fPIC", f"-I{include}", *apr)
 
 
 def _median(dumps: list[Path]) -> float:

@@ -15,8 +15,9 @@ from conftest import StartHttpd
 from harness import client, poll
 from harness.challenge import assert_refused, publish_and_check
 from harness.hooks import as_user
+from harness.load import compile_module
 from harness.pki import Authority
-from harness.server import PAGE, USER, Httpd
+from harness.server import PAGE, REPOSITORY, USER, Httpd, HttpdFailed
 from harness.spool import Spool, name_in_acl
 
 NAME = "start.test"
@@ -170,6 +171,40 @@ def test_without_mod_ssl_there_is_a_notice_and_nothing_else(make_httpd: StartHtt
     httpd.start()
     tagged = httpd.log.tagged()
     assert [(record.tag, record.level) for record in tagged] == [("AALPN0001", "notice")]
+
+
+OTHER_OPENSSL = REPOSITORY / "test" / "httpd" / "observer" / "mod_other_openssl.c"
+TWO_OPENSSLS = "mod_ssl uses (.*) and mod_acme_alpn (OpenSSL/[0-9.]+[^ ;]*); rebuild .* PKG_CONFIG_PATH"
+
+
+def use_other_openssl(httpd: Httpd) -> None:
+    httpd.server_lines.append(f"LoadModule other_openssl_module {compile_module(OTHER_OPENSSL)}")
+    httpd.environment["ACME_ALPN_SSL_LIBRARY"] = "OpenSSL/1.0.2u"
+
+
+def test_another_openssl_than_mod_ssls_is_refused(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = make(make_httpd, authority)
+    use_other_openssl(httpd)
+    httpd.log.allow(pattern="AH00014: Configuration check failed")
+    with pytest.raises(HttpdFailed, match="httpd died while starting"):
+        httpd.start()
+    told = re.search(TWO_OPENSSLS, httpd.log.expect("AALPN0010", level="emerg")[0].text)
+    assert told and told[1] == "OpenSSL/1.0.2u"
+    # Another patch level counts, too; the same library does not, nor one of which mod_ssl says nothing.
+    own = told[2]
+    for library, is_refused in ((f"{own}1", True), (own[:-1], True), (own, False), ("", False)):
+        httpd.environment["ACME_ALPN_SSL_LIBRARY"] = library
+        code, output = httpd.configtest()
+        assert (code, re.findall(TWO_OPENSSLS, output)) == ((1, [(library, own)]) if is_refused else (0, []))
+    httpd.start()
+    publish_and_check(httpd, NAME)
+
+
+def test_another_openssl_without_mod_ssl_is_not_refused(make_httpd: StartHttpd) -> None:
+    """Other modules that do TLS register mod_ssl's optional function, with their own library."""
+    httpd = make_httpd(with_ssl=False)
+    use_other_openssl(httpd)
+    assert httpd.configtest() == (0, "Syntax OK\n")
 
 
 # In a process namespace of its own, whose end ends the daemon too, and where kill tells whether any process is left:

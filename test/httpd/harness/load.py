@@ -43,6 +43,13 @@ def compile_program(source: Path, *options: str) -> Path:
     return built
 
 
+def compile_module(source: Path) -> Path:
+    """A module of httpd."""
+    apr = _output(_output("apxs", "-q", "APR_CONFIG").strip(), "--cppflags", "--includes")
+    include = _output("apxs", "-q", "INCLUDEDIR").strip()
+    return compile_program(source, "-shared", "-fPIC", f"-I{include}", *shlex.split(apr))
+
+
 def client() -> Path:
     return compile_program(SOURCE)
 
