@@ -11,16 +11,22 @@
 #include <httpd.h>
 
 #include <openssl/opensslv.h>
-#include <openssl/ssl.h>
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
 #error "mod_acme_alpn needs Apache httpd 2.4.48 or later"
 #endif
 
-#if OPENSSL_VERSION_NUMBER < 0x10101000L
-#error "mod_acme_alpn needs OpenSSL 1.1.1 or later"
+#if defined(LIBRESSL_VERSION_NUMBER)
+#error "this is LibreSSL; mod_acme_alpn needs OpenSSL 1.1.1 or later, in mod_ssl too"
+#elif defined(OPENSSL_IS_AWSLC)
+#error "this is AWS-LC; mod_acme_alpn needs OpenSSL 1.1.1 or later, in mod_ssl too"
+#elif defined(OPENSSL_IS_BORINGSSL)
+#error "this is BoringSSL; mod_acme_alpn needs OpenSSL 1.1.1 or later, in mod_ssl too"
+#elif OPENSSL_VERSION_NUMBER < 0x10101000L
+#error "this is an older OpenSSL; mod_acme_alpn needs OpenSSL 1.1.1 or later, in mod_ssl too"
 #endif
 
+#include <openssl/ssl.h>
 #if __has_include(<mod_ssl_openssl.h>)
 #include <mod_ssl_openssl.h>
 #else
