@@ -119,7 +119,7 @@ static int hook_init_shared(apr_pool_t *config_pool, server_rec *server)
 }
 
 /* For the status page, whether or not there is a TLS vhost. */
-static int hook_init_report(apr_pool_t *config_pool, server_rec *server)
+static int hook_init_report(server_rec *server)
 {
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
                  "AALPN0009: mod_acme_alpn/" ACME_VERSION ", built with " OPENSSL_VERSION_TEXT);
@@ -129,7 +129,7 @@ static int hook_init_report(apr_pool_t *config_pool, server_rec *server)
                      "challenges in");
     }
     acme_alpn_report_init(tls_vhosts);
-    return acme_alpn_record_init(config_pool, server);
+    return acme_alpn_record_init(server);
 }
 
 static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
@@ -138,7 +138,7 @@ static int hook_post_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     int generation = ap_state_query(AP_SQ_CONFIG_GEN);
 
     (void)log_pool;
-    if (generation != ACME_ALPN_FIRST_OF_START && !hook_init_report(config_pool, server)) {
+    if (generation != ACME_ALPN_FIRST_OF_START && !hook_init_report(server)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (vhosts->nelts == 0) {
@@ -161,7 +161,7 @@ static void hook_child_init(apr_pool_t *pool, server_rec *server)
     if (vhosts->nelts > 0) {
         acme_alpn_certificates_child_init(pool, server);
         acme_alpn_store_child_init(pool, server);
-        acme_alpn_relay_child_init(pool, server);
+        acme_alpn_relay_child_init(server);
         acme_alpn_watch_child_init(pool);
     }
 }

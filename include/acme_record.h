@@ -68,10 +68,6 @@ typedef struct acme_record_t acme_record_t;
 /* How many bytes a record takes, which is always the same. */
 apr_size_t acme_record_size(void);
 
-/* What tells apart records whose numbers mean different things: their layout, the reasons, and
- * `meanings`, such as the names of the caller's sources. */
-apr_uint32_t acme_record_layout(const char *meanings);
-
 /* So many zero bytes (aligned as malloc does) are an empty record, whose counters begin now.
  * One that has begun is left as it is. */
 void acme_record_begin(acme_record_t *record, apr_time_t now);

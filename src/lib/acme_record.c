@@ -8,9 +8,6 @@
 
 #include "acme_text.h"
 
-/* To be changed with the meaning of anything below that keeps its size. */
-#define LAYOUT_VERSION 1
-
 typedef struct {
     apr_uint32_t ticket; /* 0: never filled, or being filled; else from 1 on */
     apr_uint32_t unused;
@@ -23,23 +20,6 @@ struct acme_record_t {
     acme_record_counts_t counts;
     slot_t slots[ACME_RECORD_ROWS];
 };
-
-/* A reason that is added, or that moves, gives another number, too. */
-apr_uint32_t acme_record_layout(const char *meanings)
-{
-    const apr_size_t numbers[] = {LAYOUT_VERSION, sizeof(acme_record_t), sizeof(slot_t),
-                                  ACME_KEY_TYPES, ACME_ERRORS};
-    apr_uint64_t layout = acme_text_hash(ACME_TEXT_HASH_BASIS, numbers, sizeof(numbers));
-    int reason;
-
-    for (reason = 0; reason < ACME_ERRORS; reason++) {
-        const char *slug = acme_error_slug((acme_error_e)reason);
-
-        layout = acme_text_hash(layout, slug, strlen(slug) + 1);
-    }
-    layout = acme_text_hash(layout, meanings, strlen(meanings));
-    return (apr_uint32_t)(layout ^ (layout >> 32));
-}
 
 apr_size_t acme_record_size(void)
 {

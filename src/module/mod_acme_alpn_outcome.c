@@ -8,6 +8,7 @@
 #include <http_log.h>
 
 #include "acme_text.h"
+#include "acme_version.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_log.h"
 #include "mod_acme_alpn_shm.h"
@@ -19,24 +20,10 @@ APLOG_USE_MODULE(acme_alpn);
 
 static acme_record_t *outcome_record;
 
-/* The layout's number, so that another version of the module, which the server had before a
- * reload, does not share its record with this one. */
-static const char *outcome_record_name(apr_pool_t *pool)
+int acme_alpn_record_init(server_rec *server)
 {
-    const char *names = "";
-    int source;
-
-    for (source = 0; source < ACME_ALPN_SOURCES; source++) {
-        names = apr_pstrcat(pool, names, acme_alpn_source_name((acme_alpn_source_e)source), " ",
-                            NULL);
-    }
-    return apr_psprintf(pool, "record:%08x", acme_record_layout(names));
-}
-
-int acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server)
-{
-    outcome_record =
-        acme_alpn_shm_get(server, outcome_record_name(config_pool), acme_record_size());
+    /* A version that the server had before a reload may have given numbers other meanings. */
+    outcome_record = acme_alpn_shm_get(server, "record:" ACME_VERSION, acme_record_size());
     if (outcome_record) {
         acme_record_begin(outcome_record, apr_time_now());
     }
@@ -139,7 +126,7 @@ static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challe
                                 const acme_record_row_t *row)
 {
     const char *detail =
-        row->reason == ACME_ACCOUNT_OTHER ? challenge->account : challenge->detail;
+        row->reason == ACME_ACCOUNT_OTHER ? challenge->digest.account : challenge->detail;
     const char *note, *text = acme_error_text(row->reason);
 
     if (acme_alpn_log_lets_through(&note, outcome_limit(challenge, row->reason), c->pool)) {

@@ -15,7 +15,7 @@
  * restarts too. */
 
 /* In the parent, at each start and reload. Returns whether there is memory for it. */
-int acme_alpn_record_init(apr_pool_t *config_pool, server_rec *server);
+int acme_alpn_record_init(server_rec *server);
 
 /* Never NULL once a server has started. */
 acme_record_t *acme_alpn_record_get(void);

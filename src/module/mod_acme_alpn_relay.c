@@ -20,7 +20,7 @@ APLOG_USE_MODULE(acme_alpn);
 #define TIMEOUT_MIN apr_time_from_msec(10)
 
 static acme_alpn_names_t *names;
-static SSL_CTX *context;
+static SSL_CTX *context; /* never freed: a worker may use it until the process ends */
 
 /* The directive */
 
@@ -143,23 +143,15 @@ int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
     return 1;
 }
 
-static apr_status_t relay_free_context(void *data)
-{
-    (void)data;
-    SSL_CTX_free(context);
-    context = NULL;
-    return APR_SUCCESS;
-}
-
-void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server)
+void acme_alpn_relay_child_init(server_rec *server)
 {
     if (!names) {
         return;
     }
     context = acme_probe_context();
-    apr_pool_cleanup_register(pool, NULL, relay_free_context, apr_pool_cleanup_null);
     if (!context || !acme_probe_mark_relayed(context)) {
-        relay_free_context(NULL);
+        SSL_CTX_free(context);
+        context = NULL;
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, server,
             "AALPN0031: libssl has no client for AcmeAlpnUpstream, so it is not asked");

@@ -43,7 +43,7 @@ int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
                          const apr_array_header_t *vhosts);
 
 /* In a child, before its first connection. */
-void acme_alpn_relay_child_init(apr_pool_t *pool, server_rec *server);
+void acme_alpn_relay_child_init(server_rec *server);
 
 /*
  * Ask the upstreams of challenge->server, which has some, for challenge->identifier, in their
