@@ -15,14 +15,13 @@
 /* The largest value, line end included, in bytes. */
 #define ACME_VALUE_MAX 1024
 
-/* The thumbprint of an ACME account's key (RFC 7638), with a NUL; and a list of accounts: this
- * word alone (or NULL), or thumbprints with spaces between them. */
-#define ACME_ACCOUNT_SIZE    44
+/* A list of accounts is this word alone (or NULL), or thumbprints with spaces between them. */
 #define ACME_ACCOUNT_ANY     "any"
 #define ACME_ACCOUNT_ALLOWED "43 characters of base64url (certbot show_account), or any alone"
 
 typedef struct {
     unsigned char bytes[ACME_DIGEST_SIZE];
+    char account[44]; /* the thumbprint of the ACME account's key (RFC 7638), if known, or "" */
 } acme_digest_t;
 
 /*
@@ -36,11 +35,9 @@ typedef struct {
  */
 acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length);
 
-/* The same for a value of one of these accounts. `account` gets the thumbprint in the value, or
- * "" where it has none. Also returns ACME_ACCOUNT_OTHER, or ACME_ACCOUNT_UNKNOWN for a bare
- * digest, with *digest all the same. */
-acme_error_e acme_digest_parse_of(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
-                                  const char *accounts, const char *value, apr_size_t length);
+/* Whether it is of one of these accounts. Returns ACME_OK, ACME_ACCOUNT_OTHER, or for a bare
+ * digest ACME_ACCOUNT_UNKNOWN. */
+acme_error_e acme_digest_check_account(const acme_digest_t *digest, const char *accounts);
 
 /* Add a word to a list of accounts, NULL at first. Returns whether it is allowed there. */
 int acme_digest_add_account(apr_pool_t *pool, const char **accounts, const char *word);

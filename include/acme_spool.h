@@ -32,13 +32,12 @@ typedef struct {
  * what is renamed into it, unlinked from it or mended counts at once; never blocks on a FIFO
  * or device, and touches no file but the identifier's.
  *
- * Returns ACME_OK or ACME_ACCOUNT_* with *digest and `account`, or with *digest untouched one
+ * Returns ACME_OK or ACME_ACCOUNT_* with *digest, or with *digest untouched one
  * of ACME_SPOOL_*, ACME_NO_ENTRY, ACME_ENTRY_*, ACME_VALUE_* or ACME_SYSTEM_ERROR (errno is
  * set).
  */
-acme_error_e acme_spool_find(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
-                             const acme_spool_t *spool, const acme_identifier_t *identifier,
-                             apr_time_t now);
+acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
+                             const acme_identifier_t *identifier, apr_time_t now);
 
 /* A directory above the spool, by its absolute path as given or without symbolic links, that
  * lets others than root and the spool's owner replace what lies under it; NULL where all are
@@ -66,11 +65,10 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
                                  const acme_digest_t *digest);
 
 typedef struct {
-    const char *name;                /* of the file */
-    apr_time_t written;              /* its mtime; 0 where that is not known */
-    acme_error_e state;              /* ACME_OK: a handshake would be answered from it now */
-    acme_digest_t digest;            /* with ACME_OK */
-    char account[ACME_ACCOUNT_SIZE]; /* the thumbprint in it, or "" */
+    const char *name;     /* of the file */
+    apr_time_t written;   /* its mtime; 0 where that is not known */
+    acme_error_e state;   /* ACME_OK: a handshake would be answered from it now */
+    acme_digest_t digest; /* with ACME_OK or ACME_ACCOUNT_* */
 } acme_spool_entry_t;
 
 /*

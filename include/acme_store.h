@@ -73,8 +73,7 @@ typedef struct {
     apr_time_t deadline;               /* of acme_monotonic, for name, TLS, AUTH and reply */
     const acme_addresses_t *addresses; /* of the store; NULL: its name is resolved first */
     const char *accounts;              /* whose values are not ignored; see acme_digest.h */
-    char detail[160]; /* what the system, OpenSSL or the store says of ACME_STORE_*, or "";
-                       * with ACME_OK of a look-up, or ACME_ACCOUNT_*, the thumbprint, or "" */
+    char detail[160]; /* what the system, OpenSSL or the store says of ACME_STORE_*, or "" */
 } acme_store_call_t;
 
 /* A connection, of one thread at a time. It does not survive a fork. */
@@ -124,7 +123,8 @@ typedef struct {
     const char *name;         /* the key without the prefix */
     apr_interval_time_t left; /* until it expires; negative: it never does */
     acme_error_e state;       /* ACME_OK: a handshake would be answered from it now */
-    const char *detail;       /* the call's */
+    const char *detail;       /* what the store says of ACME_STORE_KEY_REFUSED, or "" */
+    const char *account;      /* of the value, or "" */
 } acme_store_entry_t;
 
 /* All entries, by name: *entries is an array of acme_store_entry_t from `pool`. The call's time

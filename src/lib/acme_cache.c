@@ -69,7 +69,7 @@ X509 *acme_cache_get(acme_cache_t *cache, const acme_identifier_t *identifier,
     apr_thread_mutex_lock(cache->mutex);
     entry = *slot;
     if (entry && entry->type == type && now < entry->until &&
-        memcmp(&entry->digest, digest, sizeof(*digest)) == 0 &&
+        memcmp(entry->digest.bytes, digest->bytes, sizeof(digest->bytes)) == 0 &&
         strcmp(entry->name, identifier->name) == 0 && X509_up_ref(entry->certificate)) {
         certificate = entry->certificate;
     }

@@ -73,10 +73,9 @@ static acme_error_e digest_from_hex(acme_digest_t *digest, const char *text, apr
                : ACME_VALUE_MALFORMED;
 }
 
-static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length)
+static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length,
+                                     const char *dot)
 {
-    const char *dot = memchr(line, '.', length);
-
     if (dot) {
         return digest_from_key_authorization(digest, line, length, (apr_size_t)(dot - line));
     }
@@ -94,6 +93,9 @@ static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, ap
 
 acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length)
 {
+    const char *dot = memchr(value, '.', length);
+    acme_error_e error;
+
     if (length > ACME_VALUE_MAX) {
         return ACME_ENTRY_TOO_LARGE;
     }
@@ -109,22 +111,23 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
     if (memchr(value, '\n', length)) {
         return ACME_VALUE_LINES;
     }
-    return digest_from_line(digest, value, length);
+    error = digest_from_line(digest, value, length, dot);
+    if (error == ACME_OK) {
+        apr_cpystrn(digest->account, dot ? dot + 1 : "", sizeof(digest->account));
+    }
+    return error;
 }
 
 /* All thumbprints are of the same length, so one that is found in a list is a word of it. */
-acme_error_e acme_digest_parse_of(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
-                                  const char *accounts, const char *value, apr_size_t length)
+acme_error_e acme_digest_check_account(const acme_digest_t *digest, const char *accounts)
 {
-    const char *dot = memchr(value, '.', length);
-    acme_error_e error = acme_digest_parse(digest, value, length);
-
-    apr_cpystrn(account, error == ACME_OK && dot ? dot + 1 : "", ACME_ACCOUNT_SIZE);
-    if (error != ACME_OK || !accounts || strcmp(accounts, ACME_ACCOUNT_ANY) == 0 ||
-        (dot && strstr(accounts, account))) {
-        return error;
+    if (!accounts || strcmp(accounts, ACME_ACCOUNT_ANY) == 0) {
+        return ACME_OK;
     }
-    return dot ? ACME_ACCOUNT_OTHER : ACME_ACCOUNT_UNKNOWN;
+    if (!digest->account[0]) {
+        return ACME_ACCOUNT_UNKNOWN;
+    }
+    return strstr(accounts, digest->account) ? ACME_OK : ACME_ACCOUNT_OTHER;
 }
 
 /* A thumbprint is a SHA-256 in base64url, as a bare digest may be. */

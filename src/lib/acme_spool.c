@@ -123,19 +123,17 @@ static acme_error_e spool_open_entry(int *fd, struct stat *status, int directory
 }
 
 /* Reads one byte more than is allowed, to notice a file that grew after the check. */
-static acme_error_e spool_read_value(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
-                                     const char *accounts, int fd)
+static acme_error_e spool_read_value(acme_digest_t *digest, int fd)
 {
     char value[ACME_VALUE_MAX + 1];
     ssize_t length = acme_file_read(fd, value, sizeof(value));
 
-    return length < 0 ? ACME_SYSTEM_ERROR
-                      : acme_digest_parse_of(digest, account, accounts, value, (size_t)length);
+    return length < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, (size_t)length);
 }
 
-static acme_error_e spool_find_in(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
-                                  int directory_fd, const struct stat *directory,
-                                  const char *name, const acme_spool_t *spool, apr_time_t now)
+static acme_error_e spool_find_in(acme_digest_t *digest, int directory_fd,
+                                  const struct stat *directory, const char *name,
+                                  const acme_spool_t *spool, apr_time_t now)
 {
     struct stat status;
     int fd;
@@ -146,22 +144,24 @@ static acme_error_e spool_find_in(acme_digest_t *digest, char account[ACME_ACCOU
     }
     error = spool_check_age(status.st_mtime, spool->max_age, now);
     if (error == ACME_OK) {
-        error = spool_read_value(digest, account, spool->accounts, fd);
+        error = spool_read_value(digest, fd);
+    }
+    if (error == ACME_OK) {
+        error = acme_digest_check_account(digest, spool->accounts);
     }
     close(fd);
     return error;
 }
 
-acme_error_e acme_spool_find(acme_digest_t *digest, char account[ACME_ACCOUNT_SIZE],
-                             const acme_spool_t *spool, const acme_identifier_t *identifier,
-                             apr_time_t now)
+acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
+                             const acme_identifier_t *identifier, apr_time_t now)
 {
     struct stat status;
     int fd;
     acme_error_e error = acme_spool_open(&fd, &status, spool->directory);
 
     if (error == ACME_OK) {
-        error = spool_find_in(digest, account, fd, &status, identifier->name, spool, now);
+        error = spool_find_in(digest, fd, &status, identifier->name, spool, now);
         close(fd);
     }
     return error;
@@ -199,7 +199,6 @@ acme_error_e acme_spool_publish(apr_pool_t *pool, const char *directory,
 static acme_error_e spool_compare(int directory_fd, const struct stat *directory,
                                   const char *name, const acme_digest_t *digest)
 {
-    char account[ACME_ACCOUNT_SIZE];
     acme_digest_t found;
     struct stat status;
     int fd;
@@ -208,12 +207,12 @@ static acme_error_e spool_compare(int directory_fd, const struct stat *directory
     if (error != ACME_OK) {
         return error;
     }
-    error = spool_read_value(&found, account, NULL, fd);
+    error = spool_read_value(&found, fd);
     close(fd);
     if (error == ACME_SYSTEM_ERROR) {
         return error;
     }
-    return error == ACME_OK && memcmp(&found, digest, sizeof(found)) == 0
+    return error == ACME_OK && memcmp(found.bytes, digest->bytes, sizeof(found.bytes)) == 0
                ? ACME_OK
                : ACME_ENTRY_OTHER_VALUE;
 }
@@ -291,7 +290,7 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
                                       const char *name, const acme_spool_t *spool,
                                       apr_time_t now)
 {
-    acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}}, ""};
+    acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}, ""}};
     acme_identifier_t identifier;
     struct stat status;
 
@@ -305,8 +304,7 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
         entry.state = ACME_NAME_INVALID;
     }
     if (entry.state == ACME_OK) {
-        entry.state = spool_find_in(&entry.digest, entry.account, directory_fd, directory, name,
-                                    spool, now);
+        entry.state = spool_find_in(&entry.digest, directory_fd, directory, name, spool, now);
     }
     return entry;
 }

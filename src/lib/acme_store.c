@@ -214,10 +214,11 @@ acme_error_e acme_store_find(acme_digest_t *digest, acme_store_connection_t *con
     if (error != ACME_OK) {
         return store_is_of_key(error, call) ? ACME_STORE_KEY_REFUSED : error;
     }
-    return reply->type == REDIS_REPLY_NIL
-               ? ACME_NO_ENTRY
-               : acme_digest_parse_of(digest, call->detail, call->accounts, reply->str,
-                                      (apr_size_t)reply->len);
+    if (reply->type == REDIS_REPLY_NIL) {
+        return ACME_NO_ENTRY;
+    }
+    error = acme_digest_parse(digest, reply->str, (apr_size_t)reply->len);
+    return error == ACME_OK ? acme_digest_check_account(digest, call->accounts) : error;
 }
 
 acme_error_e acme_store_publish(acme_store_connection_t *connection, acme_store_call_t *call,
@@ -237,7 +238,9 @@ static acme_error_e store_compare(acme_store_connection_t *connection, acme_stor
     acme_error_e error = acme_store_find(&found, connection, call, identifier);
 
     if (error == ACME_OK) {
-        return memcmp(&found, digest, sizeof(found)) == 0 ? ACME_OK : ACME_ENTRY_OTHER_VALUE;
+        return memcmp(found.bytes, digest->bytes, sizeof(found.bytes)) == 0
+                   ? ACME_OK
+                   : ACME_ENTRY_OTHER_VALUE;
     }
     return acme_error_is(error, ACME_CLASS_VALUE) ? ACME_ENTRY_OTHER_VALUE : error;
 }
@@ -302,7 +305,7 @@ static acme_error_e store_examine(acme_store_entry_t *entry, apr_pool_t *pool,
                                   acme_store_connection_t *connection, acme_store_call_t *call)
 {
     acme_identifier_t identifier;
-    acme_digest_t digest;
+    acme_digest_t digest = {{0}, ""};
     acme_error_e error = store_command(connection, call, REDIS_REPLY_INTEGER, "PTTL %s%s",
                                        call->store->prefix, entry->name);
 
@@ -317,9 +320,10 @@ static acme_error_e store_examine(acme_store_entry_t *entry, apr_pool_t *pool,
     if (error == ACME_OK && entry->state == ACME_OK) {
         entry->state = error = acme_store_find(&digest, connection, call, &identifier);
     }
-    entry->detail = apr_pstrdup(pool, call->detail);
+    entry->account = apr_pstrdup(pool, digest.account);
     if (error == ACME_STORE_KEY_REFUSED || store_is_of_key(error, call)) {
         entry->state = ACME_STORE_KEY_REFUSED;
+        entry->detail = apr_pstrdup(pool, call->detail);
         return ACME_OK;
     }
     return error == ACME_SYSTEM_ERROR || acme_error_is(error, ACME_CLASS_STORE) ||
@@ -354,7 +358,7 @@ static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, cons
         if (key->str && strnlen(key->str, KEY_MAX) == (apr_size_t)key->len &&
             store_begins_with(key->str, prefix)) {
             APR_ARRAY_PUSH(found, acme_store_entry_t) = (acme_store_entry_t){
-                apr_pstrdup(pool, key->str + strlen(prefix)), -1, ACME_OK, ""};
+                apr_pstrdup(pool, key->str + strlen(prefix)), -1, ACME_OK, "", ""};
         }
     }
     return ACME_OK;

@@ -40,10 +40,9 @@ typedef struct {
     const char *upstream; /* the one that was asked last, or NULL */
     const char
         *detail; /* what its answer was like, in OpenSSL's or the system's words, or NULL */
-    char account[ACME_ACCOUNT_SIZE]; /* in the value of spool or store, or "" */
-    int relayed;                     /* another server's relay asks */
-    acme_error_e outcome;            /* ACME_OK: identifier and digest are set */
-    apr_status_t status;             /* errno, with ACME_SYSTEM_ERROR */
+    int relayed; /* another server's relay asks */
+    acme_error_e outcome; /* ACME_OK: identifier and digest are set */
+    apr_status_t status;  /* errno, with ACME_SYSTEM_ERROR */
     acme_identifier_t identifier;
     acme_digest_t digest;
     acme_key_type_e key_type; /* of the certificate, once one is installed */

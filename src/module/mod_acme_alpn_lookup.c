@@ -56,8 +56,7 @@ static acme_error_e lookup_ask_spool(conn_rec *c, acme_alpn_challenge_t *challen
     challenge->source = ACME_ALPN_SOURCE_SPOOL;
     challenge->file =
         apr_pstrcat(c->pool, spool.directory, "/", challenge->identifier.name, NULL);
-    error = acme_spool_find(&challenge->digest, challenge->account, &spool,
-                            &challenge->identifier, apr_time_now());
+    error = acme_spool_find(&challenge->digest, &spool, &challenge->identifier, apr_time_now());
     challenge->status = lookup_status_of(error);
     lookup_log_answer(c, challenge, error);
     return error;

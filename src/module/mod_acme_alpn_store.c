@@ -148,7 +148,6 @@ static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store
     acme_guard_addresses(&addresses, store->row);
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  generation);
-    apr_cpystrn(challenge->account, call.detail, sizeof(challenge->account));
     /* The store had only a part of the time, so its time-out is no failure of the store. */
     if (error == ACME_STORE_TIMEOUT && pass->is_short) {
         error = ACME_STORE_BUSY;

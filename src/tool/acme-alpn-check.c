@@ -98,7 +98,7 @@ static void check_attempt(address_t *address, const check_t *check, apr_time_t l
                    check_share(latest, address->found.count - i));
     }
     if (probe->outcome == ACME_OK &&
-        memcmp(&probe->digest, &check->options->digest, sizeof(probe->digest)) != 0) {
+        memcmp(probe->digest.bytes, check->options->digest.bytes, ACME_DIGEST_SIZE) != 0) {
         probe->outcome = ACME_CERTIFICATE_WRONG_DIGEST;
     }
 }

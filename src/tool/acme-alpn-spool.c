@@ -44,8 +44,8 @@ static acme_error_e spool_in_directory(acme_alpn_options_t *options)
         return acme_spool_withdraw(options->spool.directory, &options->identifier,
                                    options->value ? &options->digest : NULL);
     default:
-        return acme_spool_find(&options->digest, options->account, &options->spool,
-                               &options->identifier, apr_time_now());
+        return acme_spool_find(&options->digest, &options->spool, &options->identifier,
+                               apr_time_now());
     }
 }
 
@@ -82,8 +82,8 @@ exit_e acme_alpn_entry(acme_alpn_options_t *options)
         if (options->command == COMMAND_ADD && error != ACME_SYSTEM_ERROR) {
             path = directory;
         }
-        return spool_exit(options, path, error == ACME_ACCOUNT_OTHER ? options->account : "",
-                          error);
+        return spool_exit(options, path,
+                          error == ACME_ACCOUNT_OTHER ? options->digest.account : "", error);
     }
     code = acme_alpn_connect(&connection, &call, options);
     if (code == EXIT_PASS) {

@@ -84,8 +84,10 @@ static int main_read_value(acme_alpn_options_t *options, const char *argument)
         argument = input;
         length = fread(input, 1, sizeof(input) - 1, stdin);
     }
-    error = acme_digest_parse_of(&options->digest, options->account, options->spool.accounts,
-                                 argument, length);
+    error = acme_digest_parse(&options->digest, argument, length);
+    if (error == ACME_OK) {
+        error = acme_digest_check_account(&options->digest, options->spool.accounts);
+    }
     if (error != ACME_OK) {
         acme_alpn_complain("value: %s", acme_error_text(error));
         return 0;

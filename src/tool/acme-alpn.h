@@ -26,9 +26,8 @@ typedef struct {
     int json, is_public;
     command_e command;
     acme_identifier_t identifier;
-    const char *value;               /* without its line end; NULL: not given */
-    acme_digest_t digest;            /* of the value */
-    char account[ACME_ACCOUNT_SIZE]; /* of the value, or "" */
+    const char *value;    /* without its line end; NULL: not given */
+    acme_digest_t digest; /* of the value */
 } acme_alpn_options_t;
 
 /* Prints "acme-alpn: " and the message on standard error. */

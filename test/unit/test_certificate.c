@@ -257,7 +257,7 @@ static void test_subject_is_issuer_and_constant(void **state)
 static void test_failure_leaves_the_certificate_untouched(void **state)
 {
     acme_identifier_t identifier = identifier_of("a.test");
-    acme_digest_t digest = {{0}};
+    acme_digest_t digest = {{0}, ""};
     X509 *untouched = X509_new(), *certificate = untouched;
 
     (void)state;

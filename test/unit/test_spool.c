@@ -13,7 +13,6 @@ static struct {
     acme_error_e reason;
     int error; /* errno */
     acme_digest_t digest;
-    char account[ACME_ACCOUNT_SIZE];
 } * outcome; /* shared with the child that looks as nobody */
 
 typedef struct {
@@ -88,8 +87,8 @@ static void look(void)
     memset(outcome, 0, sizeof(*outcome));
     memcpy(outcome->digest.bytes, UNTOUCHED_DIGEST, ACME_DIGEST_SIZE);
     errno = 0;
-    outcome->reason = acme_spool_find(&outcome->digest, outcome->account, &here.spool,
-                                      &here.identifier, here.now);
+    outcome->reason =
+        acme_spool_find(&outcome->digest, &here.spool, &here.identifier, here.now);
     outcome->error = errno;
 }
 
@@ -123,11 +122,11 @@ static void test_accounts(void **state)
     (void)state;
     here.spool.accounts = "LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo";
     assert_look(ACME_ACCOUNT_OTHER, SPOOL_DIGEST);
-    assert_string_equal(outcome->account, "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI");
+    assert_string_equal(outcome->digest.account, "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI");
     shell("echo LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo >$E");
     here.spool.accounts = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
     assert_look(ACME_ACCOUNT_UNKNOWN, SPOOL_DIGEST);
-    assert_string_equal(outcome->account, "");
+    assert_string_equal(outcome->digest.account, "");
     shell("echo $V >$E");
     assert_look(ACME_OK, SPOOL_DIGEST);
     here.spool.max_age = 0;
