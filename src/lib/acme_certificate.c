@@ -31,11 +31,14 @@ static int certificate_set_serial(X509 *certificate)
 
 static int certificate_set_names(X509 *certificate, const char *common_name)
 {
-    X509_NAME *name = X509_get_subject_name(certificate);
+    X509_NAME *name = X509_NAME_new();
+    int done = X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
+                                          (const unsigned char *)common_name, -1, -1, 0) &&
+               X509_set_subject_name(certificate, name) &&
+               X509_set_issuer_name(certificate, name);
 
-    return X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
-                                      (const unsigned char *)common_name, -1, -1, 0) &&
-           X509_set_issuer_name(certificate, name);
+    X509_NAME_free(name);
+    return done;
 }
 
 /* All but the extensions and the signature. */
@@ -170,7 +173,7 @@ static int certificate_has_repeated_extension(X509 *certificate)
     int i, count = X509_get_ext_count(certificate);
 
     for (i = 0; i < count; i++) {
-        ASN1_OBJECT *oid = X509_EXTENSION_get_object(X509_get_ext(certificate, i));
+        const ASN1_OBJECT *oid = X509_EXTENSION_get_object(X509_get_ext(certificate, i));
 
         if (X509_get_ext_by_OBJ(certificate, oid, i) >= 0) {
             return 1;
@@ -179,20 +182,22 @@ static int certificate_has_repeated_extension(X509 *certificate)
     return 0;
 }
 
-static X509_EXTENSION *certificate_find_extension(X509 *certificate, const char *oid_text)
+/* Its position, since OpenSSL's versions differ on whether an X509_EXTENSION is const. */
+static int certificate_find_extension(X509 *certificate, const char *oid_text)
 {
     ASN1_OBJECT *oid = OBJ_txt2obj(oid_text, 1);
     int position = oid ? X509_get_ext_by_OBJ(certificate, oid, -1) : -1;
 
     ASN1_OBJECT_free(oid);
-    return position < 0 ? NULL : X509_get_ext(certificate, position);
+    return position;
 }
 
 /* Compares the DER, as Boulder does. */
 static int certificate_is_for(X509 *certificate, const acme_identifier_t *identifier)
 {
-    X509_EXTENSION *extension = certificate_find_extension(certificate, SUBJECT_ALT_NAME_OID);
-    const ASN1_OCTET_STRING *found = extension ? X509_EXTENSION_get_data(extension) : NULL;
+    int position = certificate_find_extension(certificate, SUBJECT_ALT_NAME_OID);
+    const ASN1_OCTET_STRING *found =
+        position < 0 ? NULL : X509_EXTENSION_get_data(X509_get_ext(certificate, position));
     GENERAL_NAMES *names = certificate_alternative_name(identifier);
     unsigned char *expected = NULL;
     int length = names ? i2d_GENERAL_NAMES(names, &expected) : -1;
@@ -207,11 +212,11 @@ static int certificate_is_for(X509 *certificate, const acme_identifier_t *identi
 acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
                                       const acme_identifier_t *identifier)
 {
-    X509_EXTENSION *extension = certificate_find_extension(certificate, ACME_IDENTIFIER_OID);
+    int position = certificate_find_extension(certificate, ACME_IDENTIFIER_OID);
     const ASN1_OCTET_STRING *value;
     const unsigned char *der;
 
-    if (!extension) {
+    if (position < 0) {
         return ACME_CERTIFICATE_ORDINARY;
     }
     if (!certificate_is_self_signed(certificate)) {
@@ -223,10 +228,10 @@ acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
     if (!certificate_is_for(certificate, identifier)) {
         return ACME_CERTIFICATE_WRONG_NAME;
     }
-    if (!X509_EXTENSION_get_critical(extension)) {
+    if (!X509_EXTENSION_get_critical(X509_get_ext(certificate, position))) {
         return ACME_CERTIFICATE_NOT_CRITICAL;
     }
-    value = X509_EXTENSION_get_data(extension);
+    value = X509_EXTENSION_get_data(X509_get_ext(certificate, position));
     der = ASN1_STRING_get0_data(value);
     if (ASN1_STRING_length(value) != 2 + ACME_DIGEST_SIZE || der[0] != V_ASN1_OCTET_STRING ||
         der[1] != ACME_DIGEST_SIZE) {

@@ -93,19 +93,16 @@ static acme_error_e probe_inspect(acme_digest_t *digest, const SSL *ssl,
     const unsigned char *protocol;
     unsigned int length;
     X509 *certificate;
-    acme_error_e error;
 
     SSL_get0_alpn_selected(ssl, &protocol, &length);
     if (length != offer[0] || memcmp(protocol, offer + 1, length) != 0) {
         return ACME_PROBE_OTHER_PROTOCOL;
     }
-    certificate = SSL_get_peer_certificate(ssl);
+    certificate = sk_X509_value(SSL_get_peer_cert_chain(ssl), 0);
     if (!certificate) {
         return ACME_PROBE_NO_CERTIFICATE;
     }
-    error = acme_certificate_inspect(digest, certificate, identifier);
-    X509_free(certificate);
-    return error;
+    return acme_certificate_inspect(digest, certificate, identifier);
 }
 
 static acme_error_e probe_talk(acme_probe_t *probe, SSL *ssl, int fd,

@@ -117,5 +117,5 @@ const command_rec acme_alpn_directives[] = {
     AP_INIT_TAKE2("SSLOpenSSLConfCmd", directives_note_openssl, NULL, RSRC_CONF,
                   "OpenSSL configuration command: mod_ssl's directive, which "
                   "AcmeAlpnPlaceholder looks at as well"),
-    {NULL},
+    {.name = NULL},
 };

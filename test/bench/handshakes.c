@@ -107,16 +107,17 @@ static void conclude_failure(attempt_t *attempt, SSL *ssl, int returned, const c
 /* RFC 8737 section 3: critical, and an OCTET STRING of 32 bytes in DER. */
 static const unsigned char *find_digest(X509 *certificate)
 {
-    int i, count = X509_get_ext_count(certificate);
+    int i, extensions = X509_get_ext_count(certificate);
     char oid[64];
 
-    for (i = 0; i < count; i++) {
-        X509_EXTENSION *extension = X509_get_ext(certificate, i);
-        const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    for (i = 0; i < extensions; i++) {
+        const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(X509_get_ext(certificate, i));
         const unsigned char *der = ASN1_STRING_get0_data(value);
 
-        OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object(extension), 1);
-        if (strcmp(oid, ACME_OID) == 0 && X509_EXTENSION_get_critical(extension) &&
+        OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object(X509_get_ext(certificate, i)),
+                    1);
+        if (strcmp(oid, ACME_OID) == 0 &&
+            X509_EXTENSION_get_critical(X509_get_ext(certificate, i)) &&
             ASN1_STRING_length(value) == DIGEST_SIZE + 2 && memcmp(der, "\x04\x20", 2) == 0) {
             return der + 2;
         }
@@ -135,7 +136,7 @@ static int negotiated(SSL *ssl, const char *wire)
 
 static void judge_challenge(attempt_t *attempt, SSL *ssl)
 {
-    X509 *certificate = SSL_get_peer_certificate(ssl);
+    X509 *certificate = sk_X509_value(SSL_get_peer_cert_chain(ssl), 0);
     const unsigned char *digest = certificate ? find_digest(certificate) : NULL;
     const char *expected = attempt->target->digest;
     char hex[2 * DIGEST_SIZE + 1] = "";
@@ -158,7 +159,6 @@ static void judge_challenge(attempt_t *attempt, SSL *ssl)
     } else {
         conclude(attempt, *expected && strcmp(expected, hex) != 0 ? WRONG : RIGHT, hex);
     }
-    X509_free(certificate);
 }
 
 /* The response's status, and that it ended as TLS wants it to: with a close_notify. */
@@ -207,7 +207,7 @@ static void shake_hands(attempt_t *attempt, int fd)
     int returned;
 
     if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, name) ||
-        (given['c'] && !SSL_set1_host(ssl, name))) {
+        (given['c'] && !X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), name, 0))) {
         fatal(name, "OpenSSL made no client of it");
     }
     returned = SSL_connect(ssl);

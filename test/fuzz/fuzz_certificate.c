@@ -37,8 +37,8 @@ static void oid_of(char *oid, X509 *certificate, int position)
                 1);
 }
 
-/* How many extensions have this number; *last is the last of them. */
-static int count(X509 *certificate, const char *oid, X509_EXTENSION **last)
+/* How many extensions have this number; *last is the position of the last of them. */
+static int count(X509 *certificate, const char *oid, int *last)
 {
     char other[OID_SIZE];
     int i, found = 0;
@@ -46,7 +46,7 @@ static int count(X509 *certificate, const char *oid, X509_EXTENSION **last)
     for (i = 0; i < X509_get_ext_count(certificate); i++) {
         oid_of(other, certificate, i);
         if (strcmp(oid, other) == 0) {
-            *last = X509_get_ext(certificate, i);
+            *last = i;
             found++;
         }
     }
@@ -55,9 +55,8 @@ static int count(X509 *certificate, const char *oid, X509_EXTENSION **last)
 
 static int is_repeated(X509 *certificate)
 {
-    X509_EXTENSION *last;
     char oid[OID_SIZE];
-    int i, repeated = 0;
+    int i, last, repeated = 0;
 
     for (i = 0; i < X509_get_ext_count(certificate); i++) {
         oid_of(oid, certificate, i);
@@ -67,10 +66,11 @@ static int is_repeated(X509 *certificate)
 }
 
 /* Whether an extension's value is of this size and begins so; *data gets it. */
-static int begins(X509_EXTENSION *extension, size_t size, const void *begin, size_t length,
-                  const unsigned char **data)
+static int begins(X509 *certificate, int position, size_t size, const void *begin,
+                  size_t length, const unsigned char **data)
 {
-    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    const ASN1_OCTET_STRING *value =
+        X509_EXTENSION_get_data(X509_get_ext(certificate, position));
 
     *data = ASN1_STRING_get0_data(value);
     return (size_t)ASN1_STRING_length(value) == size && memcmp(*data, begin, length) == 0;
@@ -80,8 +80,8 @@ static acme_error_e judge(X509 *certificate, const unsigned char **digest)
 {
     static const unsigned char octets[] = {V_ASN1_OCTET_STRING, ACME_DIGEST_SIZE};
     const size_t size = sizeof(alternative_name) - 1;
-    X509_EXTENSION *names, *identifier;
     const unsigned char *value;
+    int names, identifier;
 
     if (!count(certificate, "1.3.6.1.5.5.7.1.31", &identifier)) {
         return ACME_CERTIFICATE_ORDINARY;
@@ -90,14 +90,14 @@ static acme_error_e judge(X509 *certificate, const unsigned char **digest)
         return ACME_CERTIFICATE_REPEATED_EXTENSION;
     }
     if (!count(certificate, "2.5.29.17", &names) ||
-        !begins(names, size, alternative_name, size, &value)) {
+        !begins(certificate, names, size, alternative_name, size, &value)) {
         return ACME_CERTIFICATE_WRONG_NAME;
     }
-    if (!X509_EXTENSION_get_critical(identifier)) {
+    if (!X509_EXTENSION_get_critical(X509_get_ext(certificate, identifier))) {
         return ACME_CERTIFICATE_NOT_CRITICAL;
     }
-    if (!begins(identifier, sizeof(octets) + ACME_DIGEST_SIZE, octets, sizeof(octets),
-                &value)) {
+    if (!begins(certificate, identifier, sizeof(octets) + ACME_DIGEST_SIZE, octets,
+                sizeof(octets), &value)) {
         return ACME_CERTIFICATE_MALFORMED;
     }
     *digest = value + sizeof(octets);

@@ -58,8 +58,9 @@ void shell(const char *commands)
     char script[PATH_MAX + 2048];
     int status;
 
-    assert_in_range(snprintf(script, sizeof(script), "%s %s; %s", start, here.base, commands),
-                    1, sizeof(script) - 1);
+    assert_uint_in_range(
+        snprintf(script, sizeof(script), "%s %s; %s", start, here.base, commands), 1,
+        sizeof(script) - 1);
     status = system(script);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
         skip_because("needs root, or what this file system lacks");

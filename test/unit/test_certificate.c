@@ -226,13 +226,14 @@ static void test_version_and_serial(void **state)
     for (i = 0; i < 20; i++) {
         X509 *certificate = mint("a.test", ACME_KEY_P256, NOW);
         const ASN1_INTEGER *serial = X509_get0_serialNumber(certificate);
+        const unsigned char *bytes = ASN1_STRING_get0_data(serial);
 
         assert_int_equal(X509_get_version(certificate), 2);
-        assert_int_equal(serial->type, V_ASN1_INTEGER);
-        assert_int_equal(serial->length, sizeof(last));
-        assert_in_range(serial->data[0], 0x40, 0x7f);
-        assert_memory_not_equal(serial->data + 1, last + 1, sizeof(last) - 1);
-        memcpy(last, serial->data, sizeof(last));
+        assert_int_equal(ASN1_STRING_type(serial), V_ASN1_INTEGER);
+        assert_int_equal(ASN1_STRING_length(serial), sizeof(last));
+        assert_uint_in_range(bytes[0], 0x40, 0x7f);
+        assert_memory_not_equal(bytes + 1, last + 1, sizeof(last) - 1);
+        memcpy(last, bytes, sizeof(last));
         X509_free(certificate);
     }
 }

@@ -168,7 +168,7 @@ static void test_workers_are_limited(void **state)
         assert_int_equal(enter(&pass, "a", 8, limits[i], LONG), ACME_GUARD_PASS);
         before = acme_monotonic();
         assert_int_equal(enter(&other, "b", 8, limits[i], LONG), ACME_GUARD_FULL);
-        assert_in_range(acme_monotonic() - before, ACME_GUARD_MOMENT, LONG / 2);
+        assert_uint_in_range(acme_monotonic() - before, ACME_GUARD_MOMENT, LONG / 2);
         before = acme_monotonic();
         assert_int_equal(enter(&other, "b", 8, limits[i], apr_time_from_msec(10)),
                          ACME_GUARD_FULL);

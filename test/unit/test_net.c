@@ -254,10 +254,10 @@ static void test_path_that_dies_is_noticed(void **state)
     start_tcp(&addresses, 0);
     assert_reason(acme_net_connect(&fd, &addresses, acme_monotonic() + LONG), ACME_OK);
     assert_true(option_of(fd, SOL_SOCKET, SO_KEEPALIVE));
-    assert_in_range(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE) +
-                        option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL) *
-                            option_of(fd, IPPROTO_TCP, TCP_KEEPCNT),
-                    1, PATH_DEAD);
+    assert_uint_in_range(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE) +
+                             option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL) *
+                                 option_of(fd, IPPROTO_TCP, TCP_KEEPCNT),
+                         1, PATH_DEAD);
     close(fd);
 }
 

@@ -40,6 +40,11 @@ static inline struct CMUnitTest unit_case(const char *name, CMUnitTestFunction t
         .name = name, .test_func = test, .initial_state = (void *)(uintptr_t)row};
 }
 
+/* The name that cmocka 2 has for it. */
+#ifndef assert_uint_in_range
+#define assert_uint_in_range assert_in_range
+#endif
+
 /* All test cases of a program, for cmocka_run_group_tests_name, which passes over the empty
  * ones; and the fixture of those that are added next. */
 static struct CMUnitTest unit_tests[150];
@@ -49,7 +54,7 @@ static inline void unit_add(const char *name, CMUnitTestFunction test, const voi
 {
     static size_t count;
 
-    assert_in_range(count, 0, COUNT(unit_tests) - 1);
+    assert_uint_in_range(count, 0, COUNT(unit_tests) - 1);
     unit_tests[count] = unit_case(name, test, row);
     unit_tests[count].setup_func = unit_setup;
     unit_tests[count++].teardown_func = unit_teardown;
