@@ -41,17 +41,18 @@ static int certificate_set_names(X509 *certificate, const char *common_name)
     return done;
 }
 
-/* All but the extensions and the signature. */
+/* All but the extensions and the signature. A time_t of 32 bits need not hold the end. */
 static int certificate_set_fields(X509 *certificate, const char *common_name, EVP_PKEY *key,
                                   apr_time_t now, apr_interval_time_t lifetime)
 {
-    time_t from = (time_t)apr_time_sec(now - ACME_CERTIFICATE_BACKDATE);
-    time_t until = (time_t)apr_time_sec(now + lifetime);
+    time_t second = (time_t)apr_time_sec(now);
+    long before = (long)apr_time_sec(-ACME_CERTIFICATE_BACKDATE);
+    long after = (long)apr_time_sec(lifetime);
 
     return X509_set_version(certificate, 2) && certificate_set_serial(certificate) &&
            certificate_set_names(certificate, common_name) &&
-           ASN1_TIME_set(X509_getm_notBefore(certificate), from) &&
-           ASN1_TIME_set(X509_getm_notAfter(certificate), until) &&
+           ASN1_TIME_adj(X509_getm_notBefore(certificate), second, 0, before) &&
+           ASN1_TIME_adj(X509_getm_notAfter(certificate), second, 0, after) &&
            X509_set_pubkey(certificate, key);
 }
 

@@ -45,18 +45,21 @@ static apr_uint64_t record_checksum_of(apr_uint32_t ticket, const acme_record_ro
     return acme_text_hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
 }
 
+/* Also between processes; APR's may lock a mutex of the process instead, on 32 bits. */
+#define INCREASE(counter, number) __atomic_fetch_add(&(counter), number, __ATOMIC_SEQ_CST)
+
 void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
 {
     acme_record_counts_t *counts = &record->counts;
     apr_uint32_t ticket;
     slot_t *slot;
 
-    apr_atomic_inc64(&counts->outcomes[row->outcome]);
+    INCREASE(counts->outcomes[row->outcome], 1);
     if (row->outcome == ACME_RECORD_ANSWERED) {
-        apr_atomic_inc64(&counts->answered[row->source % ACME_RECORD_SOURCES]);
-        apr_atomic_add64(&counts->answered_duration, row->duration);
+        INCREASE(counts->answered[row->source % ACME_RECORD_SOURCES], 1);
+        INCREASE(counts->answered_duration, row->duration);
     } else if (row->outcome == ACME_RECORD_REFUSED) {
-        apr_atomic_inc64(&counts->refused[(unsigned int)row->reason % ACME_ERRORS]);
+        INCREASE(counts->refused[(unsigned int)row->reason % ACME_ERRORS], 1);
     }
     do { /* 0 marks an empty slot; the number wraps to it once in 2^32 rows. */
         ticket = apr_atomic_inc32(&record->tickets) + 1;
@@ -71,7 +74,7 @@ void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
 
 void acme_record_count(acme_record_t *record, acme_record_event_e event)
 {
-    apr_atomic_inc64(&record->counts.events[event]);
+    INCREASE(record->counts.events[event], 1);
 }
 
 /* Whether the slot holds the row with this ticket, whole. The record is const to the caller,

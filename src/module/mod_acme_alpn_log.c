@@ -34,14 +34,14 @@ static int log_limiter_has_room(limiter_t *limiter)
     apr_uint64_t window, second, lines;
 
     do {
-        window = apr_atomic_read64(&limiter->window);
+        window = __atomic_load_n(&limiter->window, __ATOMIC_SEQ_CST);
         second = (apr_uint64_t)apr_time_sec(apr_time_now());
         lines = window >> LINES_BITS == second ? window & LINES_MASK : 0;
         if (lines >= LINES_PER_SECOND) {
             return 0;
         }
-    } while (apr_atomic_cas64(&limiter->window, second << LINES_BITS | (lines + 1), window) !=
-             window);
+    } while (!__sync_bool_compare_and_swap(&limiter->window, window,
+                                           second << LINES_BITS | (lines + 1)));
     return 1;
 }
 

@@ -173,7 +173,7 @@ static void test_age(void **state)
     const time_t now = (time_t)apr_time_sec(here.now);
     const struct {
         apr_interval_time_t limit;
-        time_t written;
+        int64_t written;
         acme_error_e reason;
     } rows[] = {
         {apr_time_from_sec(DAY), now - DAY, ACME_OK},
@@ -182,10 +182,10 @@ static void test_age(void **state)
         {apr_time_from_sec(DAY), now + AHEAD + 1, FUTURE},
         {apr_time_from_sec(DAY), 0, OLD},
         {apr_time_from_sec(DAY), -1, OLD},
-        {apr_time_from_sec(DAY), (time_t)INT64_MIN, OLD},
-        {apr_time_from_sec(DAY), (time_t)INT64_MAX, FUTURE},
+        {apr_time_from_sec(DAY), INT64_MIN, OLD},
+        {apr_time_from_sec(DAY), INT64_MAX, FUTURE},
         /* microseconds since 1970 overflow */
-        {apr_time_from_sec(DAY), (time_t)(INT64_MAX / APR_USEC_PER_SEC + 1), FUTURE},
+        {apr_time_from_sec(DAY), INT64_MAX / APR_USEC_PER_SEC + 1, FUTURE},
         {0, now, ACME_OK},
         {0, now - 1, OLD},
         {ANY, 0, ACME_OK},
@@ -195,8 +195,11 @@ static void test_age(void **state)
     (void)state;
     for (i = 0; i < COUNT(rows); i++) {
         print_message("# written at %lld\n", (long long)rows[i].written);
+        if ((time_t)rows[i].written != rows[i].written) {
+            continue; /* a time_t of 32 bits */
+        }
         here.spool.max_age = rows[i].limit;
-        set_mtime(here.entry, rows[i].written);
+        set_mtime(here.entry, (time_t)rows[i].written);
         assert_look(rows[i].reason,
                     rows[i].reason == ACME_OK ? SPOOL_DIGEST : UNTOUCHED_DIGEST);
     }

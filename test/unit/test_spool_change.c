@@ -222,7 +222,10 @@ struct dirent *readdir(DIR *stream)
     struct dirent *file;
     readdir_t *next;
 
-    *(void **)&next = dlsym(RTLD_NEXT, "readdir");
+    *(void **)&next = dlsym(RTLD_NEXT, "readdir64");
+    if (!next) { /* where off_t always has 64 bits */
+        *(void **)&next = dlsym(RTLD_NEXT, "readdir");
+    }
     file = next(stream);
     if (file && entry_vanishes && strcmp(file->d_name, SPOOL_NAME) == 0) {
         assert_return_code(unlink(here.entry), errno);
@@ -258,8 +261,9 @@ static void test_list(void **state)
 /* Where the file system keeps such a time, microseconds since 1970 cannot say it. */
 static void test_list_of_an_entry_of_any_time(void **state)
 {
-    static const time_t times[] = {(time_t)INT64_MAX, (time_t)INT64_MIN,
-                                   (time_t)(INT64_MIN / APR_USEC_PER_SEC - 1000000000000)};
+    const int is_long = sizeof(time_t) > 4;
+    const int64_t times[] = {is_long ? INT64_MAX : INT32_MAX, is_long ? INT64_MIN : INT32_MIN,
+                             is_long ? INT64_MIN / APR_USEC_PER_SEC - 1000000000000 : -1};
     apr_array_header_t *entries;
     size_t i;
 
@@ -267,7 +271,7 @@ static void test_list_of_an_entry_of_any_time(void **state)
     for (i = 0; i < COUNT(times); i++) {
         const acme_spool_entry_t *entry;
 
-        set_mtime(here.entry, times[i]);
+        set_mtime(here.entry, (time_t)times[i]);
         assert_reason(list(&entries), ACME_OK);
         assert_int_equal(entries->nelts, 1);
         entry = &APR_ARRAY_IDX(entries, 0, acme_spool_entry_t);
