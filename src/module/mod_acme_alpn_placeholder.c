@@ -14,8 +14,6 @@
 #include <http_protocol.h>
 #include <http_request.h>
 
-#include <openssl/err.h>
-
 #include "acme_placeholder.h"
 #include "mod_acme_alpn_config.h"
 #include "mod_acme_alpn_connection.h"
@@ -49,20 +47,6 @@ static const char *placeholder_runtime_directory(apr_pool_t *pool)
     return directory ? directory : "";
 }
 
-/* OpenSSL's own words, where it was OpenSSL that failed. */
-static const char *placeholder_openssl_text(acme_error_e error, apr_status_t status,
-                                            apr_pool_t *pool)
-{
-    char text[256];
-
-    if (error != ACME_SYSTEM_ERROR || status != 0) {
-        return "";
-    }
-    ERR_error_string_n(ERR_get_error(), text, sizeof(text));
-    ERR_clear_error();
-    return apr_pstrcat(pool, ": ", text, NULL);
-}
-
 void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
 {
     const char *directory = placeholder_runtime_directory(pool);
@@ -91,7 +75,6 @@ static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
 {
     const char *directory = placeholder_runtime_directory(pool);
     const char *file = apr_pstrcat(pool, directory, "/" ACME_PLACEHOLDER_FILE, NULL);
-    apr_status_t status;
     acme_error_e error;
     void *written = NULL;
 
@@ -108,12 +91,11 @@ static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
                      file);
         return file;
     }
-    status = error == ACME_SYSTEM_ERROR ? errno : 0;
-    ap_log_error(APLOG_MARK, APLOG_EMERG, status, server,
+    ap_log_error(APLOG_MARK, APLOG_EMERG, error == ACME_SYSTEM_ERROR ? errno : 0, server,
                  "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
-                 "certificate and a placeholder cannot be kept in %s: reason=%s: %s%s",
+                 "certificate and a placeholder cannot be kept in %s: reason=%s: %s",
                  server->server_hostname, directory, acme_error_slug(error),
-                 acme_error_text(error), placeholder_openssl_text(error, status, pool));
+                 acme_error_text(error));
     return NULL;
 }
 

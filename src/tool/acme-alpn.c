@@ -209,15 +209,17 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
  * with hyphens, as base64url may, and no option looks like one. */
 static int main_next_argument(int count, char **arguments)
 {
-    /* clang-format off */
     static const struct option known[] = {
-        {"spool", required_argument, NULL, 's'},   {"json", no_argument, NULL, 'j'},
-        {"account", required_argument, NULL, 'a'}, {"public", no_argument, NULL, 'p'},
-        {"connect", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
-        {"wait", required_argument, NULL, 'w'},    {"version", no_argument, NULL, 'v'},
+        {"spool", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {"account", required_argument, NULL, 'a'},
+        {"public", no_argument, NULL, 'p'},
+        {"connect", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {"wait", required_argument, NULL, 'w'},
+        {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
-    /* clang-format on */
     const char *next = optind < count ? arguments[optind] : "";
     acme_digest_t digest;
 
