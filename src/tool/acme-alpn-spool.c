@@ -58,6 +58,9 @@ static exit_e spool_exit(const acme_alpn_options_t *options, const char *spool,
     if (error == ACME_OK || (error == ACME_NO_ENTRY && options->command == COMMAND_REMOVE)) {
         return EXIT_PASS;
     }
+    if (error == ACME_ACCOUNT_OTHER) {
+        detail = options->digest.account;
+    }
     code = acme_alpn_complain_spool(spool, detail, error);
     if (error == ACME_NO_ENTRY) {
         acme_alpn_complain(
@@ -82,8 +85,7 @@ exit_e acme_alpn_entry(acme_alpn_options_t *options)
         if (options->command == COMMAND_ADD && error != ACME_SYSTEM_ERROR) {
             path = directory;
         }
-        return spool_exit(options, path,
-                          error == ACME_ACCOUNT_OTHER ? options->digest.account : "", error);
+        return spool_exit(options, path, "", error);
     }
     code = acme_alpn_connect(&connection, &call, options);
     if (code == EXIT_PASS) {
