@@ -1,4 +1,4 @@
-"""acme.sh with --alpn: the calls that it makes, as recorded from 3.1.4, and acme.sh itself where it is installed."""
+"""acme.sh with --alpn: the calls that it makes, as its source of 3.1.4 makes them, and acme.sh itself where it is installed."""
 
 from __future__ import annotations
 
