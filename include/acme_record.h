@@ -54,6 +54,7 @@ typedef struct {
     char tls[16];
 } acme_record_row_t;
 
+/* Aligned, since on 32 bits a number of 64 might lie across two cache lines. */
 typedef struct {
     apr_time_t since;
     apr_uint64_t outcomes[ACME_RECORD_OUTCOMES];
@@ -61,7 +62,7 @@ typedef struct {
     apr_uint64_t answered_duration; /* of all of them, in microseconds */
     apr_uint64_t refused[ACME_ERRORS];
     apr_uint64_t events[ACME_RECORD_EVENTS];
-} acme_record_counts_t;
+} __attribute__((aligned(8))) acme_record_counts_t;
 
 typedef struct acme_record_t acme_record_t;
 

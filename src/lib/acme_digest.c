@@ -73,9 +73,10 @@ static acme_error_e digest_from_hex(acme_digest_t *digest, const char *text, apr
                : ACME_VALUE_MALFORMED;
 }
 
-static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length,
-                                     const char *dot)
+static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length)
 {
+    const char *dot = memchr(line, '.', length);
+
     if (dot) {
         return digest_from_key_authorization(digest, line, length, (apr_size_t)(dot - line));
     }
@@ -93,7 +94,6 @@ static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, ap
 
 acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length)
 {
-    const char *dot = memchr(value, '.', length);
     acme_error_e error;
 
     if (length > ACME_VALUE_MAX) {
@@ -111,8 +111,10 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
     if (memchr(value, '\n', length)) {
         return ACME_VALUE_LINES;
     }
-    error = digest_from_line(digest, value, length, dot);
+    error = digest_from_line(digest, value, length);
     if (error == ACME_OK) {
+        const char *dot = memchr(value, '.', length);
+
         apr_cpystrn(digest->account, dot ? dot + 1 : "", sizeof(digest->account));
     }
     return error;

@@ -157,9 +157,10 @@ int acme_alpn_check_openssl(apr_pool_t *pool, server_rec *server)
     if (!of_ssl || !*of_ssl || strcmp(of_ssl, own) == 0) {
         return 1;
     }
-    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server,
-                 "AALPN0010: httpd cannot start: mod_ssl uses %s and mod_acme_alpn %s; rebuild "
-                 "it with PKG_CONFIG_PATH set to the pkgconfig directory of mod_ssl's OpenSSL",
-                 of_ssl, own);
+    ap_log_error(
+        APLOG_MARK, APLOG_EMERG, 0, server,
+        "AALPN0010: httpd cannot start: mod_ssl uses %s and mod_acme_alpn %s; rebuild "
+        "the latter with PKG_CONFIG_PATH set to the pkgconfig directory of mod_ssl's OpenSSL",
+        of_ssl, own);
     return 0;
 }

@@ -13,10 +13,11 @@
 #define LINES_BITS 8
 #define LINES_MASK ((1u << LINES_BITS) - 1)
 
+/* Aligned, since on 32 bits a number of 64 might lie across two cache lines. */
 typedef struct {
     apr_uint64_t window;
     apr_uint32_t suppressed; /* since the last line that was let through */
-} limiter_t;
+} __attribute__((aligned(8))) limiter_t;
 
 static limiter_t *limiters;
 
@@ -40,8 +41,9 @@ static int log_limiter_has_room(limiter_t *limiter)
         if (lines >= LINES_PER_SECOND) {
             return 0;
         }
-    } while (!__sync_bool_compare_and_swap(&limiter->window, window,
-                                           second << LINES_BITS | (lines + 1)));
+    } while (!__atomic_compare_exchange_n(&limiter->window, &window,
+                                          second << LINES_BITS | (lines + 1), 0,
+                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     return 1;
 }
 

@@ -17,7 +17,7 @@
 #include "mod_acme_alpn_store.h"
 
 /* What bounds the page. */
-#define ENTRIES_MAX 200  /* looked at in each spool */
+#define ENTRIES_MAX 200  /* looked at in each spool, or in all where none is listed */
 #define SPOOLS_MAX  64   /* whose entries are listed */
 #define VHOSTS_MAX  1000 /* listed, those with problems first */
 
@@ -36,7 +36,8 @@ typedef struct {
     apr_pool_t *pool;
     apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
     apr_time_t now;
-    acme_alpn_list_e list;
+    int has_lists;
+    int looks;        /* how many more entries are looked at, where none is listed */
     apr_hash_t *seen; /* of report_spool_t, by AcmeAlpnMaxAge in seconds, accounts, directory */
     json_t *spools;
     json_t *vhosts;
@@ -102,7 +103,7 @@ static json_t *report_handshakes(const report_t *report)
     acme_record_row_t *rows;
     apr_size_t count, i;
 
-    if (report->list == ACME_ALPN_LIST_ALL) {
+    if (report->has_lists) {
         rows = apr_palloc(report->pool, ACME_RECORD_ROWS * sizeof(*rows));
         count = acme_record_read(rows, acme_alpn_record_get());
         for (i = 0; i < count; i++) {
@@ -176,12 +177,16 @@ static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spoo
 
     if (state == ACME_OK) {
         state = acme_spool_list(report->scratch, &sample, &total, spool,
-                                report->list ? ENTRIES_MAX : 0, report->now);
+                                (apr_size_t)(report->has_lists ? ENTRIES_MAX : report->looks),
+                                report->now);
+        report->looks -= sample->nelts;
     }
     for (i = 0; i < sample->nelts; i++) {
         const acme_spool_entry_t *entry = &APR_ARRAY_IDX(sample, i, acme_spool_entry_t);
 
-        json_array_append_new(entries, report_entry(report, entry));
+        if (report->has_lists) {
+            json_array_append_new(entries, report_entry(report, entry));
+        }
         if (entry->state == ACME_OK) {
             apr_hash_set(report->pending, apr_pstrdup(report->pool, entry->name),
                          APR_HASH_KEY_STRING, report);
@@ -352,7 +357,7 @@ static json_t *report_vhost(const report_t *report, const server_rec *server, js
 /* Those with problems stand before the others. */
 static void report_add_vhost(report_t *report, const server_rec *server)
 {
-    size_t most = report->list == ACME_ALPN_LIST_ALL ? VHOSTS_MAX : 0;
+    size_t most = report->has_lists ? VHOSTS_MAX : 0;
     json_t *problems = report_problems(report, server);
     size_t place = json_array_size(problems) > 0 ? report->vhosts_with_problems++
                                                  : json_array_size(report->vhosts);
@@ -365,9 +370,10 @@ static void report_add_vhost(report_t *report, const server_rec *server)
     }
 }
 
-json_t *acme_alpn_report(apr_pool_t *pool, acme_alpn_list_e list)
+json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
 {
-    report_t report = {.pool = pool, .now = apr_time_now(), .list = list};
+    report_t report = {
+        .pool = pool, .now = apr_time_now(), .has_lists = has_lists, .looks = ENTRIES_MAX};
     acme_record_counts_t counts;
     int i;
 

@@ -17,15 +17,9 @@
  * answer acme-tls/1. */
 void acme_alpn_report_init(const apr_array_header_t *servers);
 
-/* What is listed; the rest is only counted. */
-typedef enum {
-    ACME_ALPN_LIST_NOTHING,
-    ACME_ALPN_LIST_ENTRIES,
-    ACME_ALPN_LIST_ALL
-} acme_alpn_list_e;
-
-/* The caller frees the document with json_decref; it is NULL where memory is short. */
-json_t *acme_alpn_report(apr_pool_t *pool, acme_alpn_list_e list);
+/* The caller frees the document with json_decref; it is NULL where memory is short. Without
+ * lists, the document only counts handshakes, entries and vhosts. */
+json_t *acme_alpn_report(apr_pool_t *pool, int has_lists);
 
 void acme_alpn_report_html(apr_bucket_brigade *out, const json_t *document);
 void acme_alpn_report_prometheus(apr_bucket_brigade *out, const json_t *document);

@@ -102,8 +102,7 @@ static const status_form_t *status_choose_form(request_rec *r)
 static int status_respond(request_rec *r, const status_form_t *form)
 {
     apr_bucket_brigade *out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    json_t *document = acme_alpn_report(
-        r->pool, form == &status_form_prometheus ? ACME_ALPN_LIST_NOTHING : ACME_ALPN_LIST_ALL);
+    json_t *document = acme_alpn_report(r->pool, form != &status_form_prometheus);
     apr_off_t length = 0;
 
     if (document) {
@@ -157,7 +156,7 @@ static void status_link(request_rec *r)
             continue;
         }
         handler = ap_expr_str_exec(r, location->expr_handler, &error);
-        if (handler && strcmp(handler, HANDLER) == 0) {
+        if (handler && ap_cstr_casecmp(handler, HANDLER) == 0) {
             ap_rprintf(r, "<p><a href=\"%s\">Handshakes, spools and vhosts</a></p>\n",
                        ap_escape_html(r->pool, ap_escape_uri(r->pool, location->d)));
             return;
@@ -181,7 +180,7 @@ static const char status_section[] =
 int acme_alpn_status_section(request_rec *r, int flags)
 {
     json_int_t pending = 0, spools = 0, down = 0, bad = 0, all = 0;
-    json_t *document = acme_alpn_report(r->pool, ACME_ALPN_LIST_ENTRIES);
+    json_t *document = acme_alpn_report(r->pool, 0);
     int is_short = flags & AP_STATUS_SHORT;
     acme_record_counts_t counts;
 

@@ -47,7 +47,7 @@ typedef struct {
     acme_error_e state;    /* as logged last */
     struct stat directory; /* as seen last; without an inode until it is (again) usable */
     apr_time_t logged;     /* its mtime at the last look: older files have been logged */
-    int wd;                /* inotify's number, 0: not known, -1: refused */
+    int wd;                /* inotify's number; 0: none yet, -1: it is not to be asked */
     apr_uint32_t looked, notified; /* the ticks of the last look and of the last event */
     apr_time_t since;   /* the next scan logs the files that have changed after this */
     apr_time_t scanned; /* when the last scan began; 0: the next one is the first */
@@ -131,28 +131,34 @@ static int watch_subscribe(watch_spool_t *spool)
     apr_pool_t *pool = apr_hash_pool_get(watch_by_wd);
     int wd = -1, known = spool->wd;
 
+    if (known < 0) {
+        return 0;
+    }
     errno = ENOSYS;
 #ifdef __linux__
     if (watch_inotify < 0) {
         watch_inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     }
-    if (watch_inotify >= 0 && known >= 0) { /* SELinux logs each try that it refuses */
+    if (watch_inotify >= 0) {
         /* IN_CREATE is for links, which are never written. */
         wd = inotify_add_watch(watch_inotify, spool->spool.directory,
                                IN_CREATE | IN_MOVE | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE);
     }
 #endif
-    if (wd < 0 && !watch_is_refused) {
-        watch_is_refused = 1;
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, errno, spool->server,
-                     "AALPN0218: spool=%s: the system does not tell of changes within files",
-                     spool->spool.directory);
-    }
-    if (wd != known) {
+    if (wd < 0) {
+        spool->wd = errno == EACCES ? -1 : 0; /* SELinux logs each try that it refuses */
+        if (!watch_is_refused) {
+            watch_is_refused = 1;
+            ap_log_error(
+                APLOG_MARK, APLOG_NOTICE, errno, spool->server,
+                "AALPN0218: spool=%s: the system does not tell of changes within files",
+                spool->spool.directory);
+        }
+    } else if (wd != known) {
         apr_hash_set(watch_by_wd, apr_pmemdup(pool, &wd, sizeof(wd)), sizeof(wd), spool);
         spool->wd = wd;
     }
-    return known >= 0 && wd != known;
+    return known > 0 && wd > 0 && wd != known;
 }
 
 /* `names` gets the spool of each file, by "WD/NAME". Returns whether events were lost. */
@@ -271,7 +277,7 @@ static void watch_look(watch_spool_t *spool)
     }
     spool->state = state;
     if (state != ACME_OK) {
-        spool->directory.st_ino = spool->wd = 0;
+        spool->directory.st_ino = 0;
         return;
     }
     close(fd);
@@ -298,7 +304,7 @@ static void watch_settle(watch_spool_t *spool)
     apr_time_t changed = acme_spool_time(&spool->directory.st_mtim);
 
     if (changed != spool->logged && spool->logged < spool->since &&
-        (spool->wd < 0 || spool->notified < spool->looked)) {
+        (spool->wd <= 0 || spool->notified < spool->looked)) {
         spool->since = spool->logged;
     }
     spool->logged = changed;

@@ -89,7 +89,7 @@ static int main_read_value(acme_alpn_options_t *options, const char *argument)
         error = acme_digest_check_account(&options->digest, options->spool.accounts);
     }
     if (error != ACME_OK) {
-        acme_alpn_complain("value: %s", acme_error_text(error));
+        acme_alpn_complain_spool("value", options->digest.account, error);
         return 0;
     }
     options->value = apr_pstrmemdup(options->pool, argument, strcspn(argument, "\r\n"));
