@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import StartHttpd
+from conftest import StartHttpd, start_vhost
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from harness import client
@@ -53,6 +54,20 @@ def test_key_goes_with_the_ciphers_that_we_have(httpd: Httpd, ours: str, keys: t
 
 def served_key(answer: client.Answer) -> object:
     return x509.load_der_x509_certificate(answer.leaf).public_key()
+
+
+def test_first_clients_of_a_child_wait_for_its_key(make_httpd: StartHttpd, authority: Authority) -> None:
+    """A child generates RSA at its first use, which takes longer than all these need to begin."""
+    httpd = make_httpd()
+    httpd.server_lines += ["StartServers 1", "MinSpareThreads 1", "MaxSpareThreads 8"]
+    start_vhost(httpd, NAME, authority)
+    value = httpd.spool.publish(NAME)
+    shake = openssl_client(httpd, NAME, "1.3", *CLIENTS["rsa-only"][0])
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(shake) for _ in range(8)]
+    for answer in answers:
+        check_answer(answer.result(), NAME, value.digest)
+        httpd.log.expect(ANSWERED, f"identifier={NAME} ")
 
 
 def test_each_digest_has_a_certificate_of_its_own(httpd: Httpd) -> None:

@@ -138,6 +138,15 @@ def test_link_is_the_vhosts_own(own: bool, make_httpd: StartHttpd, authority: Au
     assert link(httpd) == (PATH if own else None)
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_main_servers_page_is_every_vhosts(own: bool, make_httpd: StartHttpd, authority: Authority) -> None:
+    """The vhost's own comes first. httpd takes a handler in any case."""
+    httpd = with_mod_status(make_httpd, authority, *(LOCATION if own else []), page=[])
+    httpd.server_lines += ["<Location /main>", "SetHandler ACME-ALPN-Status", "</Location>"]
+    httpd.start()
+    assert link(httpd) == (PATH if own else "/main")
+
+
 def test_no_section_where_nothing_is_answered(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = with_mod_status(make_httpd, authority, "AcmeAlpnEngine Off").start()
     assert section(httpd) is None
