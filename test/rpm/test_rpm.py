@@ -26,6 +26,10 @@ HTTPD = "apache2 -d /etc/httpd -f conf/httpd.conf"
 CERTIFICATE = f"/etc/letsencrypt/live/{NAME}/fullchain.pem"
 # Debian's rpm wants to be told that it is meant; it knows none of the libraries that dpkg has installed.
 RPM = "rpm --force-debian --nodeps"
+# What httpd-devel brings.
+WITH_HTTPD = {"apr-devel", "apr-util-devel", "pkgconfig"}
+# What README takes for `make dist` and rpmbuild.
+FOR_THE_TARBALL = {"autoconf", "automake", "libtool", "rpm-build"}
 
 # What Fedora's httpd and mod_ssl bring, as far as it matters here; Debian's httpd has mod_watchdog in it.
 LAYOUT = {
@@ -133,6 +137,13 @@ def test_packages(machine: Machine, built: str) -> None:
     assert "mod_ssl" in module and any(re.fullmatch(r"httpd-mmn = \d{8}\w+", line) for line in module)
     assert "/etc/httpd/conf.modules.d/10-acme_alpn.conf" in query(machine, "mod_acme_alpn", "--configfiles")
     assert "/usr/share/doc/mod_acme_alpn/README" in query(machine, "mod_acme_alpn", "--docfiles")
+
+
+def test_readme_installs_what_the_build_requires(machine: Machine, built: str) -> None:
+    """All of it: Debian's rpm builds without looking."""
+    lines = machine.run("rpmspec -q --buildrequires --load=/src/test/rpm/macros /src/rpm/mod_acme_alpn.spec").splitlines()
+    (named,) = re.findall(r"(?m)^    dnf install (autoconf (?:.*\\\n)*.*)$", (REPOSITORY / "README").read_text())
+    assert {line.split()[0] for line in lines} == set(named.replace("\\", "").split()) - FOR_THE_TARBALL | WITH_HTTPD
 
 
 def test_what_the_module_brings(installed: Machine) -> None:
