@@ -24,8 +24,19 @@ PACKAGES = ("acme-alpn", "mod_acme_alpn", "python3-certbot-acme-alpn")
 SPOOL = "/var/spool/acme-alpn"
 HTTPD = "apache2 -d /etc/httpd -f conf/httpd.conf"
 CERTIFICATE = f"/etc/letsencrypt/live/{NAME}/fullchain.pem"
+# What the scriptlets call is recorded, and then done.
+RECORDERS = "/usr/local/lib/recorders"
+CALLS = "/root/calls"
+RECORDER = f"""\
+#!/bin/sh
+echo "${{0##*/}} $*" >>{CALLS}
+PATH=/usr/sbin:/usr/bin exec "${{0##*/}}" "$@"
+"""
 # Debian's rpm wants to be told that it is meant; it knows none of the libraries that dpkg has installed.
-RPM = "rpm --force-debian --nodeps"
+RPM = f"rpm --force-debian --nodeps --define '_install_script_path {RECORDERS}:/usr/sbin:/usr/bin'"
+MODULE = "/root/packages/*/mod_acme_alpn-[0-9]*.rpm"
+RULE = f"{SPOOL}(/.*)?"
+PLACEHOLDER = "/run/httpd/acme-alpn-placeholder.pem"
 # What httpd-devel brings.
 WITH_HTTPD = {"apr-devel", "apr-util-devel", "pkgconfig"}
 # What README takes for `make dist` and rpmbuild.
@@ -72,6 +83,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with Machine(required("ACME_ALPN_RPM_ROOT"), tmp_path_factory.mktemp("rpm"), sources) as machine:
         for path, text in LAYOUT.items():
             machine.write(path, text)
+        for name in ("restorecon", "semanage", "systemd-tmpfiles"):
+            machine.write(f"{RECORDERS}/{name}", RECORDER)
+            machine.run(f"chmod 0755 {RECORDERS}/{name}")
         machine.run("mkdir -p /run/httpd /var/log/httpd /var/www/html /usr/lib64/httpd/modules /etc/pki/tls/certs /etc/pki/tls/private")
         machine.run("ln -s /usr/lib/apache2/modules/*.so /usr/lib64/httpd/modules")
         machine.run("cd /etc/httpd && ln -s /usr/lib64/httpd/modules /run/httpd . && mv httpd run && ln -s /var/log/httpd logs")
@@ -92,14 +106,25 @@ def rpmbuild(machine: Machine, *options: str) -> str:
 def built(machine: Machine) -> str:
     machine.run("autoreconf -fi && ./configure && make dist", "/src")
     # The unit tests are run elsewhere; the long form runs them here, too.
-    log = rpmbuild(machine, *([] if os.environ.get("ACME_ALPN_LONG") == "1" else ["--without check"]))
+    log = rpmbuild(machine, "--noclean", *([] if os.environ.get("ACME_ALPN_LONG") == "1" else ["--without check"]))
     machine.run("mv /root/rpmbuild/RPMS /root/packages")
     return log
 
 
+def calls(machine: Machine, script: str) -> list[str]:
+    """What the scriptlets call meanwhile; what they only ask is not told."""
+    machine.run(f"rm -f {CALLS} && {script}")
+    made = machine.run(f"cat {CALLS} 2>/dev/null || :").splitlines()
+    return [call for call in made if call != "semanage fcontext -l -C"]
+
+
 @pytest.fixture(scope="module")
-def installed(machine: Machine, built: str) -> Machine:
-    machine.run(f"{RPM} -i /root/packages/*/*.rpm")
+def first_install(machine: Machine, built: str) -> list[str]:
+    return calls(machine, f"{RPM} -i /root/packages/*/*.rpm")
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine, first_install: list[str]) -> Machine:
     machine.run(f"{HTTPD} -t && {HTTPD} -k start")
     return machine
 
@@ -136,7 +161,8 @@ def test_packages(machine: Machine, built: str) -> None:
     module = query(machine, "mod_acme_alpn", "--requires")
     assert "mod_ssl" in module and any(re.fullmatch(r"httpd-mmn = \d{8}\w+", line) for line in module)
     assert "/etc/httpd/conf.modules.d/10-acme_alpn.conf" in query(machine, "mod_acme_alpn", "--configfiles")
-    assert "/usr/share/doc/mod_acme_alpn/README" in query(machine, "mod_acme_alpn", "--docfiles")
+    documents = query(machine, "mod_acme_alpn", "--docfiles")
+    assert {f"/usr/share/doc/mod_acme_alpn/{name}" for name in ("README", "acme_alpn.fc")} <= set(documents)
 
 
 def test_readme_installs_what_the_build_requires(machine: Machine, built: str) -> None:
@@ -144,6 +170,14 @@ def test_readme_installs_what_the_build_requires(machine: Machine, built: str) -
     lines = machine.run("rpmspec -q --buildrequires --load=/src/test/rpm/macros /src/rpm/mod_acme_alpn.spec").splitlines()
     (named,) = re.findall(r"(?m)^    dnf install (autoconf (?:.*\\\n)*.*)$", (REPOSITORY / "README").read_text())
     assert {line.split()[0] for line in lines} == set(named.replace("\\", "").split()) - FOR_THE_TARBALL | WITH_HTTPD
+
+
+def test_install_makes_the_spool_and_then_labels_it(first_install: list[str]) -> None:
+    assert first_install == [
+        f"semanage fcontext -a -t httpd_sys_content_t {RULE}",
+        "systemd-tmpfiles --create acme-alpn.conf",
+        f"restorecon -R {SPOOL}",
+    ]
 
 
 def test_what_the_module_brings(installed: Machine) -> None:
@@ -179,19 +213,40 @@ def test_selinux_context_is_what_the_file_says(installed: Machine) -> None:
 
 
 def test_upgrade_keeps_what_is_the_administrators(installed: Machine) -> None:
+    """By the next release, which is the same build with another number."""
+    installed.run(
+        "cd /root/rpmbuild/BUILDROOT && set -- mod_acme_alpn-* && mv $1 ${1%.*}.next.${1##*.} &&"
+        " rpmbuild --nodeps --load=/src/test/rpm/macros --without check --define 'dist .next' --short-circuit"
+        " -bb /src/rpm/mod_acme_alpn.spec"
+    )
     installed.run(f"chown www-data {SPOOL} && chmod 0750 {SPOOL} && echo '# mine' >>/etc/httpd/conf.d/acme_alpn.conf")
-    installed.run(f"{RPM} -U --replacepkgs --oldpackage /root/packages/*/mod_acme_alpn-[0-9]*.rpm")
+    installed.run(f"touch {PLACEHOLDER}")
+    upgrade = calls(installed, f"{RPM} -U /root/rpmbuild/RPMS/*/mod_acme_alpn-[0-9]*.rpm")
+    assert upgrade == ["systemd-tmpfiles --create acme-alpn.conf", f"restorecon -R {SPOOL}"]
+    assert "next" in installed.run("rpm -q mod_acme_alpn")
     assert installed.run(f"stat -c '%U:%G %a' {SPOOL}").strip() == "www-data:root 750"
-    installed.run("grep -q mine /etc/httpd/conf.d/acme_alpn.conf")
+    installed.run(f"grep -q mine /etc/httpd/conf.d/acme_alpn.conf && test -f {PLACEHOLDER}")
     assert "httpd_sys_content_t" in context(installed, SPOOL)
 
 
 @pytest.mark.parametrize("entry", ["a.test", ""])
 def test_removal_keeps_entries_alone(installed: Machine, entry: str) -> None:
-    installed.run(f"rpm -q mod_acme_alpn >/dev/null || {RPM} -i /root/packages/*/mod_acme_alpn-[0-9]*.rpm")
-    installed.run(f"rm -f {SPOOL}/* && touch {SPOOL}/{entry}")
+    installed.run(f"rpm -q mod_acme_alpn >/dev/null || {RPM} -i {MODULE}")
+    installed.run(f"rm -f {SPOOL}/* && touch {SPOOL}/{entry} {PLACEHOLDER}")
     installed.run(f"{RPM} -e mod_acme_alpn")
     assert installed.run(f"ls {SPOOL} 2>/dev/null || echo gone").strip() == (entry or "gone")
+    installed.run(f"test ! -e {PLACEHOLDER}")
     assert "Syntax OK" in installed.run(f"{HTTPD} -t")
     assert "acme_alpn" not in installed.run(f"{HTTPD} -M")
     assert "var_spool_t" in context(installed, SPOOL)
+
+
+def test_the_administrators_rule_and_link_are_kept(installed: Machine) -> None:
+    """A rule from before the package, and a spool that is elsewhere."""
+    installed.run(f"rm -rf {SPOOL} && mkdir -p /srv/spool && ln -s /srv/spool {SPOOL}")
+    installed.run(f"! rpm -q mod_acme_alpn || {RPM} -e mod_acme_alpn")
+    installed.run(f"semanage fcontext -a -t public_content_t '{RULE}'")
+    assert not [call for call in calls(installed, f"{RPM} -i {MODULE}") if call.startswith("semanage")]
+    assert not calls(installed, f"{RPM} -e mod_acme_alpn")
+    assert "public_content_t" in context(installed, SPOOL)
+    assert installed.run(f"readlink {SPOOL}").strip() == "/srv/spool"
