@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -22,8 +21,9 @@ from .server import LEASH
 from .spool import KeyAuthorization
 
 HOOK = HOOKS / "acme.sh-openssl"
-# The command of the manual.
+# The command of the manual, and what acme.sh's cron job finds programs with.
 COMMAND = shlex.split(block("clients.md", "acme.sh --issue --server letsencrypt").replace("\\\n", ""))
+CRON_PATH = "/usr/bin:/bin"
 
 # What acme.sh writes for openssl; it gives the certificate the names and the digest by this alone.
 _CONFIG = """[ req_distinguished_name ]
@@ -37,7 +37,7 @@ subjectAltName={kind}:{name}"""
 _IDENTIFIER = "\n1.3.6.1.5.5.7.1.31=critical,DER:04:20:{digest}"
 
 
-def _told(option: str) -> str:
+def told(option: str) -> str:
     return COMMAND[COMMAND.index(option) + 1]
 
 
@@ -64,7 +64,7 @@ class Calls:
 
     def __post_init__(self) -> None:
         self.directory.mkdir(mode=0o700)
-        self._openssl("genrsa", "2048", output=self._path("key"))
+        self._path("key").write_text(self.openssl("genrsa", "2048").stdout)
 
     def _path(self, kind: str) -> Path:
         return self.directory / f"tls.validation.{kind}"
@@ -78,24 +78,22 @@ class Calls:
             **self.environment,
         }
 
-    def _openssl(self, *arguments: str, given: str = "", output: Path | None = None) -> Done:
-        with (output or Path(os.devnull)).open("w") as file:
-            return subprocess.run(
-                [HOOK, *arguments],
-                input=given,
-                stdout=file if output else subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=poll.DEADLINE * poll.FACTOR,
-                check=False,
-                env=self.variables(),
-            )
+    def _run(self, command: Sequence[str | Path], given: str) -> Done:
+        return subprocess.run(
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=poll.DEADLINE * poll.FACTOR,
+            check=False,
+            env=self.variables(),
+        )
 
     def openssl(self, *arguments: str, given: str = "") -> Done:
-        return self._openssl(*arguments, given=given)
+        return self._run([HOOK, *arguments], given)
 
     def digest(self, text: str) -> str:
-        done = self._openssl("dgst", "-sha256", "-hex", given=text)
+        done = self.openssl("dgst", "-sha256", "-hex", given=text)
         assert done.returncode == 0, done.stderr
         return done.stdout.partition("=")[2].strip()
 
@@ -105,7 +103,7 @@ class Calls:
         config = _CONFIG.format(kind=kind, name=name) + (_IDENTIFIER.format(digest=digest) if digest else "")
         self._path("conf").write_text(config)
         files = ["-key", str(self._path("key")), "-subj", "/CN=tls.acme.sh", "-config", str(self._path("conf"))]
-        return self._openssl("req", "-new", "-sha256", *files, "-out", str(self._path("csr")))
+        return self.openssl("req", "-new", "-sha256", *files, "-out", str(self._path("csr")))
 
     def prepare(self, name: str, value: KeyAuthorization) -> Done:
         """All that comes before s_server, or what of it fails."""
@@ -116,13 +114,13 @@ class Calls:
             files = ["-in", str(self._path("csr")), "-signkey", str(self._path("key"))]
             extensions = ["-extensions", "v3_req", "-extfile", str(self._path("conf"))]
             certificate = str(self._path("cert"))
-            signed = self._openssl("x509", "-req", "-days", "365", *files, *extensions, "-out", certificate)
+            signed = self.openssl("x509", "-req", "-days", "365", *files, *extensions, "-out", certificate)
             assert signed.returncode == 0, signed.stderr
         return done
 
     def s_server(self) -> list[str]:
         files = ["-cert", str(self._path("cert")), "-key", str(self._path("key"))]
-        return [str(HOOK), "s_server", "-www", *files, "-accept", _told("--tlsport"), "-alpn", "acme-tls/1"]
+        return [str(HOOK), "s_server", "-www", *files, "-accept", told("--tlsport"), "-alpn", "acme-tls/1"]
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -134,12 +132,18 @@ class Calls:
             poll.until(lambda: "sleep" in children(process.pid), poll.DEADLINE, "the hook waits")
             yield process
         finally:
-            process.terminate()
+            self.clear_up(process)
             process.wait(poll.DEADLINE)
 
+    def clear_up(self, process: subprocess.Popen[bytes]) -> None:
+        """It does not wait, and removes the certificate."""
+        process.terminate()
+        self._path("cert").unlink()
+
     def sign(self) -> Done:
-        """A request to the CA."""
-        return self._openssl("dgst", "-sign", str(self._path("key")), "-sha256", given="request", output=self._path("signed"))
+        """A request to the CA, with an RSA key: acme.sh looks at the signature alone, and not how the signer ended."""
+        pipe = '"$0" dgst -sign "$1" -sha256 | "$0" base64 -e | tr -d "\\r\\n"'
+        return self._run(["sh", "-c", pipe, HOOK, self._path("key")], "request")
 
 
 class AcmeSh:
@@ -148,13 +152,21 @@ class AcmeSh:
     def __init__(self, home: Path, pebble: Pebble, program: str) -> None:
         self.home, self._pebble, self._program = home, pebble, program
         home.mkdir()
-        hook = Path(_told("--openssl-bin"))
+        hook = Path(told("--openssl-bin"))
         assert hook.name == HOOK.name
-        self._replaced = {str(hook): str(HOOK), "letsencrypt": pebble.url, "apachectl graceful": f"touch {home}/reload"}
+        reload = told("--reloadcmd")
+        self._replaced = {str(hook): str(HOOK), "letsencrypt": pebble.url, reload: f"touch {home}/reload"}
 
     def _run(self, arguments: Sequence[str], variables: Mapping[str, str]) -> Done:
         command = [self._program, "--home", str(self.home), *arguments]
         return commands.run(command, CLIENT_TIMEOUT * poll.FACTOR, env={"HOME": str(self.home), **variables})
+
+    def register(self) -> str:
+        """The account's thumbprint."""
+        ca = ["--server", self._pebble.url, "--ca-bundle", str(self._pebble.trust)]
+        done = self._run(["--register-account", *ca], {"PATH": path_with(TOOL.parent)})
+        assert done.returncode == 0, done.stdout
+        return done.stdout.split("ACCOUNT_THUMBPRINT='")[1].split("'")[0]
 
     def issue(self, names: Sequence[str], **variables: str) -> Done:
         given = [self._replaced.get(word, word).replace("/etc/ssl", str(self.home)) for word in COMMAND[1:]]
@@ -165,7 +177,7 @@ class AcmeSh:
 
     def cron(self) -> Done:
         """With cron's variables, and those that the manual puts into account.conf."""
-        return self._run(["--cron", "--force"], {"PATH": "/usr/bin:/bin"})
+        return self._run(["--cron", "--force"], {"PATH": CRON_PATH})
 
 
 def installed(home: Path, pebble: Pebble) -> AcmeSh:
