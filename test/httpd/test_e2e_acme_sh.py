@@ -85,9 +85,9 @@ def test_names_one_after_the_other(
     assert_validated(httpd, names, checks=2)
 
 
-def test_acme_sh_itself(httpd: Httpd, pebble: Pebble, authority: Authority) -> None:
+def test_acme_sh_itself(httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: Path) -> None:
     """By the command of the manual, and again from its cron; httpd answers for this account alone."""
-    acme_sh = installed(httpd.root / "acme.sh", pebble)
+    acme_sh = installed(tmp_path / "acme.sh", pebble)
     httpd.server_lines.append(f"AcmeAlpnAccount {acme_sh.register()}")
     httpd.reload()
     try:
@@ -99,10 +99,10 @@ def test_acme_sh_itself(httpd: Httpd, pebble: Pebble, authority: Authority) -> N
 
 def issue_and_renew(acme_sh: AcmeSh, httpd: Httpd, pebble: Pebble, authority: Authority) -> None:
     check, names = str(httpd.listeners["main"]), NAMES[:2]
-    before = pebble.validations()
+    before = pebble.validated()
     done = acme_sh.issue(names, ACME_ALPN_SPOOL=str(httpd.spool.path), ACME_ALPN_CHECK=f"{NOBODY_THERE}:1")
     assert done.returncode != 0 and f"FAIL {FIRST} at {NOBODY_THERE}:1: nobody-listens" in done.stdout
-    assert pebble.validations() == before and httpd.spool.entries() == []
+    assert pebble.validated() == before and httpd.spool.entries() == []
     with undisturbed(httpd, authority):
         done = acme_sh.issue(names, ACME_ALPN_SPOOL=str(httpd.spool.path), ACME_ALPN_CHECK=check)
         assert done.returncode == 0, done.stdout
@@ -119,7 +119,7 @@ def issue_and_renew(acme_sh: AcmeSh, httpd: Httpd, pebble: Pebble, authority: Au
         assert done.returncode == 0, done.stdout
         assert load(chain).serial_number != first.serial_number and reload.exists()
         wait_until_removed(httpd.spool)
-    assert_validated(httpd, names, checks=1, validated=pebble.validated())
+    assert_validated(httpd, names, checks=1, validated=pebble.validated() - before)
 
 
 def test_cron_finds_the_command_that_reloads_httpd() -> None:
