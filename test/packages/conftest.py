@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from issuer import HTTPS, authority, pebble  # noqa: F401
 from machine import REPOSITORY, Machine
 
 from harness.acme import Pebble
 from harness.pki import Authority
 
-HTTPS = 443
 PACKAGES = ("acme-alpn", "libapache2-mod-acme-alpn", "python3-certbot-acme-alpn")
 
 
@@ -86,17 +86,6 @@ def prepare(machine: Machine, built: Built) -> None:
     for package in built.directory.glob("*.deb"):
         shutil.copy(package, machine.directory)
     machine.run("cp /results/*.deb /root && mkdir /root/source")
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def pebble(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with Pebble(tmp_path_factory.mktemp("pebble"), authority, HTTPS) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "test" / "packages"))
 
+from issuer import HTTPS, authority, pebble  # noqa: E402, F401
 from machine import Machine  # noqa: E402
 
 from harness.acme import Pebble  # noqa: E402
 from harness.pki import Authority  # noqa: E402
 
 NAME = "www.example.com"
-HTTPS = 443
 PACKAGES = ("acme-alpn", "mod_acme_alpn", "python3-certbot-acme-alpn")
 SPOOL = "/var/spool/acme-alpn"
 HTTPD = "apache2 -d /etc/httpd -f conf/httpd.conf"
@@ -127,17 +127,6 @@ def first_install(machine: Machine, built: str) -> list[str]:
 def installed(machine: Machine, first_install: list[str]) -> Machine:
     machine.run(f"{HTTPD} -t && {HTTPD} -k start")
     return machine
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def pebble(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with Pebble(tmp_path_factory.mktemp("pebble"), authority, HTTPS) as running:
-        yield running
 
 
 def query(machine: Machine, package: str, what: str) -> list[str]:
