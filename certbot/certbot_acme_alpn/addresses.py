@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values of --acme-alpn-check: where to make the handshakes that come before the CA's."""
+"""The values of --acme-alpn-check: where the plugin checks httpd before the CA validates."""
 import argparse
 import ipaddress
 import re
@@ -9,7 +9,7 @@ from typing import Any, Iterable, List, Optional, Union
 from certbot import errors
 
 OPTION = "--acme-alpn-check"
-ALLOWED = ("HOST:PORT with a port from 1 to 65535, [IPV6]:PORT, several of these with commas "
+ALLOWED = ("HOST:PORT or [IPV6]:PORT with a port from 1 to 65535, several of these with commas "
            "between, or none")
 DEFAULT = "127.0.0.1:443"
 NONE = "none"
@@ -34,18 +34,18 @@ class Address:
 class InvalidAddress(argparse.ArgumentTypeError, ValueError):
     """A value that is not allowed.
 
-    argparse shows the text of the one base, certbot's reader of renewal files catches the other.
+    argparse shows an ArgumentTypeError's text; certbot catches ValueError in renewal files.
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"{text!r} is not allowed: {OPTION} takes {ALLOWED}")
+        super().__init__(f"{text!r} is not allowed: give {OPTION} {ALLOWED}")
 
 
 class Several(argparse.Action):
-    """A repeated option counts as one with commas, which is how certbot keeps it.
+    """Join repeated options with commas, the form that certbot keeps in its renewal file.
 
-    Not argparse's "extend": with that certbot 2 takes a list in cli.ini, lets the CA issue, and
-    dies before it has written the renewal file. With this it refuses the list at once.
+    With argparse's "extend" certbot 2 accepts a list in cli.ini, lets the CA issue, and crashes
+    before it writes the renewal file. With this action it refuses the list at once.
     """
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any,
@@ -75,11 +75,11 @@ def parse(text: str) -> Address:
 
 
 def configured(value: Optional[str]) -> List[Address]:
-    """The addresses to check, each once; none at all when the check is turned off."""
+    """The addresses to check, each once; an empty list when the check is turned off."""
     distinct = list(dict.fromkeys((value or DEFAULT).split(",")))
     if NONE not in distinct:
         return [parse(text) for text in distinct]
     if len(distinct) > 1:
         raise errors.MisconfigurationError(
-            f"{OPTION} none turns the check off, so it cannot be given with another address")
+            f"{OPTION} none turns the check off: give it alone, or give addresses only")
     return []

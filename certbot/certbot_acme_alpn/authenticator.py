@@ -21,24 +21,24 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
         """The two options; certbot prefixes them with the plugin's name."""
         add("spool", metavar="DIR", type=_directory, default=spool.DEFAULT,
-            help="Directory that mod_acme_alpn reads, its AcmeAlpnSpool; or the URL of the Redis "
-                 "that the nodes of a fleet share (redis://, rediss:// or unix://). "
+            help="Directory of httpd's AcmeAlpnSpool. For a fleet, the URL of its AcmeAlpnStore, a "
+                 "Redis or Valkey: redis://, rediss:// or unix://. "
                  f"(default: {spool.DEFAULT})")
         add("check", metavar="HOST:PORT", type=addresses.option_value,
             action=addresses.Several,
-            help="Where httpd must answer rightly before the CA is asked to validate; each node of "
-                 "a fleet, with commas between: 192.0.2.1:443,192.0.2.2:443. HOST may be [IPV6]; "
-                 f"'none' turns the check off. (default: {addresses.DEFAULT})")
+            help="Address at which the plugin checks httpd's answer before the CA validates. For a "
+                 "fleet, all nodes with commas between: 192.0.2.1:443,192.0.2.2:443. HOST may be "
+                 f"[IPV6]. 'none' turns the check off. (default: {addresses.DEFAULT})")
 
     def more_info(self) -> str:
         """See certbot.interfaces.Plugin."""
         return (
-            "This plugin puts the key authorization of each tls-alpn-01 challenge into the spool "
-            f"of mod_acme_alpn ({self.conf('spool')}). Apache httpd answers from there at the very "
-            "next TLS handshake, on port 443, while it goes on serving everybody else.")
+            "This plugin writes the key authorization of each tls-alpn-01 challenge into the spool "
+            f"of mod_acme_alpn ({self.conf('spool')}). Apache httpd answers the CA from the spool "
+            "at the next TLS handshake on port 443, without a reload.")
 
     def prepare(self) -> None:
-        """Find out now what is sure to fail later."""
+        """Report what would fail later, before certbot places an order."""
         self._refuse_wildcards()
         self._addresses()
         self._spool().check()
@@ -49,7 +49,7 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
 
     def perform(self, achalls: List[achallenges.AnnotatedChallenge]
                 ) -> List[challenges.ChallengeResponse]:
-        """Publish every challenge, and see httpd answer it as the CA will."""
+        """Publish every challenge, and check httpd's answers as the CA will."""
         entries = [_entry(achall) for achall in achalls]
         for entry in entries:
             self._spool().publish(entry)
@@ -68,7 +68,7 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
             raise errors.PluginError("; ".join(problems))
 
     def auth_hint(self, failed_achalls: List[achallenges.AnnotatedChallenge]) -> str:
-        """What to do when the CA saw something else than we did."""
+        """What the plugin sees and what to do, when the CA's validation failed."""
         return hint.text(self.name, self.conf("spool"), self._spool(),
                          [_entry(achall) for achall in failed_achalls], self._addresses())
 
@@ -80,27 +80,27 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
         return addresses.configured(self.conf("check"))
 
     def _refuse_wildcards(self) -> None:
-        # certbot would fail by itself, but only at the CA's offer and without saying why.
+        # Without this certbot fails after it has placed the order, and does not say why.
         wildcards = [name for name in map(str, self.config.domains or []) if name.startswith("*.")]
         if wildcards:
             raise errors.PluginError(
                 f"{self.name} cannot get a certificate for {', '.join(wildcards)}: tls-alpn-01 "
-                "validates one name at a time and cannot validate wildcards (RFC 8737). Use a "
-                "plugin for dns-01, or list the names themselves")
+                "cannot validate wildcards (RFC 8737). Use a plugin for dns-01, or name each host")
 
 
 def _directory(text: str) -> str:
     """A store's URL, or an absolute path: a renewal runs in another working directory."""
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{spool.OPTION} takes the path of a directory")
+        raise argparse.ArgumentTypeError(
+            f"{spool.OPTION} needs the path of a directory, or the URL of a store")
     if "://" in text and not store.is_url(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not the URL of a store, which starts with redis://, rediss:// or unix://")
+            f"{text!r} is not the URL of a store: use redis://, rediss:// or unix://")
     return text if store.is_url(text) else os.path.abspath(text)
 
 
 def _entry(achall: Any) -> spool.Entry:
-    # certbot 5.3 brought achall.identifier, and with it IP addresses, for which domain is None.
+    # From certbot 5.3 on achall.identifier may be an IP address; achall.domain is then None.
     given = getattr(achall, "identifier", None)
     text = achall.domain if given is None else given.value
     return spool.Entry(identifier.parse(text), _response(achall).key_authorization)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a CA checks of the certificate served (RFC 8737 §3, and Boulder where it is stricter)."""
+"""What a CA checks in the certificate served (RFC 8737 §3, and Boulder where it is stricter)."""
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -11,8 +11,8 @@ from certbot_acme_alpn.spool import Entry
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 OCTET_STRING_OF_32 = b"\x04\x20"
 
-ANOTHER_RESPONDER = ("something in front of httpd, or another module, answers in mod_acme_alpn's "
-                     "place")
+ANOTHER_RESPONDER = ("a server in front of httpd, or another module, answered instead of "
+                     "mod_acme_alpn")
 
 
 def verify(der: bytes, entry: Entry) -> None:
@@ -34,17 +34,17 @@ def _verify_digest(certificate: x509.Certificate, extensions: x509.Extensions,
         extension = extensions.get_extension_for_oid(ACME_IDENTIFIER)
     except x509.ExtensionNotFound as error:
         raise OrdinaryCertificate(
-            "an ordinary certificate was served over acme-tls/1 (subject "
+            "the server sent an ordinary certificate over acme-tls/1 (subject "
             f"{certificate.subject.rfc4514_string()!r})", ANOTHER_RESPONDER) from error
     if not extension.critical:
-        raise Problem("the acmeIdentifier extension of the certificate served is not critical",
-                      "it was not mod_acme_alpn that answered")
-    if extension.value.public_bytes() != OCTET_STRING_OF_32 + digest:
+        raise Problem("acmeIdentifier in the certificate served is not critical", ANOTHER_RESPONDER)
+    served, expected = extension.value.public_bytes(), OCTET_STRING_OF_32 + digest
+    if served != expected:
         raise Problem(
             "the certificate served is for another key authorization",
-            f"its acmeIdentifier is {extension.value.public_bytes().hex()}, and not "
-            f"{(OCTET_STRING_OF_32 + digest).hex()}. Another ACME client has an entry for the same "
-            "name, or that httpd reads another spool, or another responder stands before it")
+            "another ACME client has an entry for this name, httpd reads another spool, or another "
+            "server answers in front of httpd. acmeIdentifier is "
+            f"{served.hex()}, and not {expected.hex()}")
 
 
 def _verify_name(extensions: x509.Extensions, identifier: Identifier) -> None:
@@ -57,7 +57,7 @@ def _verify_name(extensions: x509.Extensions, identifier: Identifier) -> None:
         names = []
     if names != [expected]:
         raise Problem(
-            f"the subjectAltName of the certificate served is {names} and not just {expected}",
+            f"the subjectAltName of the certificate served is {names} instead of {expected} alone",
             ANOTHER_RESPONDER)
 
 
@@ -65,7 +65,7 @@ def _verify_signature(certificate: x509.Certificate) -> None:
     signed, signature = certificate.tbs_certificate_bytes, certificate.signature
     try:
         key = certificate.public_key()
-        # As they are encoded: to == one string's type is as good as another.
+        # Compare the encodings, as a CA does: == ignores the types of strings.
         if certificate.issuer.public_bytes() != certificate.subject.public_bytes():
             raise InvalidSignature
         algorithm = certificate.signature_hash_algorithm
@@ -76,8 +76,8 @@ def _verify_signature(certificate: x509.Certificate) -> None:
         else:
             raise UnsupportedAlgorithm(certificate.signature_algorithm_oid.dotted_string)
     except InvalidSignature as error:
-        raise Problem("the certificate served is not signed with its own key, which a CA demands",
+        raise Problem("the certificate served is not signed with its own key, which a CA requires",
                       ANOTHER_RESPONDER) from error
     except UnsupportedAlgorithm as error:
         raise Problem(f"the signature of the certificate served cannot be verified ({error})",
-                      "it is neither ECDSA nor RSA with PKCS #1 v1.5 padding") from error
+                      "mod_acme_alpn signs with ECDSA or RSA (PKCS #1 v1.5)") from error

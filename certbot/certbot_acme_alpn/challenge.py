@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The acme library's class for the tls-alpn-01 challenge, brought along where it has none.
+"""A class for the tls-alpn-01 challenge, for versions of the acme library that have none.
 
-acme 5.0 removed its own. Without a class of that type certbot takes the CA's offer for a challenge
-that it does not know, and never asks a plugin. The classes must be registered before the first
-answer of the CA is parsed, hence at import.
+acme 5.0 removed its own. Without such a class certbot ignores the CA's offer of tls-alpn-01 and
+asks no plugin. Registered at import, since certbot parses the CA's first answer soon after.
 """
 from typing import Any, Type
 
@@ -20,13 +19,13 @@ class TLSALPN01Response(challenges.KeyAuthorizationChallengeResponse):
 
 
 class TLSALPN01(challenges.KeyAuthorizationChallenge):
-    """RFC 8737: the server proves control with a certificate over the key authorization."""
+    """RFC 8737: the server proves control with a certificate for the key authorization."""
 
     response_cls = TLSALPN01Response
     typ = TYPE
 
     def validation(self, account_key: JWK, **kwargs: Any) -> str:
-        """What has to be published: here the key authorization itself."""
+        """What the plugin publishes: the key authorization itself."""
         return self.key_authorization(account_key)
 
 
@@ -38,7 +37,7 @@ def register() -> None:
 
 
 def challenge_class() -> Type[challenges.Challenge]:
-    """The class in use, whoever registered it: certbot compares classes, not types' names."""
+    """The class that acme has registered: certbot compares classes, not the names of types."""
     return challenges.Challenge.TYPES[TYPE]
 
 

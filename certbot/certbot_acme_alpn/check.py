@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handshakes made before the CA is told, whose failed validations count against rate limits."""
+"""Handshakes before the CA's: a failed validation would count against the CA's rate limits."""
 import contextlib
 import itertools
 import logging
@@ -17,34 +17,34 @@ from certbot_acme_alpn.spool import Entry
 
 logger = logging.getLogger(__name__)
 
-# Seconds for all handshakes together: a spool on NFS, or one that rsync feeds, needs a moment.
+# Seconds for all handshakes together: NFS and rsync bring an entry to httpd with a delay.
 WAIT = 10.0
 INTERVAL = 0.25
 
-# Threads for each address, so that one that is silent holds up no other.
+# Threads for each address: a silent address must not delay the others.
 WORKERS = 16
 
-# How many names to show of those that failed in the same way.
+# How many names to show, of all that failed in the same way.
 SHOWN = 5
 
 Pair = Tuple[Address, Entry]
 
 
 def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) -> None:
-    """Wait until every address answers rightly for every entry, or raise PluginError."""
+    """Retry until every address answers correctly for every entry, or raise PluginError."""
     deadline = time.monotonic() + wait
     pairs = list(itertools.product(addresses, entries))
     failed = [(pair, str(problem)) for pair, problem in problems(pairs, deadline) if problem]
     if failed:
         raise errors.PluginError(
-            "The CA was not asked to validate, because this would have made it fail (tried for "
-            f"{wait:g} seconds):\n" + "\n".join(_report(failed))
-            + f"\nWhat httpd logged about it: {error_log.search_command()}")
+            "The CA was not asked to validate, because httpd failed the plugin's own check "
+            f"(retried for {wait:g} seconds):\n" + "\n".join(_report(failed))
+            + f"\nTo see what httpd logged: {error_log.search_command()}")
 
 
 def problems(pairs: Sequence[Pair], deadline: float, once: bool = False
              ) -> List[Tuple[Pair, Optional[Problem]]]:
-    """What is still wrong with each at the deadline, or after one try; None where nothing is."""
+    """Each pair's problem at the deadline, or after one try; None for a correct answer."""
     interrupted = threading.Event()
     if once:
         interrupted.set()
@@ -57,7 +57,7 @@ def problems(pairs: Sequence[Pair], deadline: float, once: bool = False
                     tries.append((pair, pool.submit(_problem, pair, deadline, interrupted)))
             for _, each in tries:
                 each.result()
-        except BaseException:  # certbot turns signals into exceptions, Python does with Ctrl-C
+        except BaseException:  # certbot and Python turn signals into exceptions
             interrupted.set()
             for _, each in tries:
                 each.cancel()
@@ -66,7 +66,7 @@ def problems(pairs: Sequence[Pair], deadline: float, once: bool = False
 
 
 def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optional[Problem]:
-    """What is still wrong at the deadline, or None as soon as the answer is right."""
+    """The problem at the deadline, or None as soon as the answer is correct."""
     address, entry = pair
     while True:
         try:
@@ -80,7 +80,7 @@ def _problem(pair: Pair, deadline: float, interrupted: threading.Event) -> Optio
 
 
 def _report(failed: Sequence[Tuple[Pair, str]]) -> List[str]:
-    """One line for all the names that fail at an address for the same reason."""
+    """One line for all names that fail at one address for the same reason."""
     names: Dict[Tuple[Address, str], List[str]] = {}
     for (address, entry), problem in failed:
         names.setdefault((address, problem), []).append(entry.identifier.text)

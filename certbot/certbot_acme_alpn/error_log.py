@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an operator finds what httpd has to say."""
+"""Where an admin finds httpd's error log."""
 import os
 
-# Debian's and Fedora's. The vhosts' logs are there, too.
+# Debian's and Fedora's, which also have the vhosts' logs.
 DIRECTORIES = ("/var/log/apache2", "/var/log/httpd")
 
 
 def search_command() -> str:
-    """The command that shows mod_acme_alpn's messages."""
+    """The command that shows mod_acme_alpn's log lines."""
     for directory in DIRECTORIES:
         if os.path.isdir(directory):
             return f"grep -r AALPN {directory}"
-    return "grep AALPN, over the files that httpd's ErrorLog directives name"
+    return "grep AALPN, in the files of httpd's ErrorLog directives"

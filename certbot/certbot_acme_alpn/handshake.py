@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One acme-tls/1 handshake as a CA makes it, and the certificate that was served."""
+"""One acme-tls/1 handshake, made as a CA makes it, and the certificate served."""
 import socket
 import ssl
 import time
@@ -11,37 +11,37 @@ from certbot_acme_alpn.problem import NoConnection, OrdinaryCertificate, Problem
 
 PROTOCOL = "acme-tls/1"
 
-# What an attempt gets at least: the last one is to fail for its reason, not for lack of time.
+# Seconds that each try gets: the last one must show the real problem, not a time-out.
 SHORTEST = 0.5
 
-LOG = "httpd's error log says why"
-CLOSED = "the connection was closed in the middle of the TLS handshake"
+LOG = "httpd's error log has the reason"
+CLOSED = "the server closed the connection during the TLS handshake"
 
 
 def _refused() -> Problem:
     return Refused(
         "httpd refused acme-tls/1 (TLS alert no_application_protocol)",
-        "either mod_acme_alpn is not loaded or is off for this vhost (apachectl -M lists the "
-        "modules), or it has no valid entry for the name in the spool that it reads. AALPN0102 in "
-        "httpd's error log says which file it looked for, and what is wrong with it. If there is "
-        "no such line of that time, something in front of httpd (nginx, Caddy, a CDN) answered")
+        "AALPN0102 in httpd's error log names the file that httpd looked for and the reason. "
+        "Without such a line mod_acme_alpn is not loaded (apachectl -M lists the modules), "
+        "AcmeAlpnEngine is Off for this vhost, or a server in front of httpd (nginx, Caddy, a CDN) "
+        "answered")
 
 
 def _other_protocol() -> Problem:
     return OrdinaryCertificate(
         "the server did not choose acme-tls/1, so a CA would see an ordinary certificate",
-        "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M lists the modules), or "
-        "something in front of httpd ends TLS there")
+        "mod_acme_alpn is not loaded (apachectl -M lists the modules), AcmeAlpnEngine is Off for "
+        "this vhost, or a server in front of httpd terminates TLS")
 
 
 def _no_tls() -> Problem:
-    return Problem("what listens there does not speak TLS",
-                   "name the port of the TLS vhosts, or give the first vhost of that address "
-                   "SSLEngine on")
+    return Problem("the server there does not speak TLS",
+                   f"name the port of the TLS vhosts with {addresses.OPTION}, or set SSLEngine on "
+                   "in the first vhost of that address")
 
 
-# OpenSSL's words. A server that chooses a protocol which was not offered, as httpd without the
-# module does, is a "bad extension" to newer releases of OpenSSL; older ones report the choice.
+# OpenSSL's words. httpd without the module chooses a protocol that the client did not offer: newer
+# releases of OpenSSL call this a "bad extension", older ones report the chosen protocol.
 _REASONS = {
     "no application protocol": _refused,
     "bad extension": _other_protocol,
@@ -50,16 +50,15 @@ _REASONS = {
 
 
 def served_certificate(address: Address, server_name: str, deadline: float) -> bytes:
-    """The DER of the certificate served to a CA that asks for server_name at the address."""
+    """The DER of the certificate that a CA gets for server_name at the address."""
     with _connect(address, deadline) as connection:
         connection.settimeout(_left(deadline))
         try:
             with _context().wrap_socket(connection, server_hostname=server_name) as tls:
                 return _challenge_certificate(tls)
         except socket.timeout as error:
-            raise Problem("the connection was accepted, but the TLS handshake did not end in time",
-                          "is httpd overloaded, or is it something else that listens there?"
-                          ) from error
+            raise Problem("the server accepted the connection, but the TLS handshake timed out",
+                          "httpd is overloaded, or another program listens there") from error
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise Problem(CLOSED, LOG) from error
         except ssl.SSLError as error:
@@ -76,21 +75,21 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     try:
         return _connect_any(address, deadline)
     except socket.gaierror as error:
-        seen, cure = f"the host name cannot be resolved ({error.strerror})", "correct it"
+        seen, cure = f"the host name cannot be resolved ({error.strerror})", "correct the name"
     except ConnectionRefusedError:
         seen, cure = "nothing listens there (connection refused)", "start httpd"
     except socket.timeout:
-        seen, cure = "no connection in time, as if a firewall dropped it", "let it through"
+        seen, cure = "connecting timed out, as if a firewall dropped it", "open the firewall"
     except OSError as error:
-        seen, cure = f"no connection ({error.strerror})", "make the address reachable"
+        seen, cure = f"cannot connect ({error.strerror})", "make the address reachable"
     raise NoConnection(
-        seen, f"{cure}, or name the address of its TLS vhosts with {addresses.OPTION} HOST:PORT")
+        seen, f"{cure}, or name the address of the TLS vhosts with {addresses.OPTION} HOST:PORT")
 
 
 def _connect_any(address: Address, deadline: float) -> socket.socket:
-    """To the first that answers of what the host name stands for, or the first one's OSError.
+    """Connect to the first IP address of the host that answers, or raise the first OSError.
 
-    Not socket.create_connection(address), which gives all of the time to each of them.
+    socket.create_connection would give the whole time to each IP address.
     """
     found = resolver.resolve(address.host, address.port, _left(deadline))
     problem: Optional[OSError] = None
@@ -115,7 +114,7 @@ def _connect_one(found: resolver.Found, seconds: float) -> socket.socket:
 
 
 def _context() -> ssl.SSLContext:
-    """RFC 8737 §3: TLS 1.2 or later, only acme-tls/1 offered, a self-signed certificate expected."""
+    """RFC 8737 §3: TLS 1.2 or later, acme-tls/1 alone; the certificate is self-signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
@@ -134,7 +133,7 @@ def _challenge_certificate(tls: ssl.SSLSocket) -> bytes:
 
 
 def _tls_failure(error: ssl.SSLError) -> Problem:
-    # Not error.reason: Python has no name for the alert no_application_protocol.
+    # error.reason will not do: Python has no name for the alert no_application_protocol.
     words = str(error).lower().replace("_", " ")
     for reason, problem in _REASONS.items():
         if reason in words:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What certbot says after a failure at the CA: it looks again, here and where a CA would look."""
+"""certbot's hint after a failure at the CA: what the plugin sees now, here and from outside."""
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import List, Optional, Sequence, Tuple, Union
@@ -10,46 +10,48 @@ from certbot_acme_alpn.problem import NoConnection, OrdinaryCertificate, Problem
 from certbot_acme_alpn.spool import Entry, Spool
 from certbot_acme_alpn.store import Store
 
-# Seconds for name servers, and for all of it: somebody waits for the error message.
+# Seconds for name servers, and for all handshakes: the admin waits for the error message.
 RESOLVE = 2.0
 WAIT = 5.0
 
 # The port that a CA connects to (RFC 8737 §3).
 PORT = 443
 
-RIGHT = "answered rightly"
+RIGHT = "answered correctly"
 PUBLIC = (
-    (OrdinaryCertificate, "an ordinary certificate: a proxy or CDN ends TLS there"),
-    (Refused, "acme-tls/1 was refused: a proxy or another server answers there, or this httpd has "
-              "no valid entry for the name"),
+    (OrdinaryCertificate, "an ordinary certificate: a proxy, CDN or other server terminates TLS "
+                          "there. Make it pass TLS through to httpd, or correct the DNS record"),
+    (Refused, "refused acme-tls/1: a proxy or other server answers there, or this httpd has no "
+              "valid entry for the name"),
 )
 
 
 def text(name: str, place: str, spool: Union[Spool, Store], entries: Sequence[Entry],
          addresses: Sequence[Address]) -> str:
-    """The hint of the plugin of that name, for the identifiers that failed."""
+    """The hint of the plugin `name`, for the identifiers that failed."""
     shown = entries[:check.SHOWN]
-    before = (f"httpd answered them rightly at {', '.join(map(str, addresses))} before the CA was "
-              "asked" if addresses else
-              f"no handshake was tried before the CA was asked ({OPTION} none)")
+    before = (f"httpd answered them correctly at {', '.join(map(str, addresses))}" if addresses else
+              f"the plugin did not check httpd ({OPTION} none)")
     seen = _in_spool(spool, shown) + _at_addresses(shown, addresses)
-    return (f"The {name} plugin put the challenges into {place}, and {before}. What it sees now"
-            + (f", of the first {len(shown)}" if len(shown) < len(entries) else "") + ":\n"
+    return (f"The {name} plugin put the challenges into {place}. Before the CA validated, {before}."
+            "\nWhat the plugin sees now"
+            + (f" (the first {len(shown)} names)" if len(shown) < len(entries) else "") + ":\n"
             + "\n".join(f"- {line}" for line in seen) + "\n" + _advice(entries))
 
 
 def _advice(entries: Sequence[Entry]) -> str:
     records = any(entry.identifier.address is None for entry in entries)
     return (
-        "Where all of this is right, the CA reached something else: check "
-        + ("that the A and AAAA records of the names lead to this httpd, " if records else
-           "that the address leads to this httpd, ")
-        + "that port 443 is open to the world, and that no proxy, CDN or load balancer in front "
-        "terminates TLS. A router may not let a server reach itself by its public address, though "
-        "the CA can. What httpd told the CA is in its error log: "
-        f"{error_log.search_command()} (AALPN0102: refused, and why; AALPN0101: answered, logged "
-        "with LogLevel acme_alpn:info). No such line with the CA's address means that the CA never "
-        "reached this httpd.")
+        f'If every line says "{RIGHT}", the CA reached another server. Check that:\n- '
+        + ("the A and AAAA records of the names lead" if records else "the address leads")
+        + " to this httpd\n- port 443 is open to the Internet\n"
+        "- no proxy, CDN or load balancer in front of httpd terminates TLS\n"
+        "This server may be unable to connect to its own public address, though the CA can.\n"
+        f"httpd's error log shows how httpd answered the CA: {error_log.search_command()}\n"
+        "- AALPN0102: httpd refused, with the reason\n"
+        "- AALPN0101: httpd answered (with LogLevel acme_alpn:info)\n"
+        "- neither, with that LogLevel: the CA did not reach this httpd\n"
+        "Retry with --dry-run: failed validations count against the CA's rate limits.")
 
 
 def _in_spool(spool: Union[Spool, Store], entries: Sequence[Entry]) -> List[str]:
@@ -78,7 +80,7 @@ def _at_addresses(entries: Sequence[Entry], addresses: Sequence[Address]) -> Lis
 
 
 def _public_addresses(entry: Entry) -> Union[str, List[Address]]:
-    """Where a CA would connect to, or why that is not known here."""
+    """Where a CA would connect to, or why the plugin cannot find out."""
     if entry.identifier.address is not None:
         return [Address(entry.identifier.text, PORT)]
     try:
@@ -94,4 +96,4 @@ def _seen(problem: Optional[Problem]) -> str:
     for kind, words in PUBLIC:
         if isinstance(problem, kind):
             return words
-    return problem.seen + (", from this server" if isinstance(problem, NoConnection) else "")
+    return problem.seen + (", seen from this server" if isinstance(problem, NoConnection) else "")

@@ -23,12 +23,12 @@ class Identifier:
 
     @property
     def server_name(self) -> str:
-        """The SNI of a validation: RFC 8737 §3 for names, RFC 8738 §6 for addresses."""
+        """The SNI of a validation: RFC 8737 §3 for names, RFC 8738 §6 for IP addresses."""
         return self.text if self.address is None else self.address.reverse_pointer
 
 
 def parse(text: str) -> Identifier:
-    """The identifier as certbot hands it over. It becomes a file name, so nothing odd passes."""
+    """Read an identifier of certbot's. It becomes a file name, so the form is checked strictly."""
     address = _address(text)
     if address is not None:
         return Identifier(_address_text(address), address)
@@ -39,12 +39,12 @@ def parse(text: str) -> Identifier:
             and all(_LABEL.fullmatch(label) for label in name.split("."))):
         raise errors.PluginError(
             f"{text!r} is neither a DNS name in A-labels (letters, digits and hyphens) nor an "
-            "IP address, so there can be no entry in the spool for it")
+            "IP address, so the spool cannot have an entry for it")
     return Identifier(name)
 
 
 def _address(text: str) -> Optional[IPAddress]:
-    if "%" in text:  # a zone is no part of an identifier
+    if "%" in text:  # an IPv6 zone, which no identifier has
         return None
     try:
         return ipaddress.ip_address(text)
@@ -53,6 +53,6 @@ def _address(text: str) -> Optional[IPAddress]:
 
 
 def _address_text(address: IPAddress) -> str:
-    # Not str(): Python writes an IPv4-mapped address in hex, RFC 5952 §5 and the C library do not.
+    # inet_ntop writes ::ffff:192.0.2.1 as RFC 5952 §5 and httpd do; Python's str() writes hex.
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     return socket.inet_ntop(family, address.packed)

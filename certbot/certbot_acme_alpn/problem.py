@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a handshake."""
+"""What can go wrong in a handshake."""
 from certbot import errors
 
 
 class Problem(errors.PluginError):
-    """`seen` says what happened; the whole text also says what to do about it on this server."""
+    """`seen` says what happened; the whole text also says what to do on this server."""
 
     def __init__(self, seen: str, advice: str) -> None:
         super().__init__(f"{seen}: {advice}")
@@ -12,12 +12,12 @@ class Problem(errors.PluginError):
 
 
 class NoConnection(Problem):
-    """TLS did not begin."""
+    """No connection to the address."""
 
 
 class OrdinaryCertificate(Problem):
-    """A TLS server that knows nothing of acme-tls/1, or does not heed it."""
+    """A TLS server without acme-tls/1, or one that ignores it."""
 
 
 class Refused(Problem):
-    """The alert no_application_protocol: no answer for this name, or for acme-tls/1 at all."""
+    """The alert no_application_protocol: the server refuses this name, or acme-tls/1 altogether."""

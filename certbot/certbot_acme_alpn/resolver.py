@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Host names, resolved within a time: with silent name servers getaddrinfo alone takes 30 s."""
+"""Resolve host names with a time-out: getaddrinfo waits 30 s for silent name servers."""
 import concurrent.futures
 import socket
 import threading
@@ -10,12 +10,12 @@ Found = Tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 def resolve_as_a_ca(name: str, port: int, seconds: float) -> List[Found]:
-    """Without the search list of resolv.conf, whose wildcard would give any name an address."""
+    """Ignore the search list of resolv.conf: with a wildcard there any name has an address."""
     deadline = time.monotonic() + seconds
     try:
         return resolve(f"{name}.", port, seconds)
     except OSError:
-        # With the dot /etc/hosts does not count; without it a longer name may be what was found.
+        # Only without the dot getaddrinfo reads /etc/hosts. It may then find a longer name.
         found = resolve(name, port, deadline - time.monotonic(), socket.AI_CANONNAME)
         if found[0][3].lower() != name:
             raise
@@ -23,7 +23,7 @@ def resolve_as_a_ca(name: str, port: int, seconds: float) -> List[Found]:
 
 
 def resolve(host: str, port: int, seconds: float, flags: int = 0) -> List[Found]:
-    """What getaddrinfo returns, or its OSError."""
+    """Return what getaddrinfo returns, or raise its OSError."""
     answer: "concurrent.futures.Future[List[Found]]" = concurrent.futures.Future()
 
     def ask() -> None:
@@ -33,7 +33,7 @@ def resolve(host: str, port: int, seconds: float, flags: int = 0) -> List[Found]
         except Exception as error:  # pylint: disable=broad-except
             answer.set_exception(error)
 
-    # Not a pool's thread, for which Python would wait when certbot ends.
+    # A daemon thread: when certbot ends, Python would wait for the thread of a pool.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answer.result(seconds)

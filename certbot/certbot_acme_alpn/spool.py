@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The spool: one file for each identifier, which mod_acme_alpn reads at each handshake."""
+"""The spool: one entry for each identifier, which mod_acme_alpn reads at each handshake."""
 import contextlib
 import errno
 import hashlib
@@ -17,23 +17,23 @@ from certbot_acme_alpn.identifier import Identifier
 OPTION = "--acme-alpn-spool"
 DEFAULT = "/var/spool/acme-alpn"
 
-# httpd reads the file as a user of its own. The mode is set with chmod: no umask may hide it.
+# httpd's children read the entry as another user. chmod sets this mode whatever the umask.
 FILE_MODE = 0o644
 
-# httpd ignores names that start with a dot.
+# httpd ignores files whose name starts with a dot.
 PREFIX = ".certbot-"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a CA is to see for one identifier."""
+    """The challenge of one identifier."""
 
     identifier: Identifier
     key_authorization: str
 
     @property
     def content(self) -> bytes:
-        """The file: one line."""
+        """The content of the file: one line."""
         return self.key_authorization.encode("ascii") + b"\n"
 
     @property
@@ -49,31 +49,31 @@ class Spool:
         self.directory = directory
 
     def check(self) -> None:
-        """Refuse a directory in which httpd would not find, or not trust, what we write."""
+        """Refuse a directory whose entries httpd would not find or not accept."""
         try:
             status = os.stat(self.directory)
         except FileNotFoundError as error:
             raise errors.NoInstallationError(
-                f"the spool {self.directory} does not exist: install mod_acme_alpn, which makes "
-                f"it, or name the directory of its AcmeAlpnSpool with {OPTION} DIR") from error
+                f"the spool {self.directory} does not exist: install mod_acme_alpn, which creates "
+                f"it, or name the directory of httpd's AcmeAlpnSpool with {OPTION} DIR") from error
         except OSError as error:
             raise errors.MisconfigurationError(
-                f"the spool {self.directory} cannot be looked at: {error.strerror}") from error
+                f"certbot cannot access the spool {self.directory}: {error.strerror}") from error
         if not stat.S_ISDIR(status.st_mode):
             raise errors.MisconfigurationError(
-                f"the spool {self.directory} is not a directory: {OPTION} takes the directory of "
-                "mod_acme_alpn's AcmeAlpnSpool")
+                f"the spool {self.directory} is not a directory: name the directory of httpd's "
+                f"AcmeAlpnSpool with {OPTION}")
         self._check_mode(status)
         self._check_owner(status)
         self._check_writable(status)
 
     def _check_mode(self, status: os.stat_result) -> None:
-        # Root's group, too: with an ACL these bits are the mask of all whom it names.
+        # Root's group too: with an ACL the group bits are the mask for all users that it names.
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise errors.MisconfigurationError(
-                f"the spool {self.directory} has mode {stat.S_IMODE(status.st_mode):04o}: who can "
-                "write to it can get certificates for every name of this server, so httpd ignores "
-                "it while group or others, or whom an ACL names, can. Mend it with: chmod go-w "
+                f"the spool {self.directory} has mode {stat.S_IMODE(status.st_mode):04o}, so its "
+                "group, others or users of its ACL can write to it. They could get certificates "
+                "for every name of this server, so httpd ignores this spool. Run: chmod go-w "
                 f"{self.directory}")
 
     def _check_owner(self, status: os.stat_result) -> None:
@@ -81,11 +81,11 @@ class Spool:
         if user not in (0, status.st_uid):
             raise errors.MisconfigurationError(
                 f"the spool {self.directory} belongs to uid {status.st_uid}, and certbot runs as "
-                f"uid {user}: httpd ignores files that belong neither to root nor to the owner of "
-                "the directory. Run certbot as that owner, or chown the directory")
+                f"uid {user}: httpd accepts only files of root or of the owner of the directory. "
+                "Run certbot as that owner, or chown the directory")
 
     def _check_writable(self, status: os.stat_result) -> None:
-        """Asked of the system: modes say nothing of a mount, an attribute or a security module."""
+        """Try it: the mode does not show mounts, attributes and security modules."""
         try:
             os.unlink(self._write_aside(b""))
         except OSError as error:
@@ -95,16 +95,16 @@ class Spool:
                 f"runs as (uid {os.geteuid()}): {self._cause(error)}") from error
 
     def _cause(self, error: OSError) -> str:
-        """What the system said, and where that comes from."""
+        """The system's error, and where it may come from."""
         cause = {
-            errno.EROFS: " (a mount, or certbot's systemd unit with ProtectSystem, makes it so; "
+            errno.EROFS: " (a read-only mount, or ProtectSystem in certbot's systemd unit: then "
                          f"that unit needs ReadWritePaths={self.directory})",
-            errno.EPERM: " (lsattr -d shows whether it, or the file, is immutable)",
+            errno.EPERM: " (lsattr -d shows whether the spool or the file is immutable)",
         }.get(error.errno or 0, "")
         return f"{error.strerror}{cause}"
 
     def publish(self, entry: Entry) -> None:
-        """Put the entry there in one step: httpd sees all of it or nothing."""
+        """Add the entry in one step: httpd sees all of it or nothing."""
         path = self._path(entry)
         try:
             temporary = self._write_aside(entry.content)
@@ -118,7 +118,7 @@ class Spool:
                 f"cannot write {path}: {self._cause(error)}") from error
 
     def _write_aside(self, content: bytes) -> str:
-        # No identifier in the name: 253 bytes and a suffix are too long.
+        # A name without the identifier, whose 253 bytes leave no room for a suffix.
         descriptor, temporary = tempfile.mkstemp(prefix=PREFIX, dir=self.directory)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -130,7 +130,7 @@ class Spool:
         return temporary
 
     def withdraw(self, entry: Entry) -> None:
-        """Remove the entry, unless it is gone already or another client's has taken its place."""
+        """Remove the entry, unless another ACME client has removed or replaced it."""
         path = self._path(entry)
         try:
             if _holds(path, entry.content):
@@ -142,8 +142,8 @@ class Spool:
                 f"cannot remove {path}: {self._cause(error)}") from error
 
     def _remove_own(self, path: str, entry: Entry) -> None:
-        # Another client may rename its entry into place between the comparison and here.
-        # Not to a file that is made for it: the entry is to go from a full file system, too.
+        # Another client may rename its entry into place after the comparison: compare it again.
+        # mkstemp would fail on a full file system, from which the entry must go, too.
         aside = os.path.join(self.directory, f"{PREFIX}{secrets.token_hex(8)}")
         os.rename(path, aside)
         is_own = False
@@ -156,13 +156,13 @@ class Spool:
                 os.unlink(aside)
 
     def state(self, entry: Entry) -> Optional[str]:
-        """What has become of an entry that was published; None while it is there."""
+        """What happened to an entry after publish; None while it is in the spool."""
         path = self._path(entry)
         try:
             return None if _holds(path, entry.content) else (
-                f"another client has replaced {path} since: let one client alone see to this name")
+                f"another ACME client has replaced {path}: use one ACME client for this name")
         except FileNotFoundError:
-            return f"{path} is gone: another client, or a job that cleans up, has removed it"
+            return f"{path} is gone: another ACME client or a clean-up job has removed it"
         except OSError as error:
             return f"{path} cannot be read: {error.strerror}"
 
@@ -174,15 +174,15 @@ def _put_back(aside: str, path: str) -> None:
     try:
         os.link(aside, path, follow_symlinks=False)
     except FileExistsError:
-        pass  # a still newer entry, which counts
+        pass  # a third, newer entry: keep that
     except OSError:
-        os.rename(aside, path)  # a file system without links, or another user's file
+        os.rename(aside, path)  # no links on this file system, or to another user's file
 
 
 def _holds(path: str, content: bytes) -> bool:
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return False
-    # Should the file be replaced just now: follow no link, and wait for no FIFO's writer.
+    # Another process may replace the file now: follow no link, and wait for no FIFO's writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags), "rb") as file:
         return file.read(len(content) + 1) == content

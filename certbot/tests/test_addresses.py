@@ -32,9 +32,10 @@ def test_refused_in_both_worlds(text: str) -> None:
         addresses.option_value(text)
     assert isinstance(raised.value, argparse.ArgumentTypeError)
     assert isinstance(raised.value, ValueError)
-    assert str(raised.value).endswith(
-        " is not allowed: --acme-alpn-check takes HOST:PORT with a port from 1 to 65535, "
-        "[IPV6]:PORT, several of these with commas between, or none")
+    said = str(raised.value)
+    assert all(word in said for word in (
+        " is not allowed: ", "--acme-alpn-check", "HOST:PORT", "1 to 65535", "[IPV6]:PORT", "comma",
+        "none"))
 
 
 @pytest.mark.parametrize("value, expected", [
@@ -52,5 +53,5 @@ def test_configured() -> None:
     assert addresses.configured("none") == []
     assert addresses.configured("none,none") == []
     assert addresses.configured("b:1,a:2,b:1") == [Address("b", 1), Address("a", 2)]
-    with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-check none turns"):
+    with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-check none .* alone"):
         addresses.configured("none,a:1")

@@ -84,7 +84,7 @@ def test_a_failed_check_at_one_address(
     with serving(reading(spool_directory)) as right, refusing() as wrong:
         plugin = make("--acme-alpn-spool", spool_directory,
                       "--acme-alpn-check", str(right), "--acme-alpn-check", str(wrong))
-        with pytest.raises(errors.PluginError, match=f"- a.example, b.example at {wrong}: nothing"):
+        with pytest.raises(errors.PluginError, match=f"- a.example, b.example at {wrong}: .*refus"):
             plugin.perform(offers)
     plugin.cleanup(offers)
     assert os.listdir(spool_directory) == []
@@ -108,15 +108,15 @@ def test_wildcards_are_refused(spool_directory: str) -> None:
     with pytest.raises(errors.PluginError) as raised:
         make("--acme-alpn-spool", spool_directory,
              domains=["a.example", "*.a.example", "*.b.example"]).prepare()
-    assert str(raised.value).startswith(
-        "acme-alpn cannot get a certificate for *.a.example, *.b.example: tls-al")
-    assert "cannot validate wildcards" in str(raised.value) and "dns-01" in str(raised.value)
+    said = str(raised.value)
+    assert said.startswith("acme-alpn ") and " *.a.example, *.b.example: tls-alpn-01 " in said
+    assert "wildcards" in said and "dns-01" in said
 
 
 def test_prepare_looks_at_the_options(spool_directory: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(errors.NoInstallationError, match="/no does not exist"):
         make("--acme-alpn-spool", f"{tmp_path}/no").prepare()
-    with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-check none turns"):
+    with pytest.raises(errors.MisconfigurationError, match="--acme-alpn-check none .* alone"):
         make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", "none",
              "--acme-alpn-check", "127.0.0.1:443").prepare()
 
@@ -129,10 +129,10 @@ def test_a_relative_spool_is_made_absolute(
 
 
 @pytest.mark.parametrize("given, said", [
-    ("", "--acme-alpn-spool takes the path of a directory"),
-    ("/spool\0", "--acme-alpn-spool takes the path of a directory"),
-    ("REDIS://127.0.0.1", "'REDIS://127.0.0.1' is not the URL of a store, which starts with"),
-    ("http://store.example", "which starts with redis://, rediss:// or unix://"),
+    ("", "--acme-alpn-spool needs the path of a directory"),
+    ("/spool\0", "--acme-alpn-spool needs the path of a directory"),
+    ("REDIS://127.0.0.1", "'REDIS://127.0.0.1' is not the URL of a store"),
+    ("http://store.example", "redis://, rediss:// or unix://"),
 ])
 def test_no_spool(capsys: pytest.CaptureFixture, given: str, said: str) -> None:
     with pytest.raises(SystemExit):
@@ -144,6 +144,6 @@ def test_the_hint(spool_directory: str) -> None:
     with refusing() as address:
         text = make("--acme-alpn-spool", spool_directory, "--acme-alpn-check", str(address)
                     ).auth_hint([offer("127.0.0.1")])
-    assert f"into {spool_directory}, and httpd answered them rightly at {address} before" in text
+    assert f"into {spool_directory}. Before the CA" in text and f"correctly at {address}.\n" in text
     assert f"- 127.0.0.1 at {address}: nothing listens there" in text
-    assert "no handshake was tried" in make("--acme-alpn-check", "none").auth_hint([])
+    assert "--acme-alpn-check none" in make("--acme-alpn-check", "none").auth_hint([])

@@ -41,9 +41,9 @@ def test_right(name: str, key) -> None:
     ("192.0.2.1", ["192.0.2.2"], {}, WRONG_NAME),
     ("192.0.2.1", ["::ffff:192.0.2.1"], {}, WRONG_NAME),
     ("a.example", ["a.example"], {"acme_identifier": None},
-     r"an ordinary certificate was served over acme-tls/1 \(subject 'CN=challenge'\)"),
+     r"ordinary certificate over acme-tls/1 \(subject 'CN=challenge'\)"),
     ("a.example", ["a.example"], {"acme_identifier": OTHER},
-     f"{WRONG_DIGEST}: its acmeIdentifier is {OTHER.hex()}, and not {RIGHT.hex()}"),
+     f"{WRONG_DIGEST}: .* acmeIdentifier is {OTHER.hex()}, and not {RIGHT.hex()}"),
     ("a.example", ["a.example"], {"acme_identifier": RIGHT[2:]}, WRONG_DIGEST),
     ("a.example", ["a.example"], {"acme_identifier": RIGHT + b"\0"}, WRONG_DIGEST),
     ("a.example", ["a.example"], {"acme_identifier": b""}, WRONG_DIGEST),
@@ -56,7 +56,7 @@ def test_right(name: str, key) -> None:
      {"issuer": common_name("challenge", _ASN1Type.PrintableString)}, NOT_SIGNED),
     ("a.example", ["a.example"],
      {"signer": STRANGER, "key": ed25519.Ed25519PrivateKey.generate()},
-     "cannot be verified .*: it is neither ECDSA nor"),
+     "cannot be verified .*: .*ECDSA"),
 ])
 def test_faults(name: str, names: list, more: dict, problem: str) -> None:
     with pytest.raises(errors.PluginError, match=problem):

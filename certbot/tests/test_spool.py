@@ -32,7 +32,7 @@ def test_paths(spool_directory: str, tmp_path: pathlib.Path) -> None:
         Spool(str(tmp_path / "no")).check()
     with pytest.raises(errors.MisconfigurationError, match="/file is not a directory"):
         Spool(str(tmp_path / "file")).check()
-    with pytest.raises(errors.MisconfigurationError, match="cannot be looked at: Not a directory"):
+    with pytest.raises(errors.MisconfigurationError, match="below: Not a directory"):
         Spool(str(tmp_path / "file" / "below")).check()
 
 

@@ -107,7 +107,7 @@ def test_without_the_program(
     (tmp_path / store.PROGRAM).symlink_to("/bin/true")
     monkeypatch.chdir(tmp_path)
     assert shutil.which(store.PROGRAM, path="/nowhere") is None
-    with pytest.raises(errors.NoInstallationError, match="acme-alpn, .* apt-get install acme-alpn"):
+    with pytest.raises(errors.NoInstallationError, match="-spool .* apt-get install acme-alpn"):
         store.Store("redis://127.0.0.1").check()
 
 

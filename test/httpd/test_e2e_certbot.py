@@ -165,9 +165,9 @@ def test_ca_that_fails_one_of_three_names(httpd: Httpd, certbot: Certbot, pebble
         text = fails(certbot.certonly([*NAMES[:2], ASTRAY], *options(httpd, "main")))
     assert pebble.validations() == before + 3
     assert f"Domain: {ASTRAY}" in text and not any(f"Domain: {good}" in text for good in NAMES[:2])
-    assert f"httpd answered them rightly at {httpd.listeners['main']} before the CA was asked" in text
     hint = text[text.index("Hint: ") :]
-    assert "AALPN0102" in hint and f"- {ASTRAY} at {httpd.listeners['main']}: answered rightly" in hint
+    assert f"httpd answered them correctly at {httpd.listeners['main']}. " in hint
+    assert "AALPN0102" in hint and f"- {ASTRAY} at {httpd.listeners['main']}: answered correctly" in hint
     assert f"- {ASTRAY}: the name cannot be resolved from here" in hint
     assert not certbot.live(NAMES[0]).exists()
 
@@ -178,7 +178,7 @@ def test_httpd_is_down(httpd: Httpd, certbot: Certbot, pebble: Pebble) -> None:
         unused.bind(("127.0.0.1", 0))
         nobody = f"127.0.0.1:{unused.getsockname()[1]}"
         text = fails(certbot.certonly(NAMES, f"--acme-alpn-spool={httpd.spool.path}", f"--acme-alpn-check={nobody}"))
-    assert NOT_ASKED in text and f" at {nobody}: nothing listens there (connection refused): start httpd" in text
+    assert NOT_ASKED in text and f" at {nobody}: nothing listens there (connection refused): " in text
     assert pebble.validations() == before
     assert httpd.spool.entries() == []
 
