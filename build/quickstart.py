@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of build/quickstart that runs servers: httpd, a CA, certbot and an ordinary client."""
+"""The part of build/quickstart that runs httpd, a CA, certbot and an HTTPS client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOLD, GREEN, PLAIN = ("\033[1m", "\033[32m", "\033[0m") if sys.stdout.isatty() e
 
 
 class Failed(Exception):
-    """The demonstration did not show what it is to show."""
+    """The demonstration failed."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def issuer(certificate: x509.Certificate) -> str:
 
 
 def expiry(certificate: x509.Certificate) -> datetime.datetime:
-    """In UTC. Debian 12's cryptography has no not_valid_after_utc; later ones deprecate the other."""
+    """In UTC. Debian 12's cryptography lacks not_valid_after_utc; later ones deprecate the other."""
     if hasattr(certificate, "not_valid_after_utc"):
         return certificate.not_valid_after_utc
     return certificate.not_valid_after.replace(tzinfo=datetime.timezone.utc)
@@ -76,7 +76,7 @@ def obtain(certbot: Certbot, httpd: Httpd) -> None:
 
 def show_answers(httpd: Httpd) -> None:
     answers = httpd.log.find(tag="AALPN0101")
-    say(f"{len(answers)} handshakes with acme-tls/1 were answered, the last of them:")
+    say(f"httpd answered {len(answers)} challenge handshakes, the plugin's and the CA's; its log has for the last one:")
     say(answers[-1].text.split(": ", 2)[-1])
 
 
@@ -89,34 +89,36 @@ def demonstrate(directory: Path, stack: ExitStack) -> None:
     httpd = Httpd()
     stack.enter_context(httpd)
     vhosts = [httpd.vhost(name, credentials=[authority.issue(name)]) for name in NAMES]
-    with step("start httpd with LoadModule, on loopback"):
+    with step("Start httpd with mod_acme_alpn"):
         httpd.start()
     pid, children = httpd.pid, httpd.children()
-    say(f"pid {pid}, https://{httpd.listeners['main']}, no Protocols line, no directive but the spool")
+    say(f"pid {pid} serves https://{httpd.listeners['main']} and has one directive of the module: AcmeAlpnSpool")
 
-    with step("start Pebble, Let's Encrypt's test CA"):
+    with step("Start Pebble, Let's Encrypt's test CA"):
         pebble = stack.enter_context(Pebble(directory, authority, httpd.address()[1]))
-    with step("install the certbot plugin"):
+    with step("Install the certbot plugin"):
         certbot = Certbot(directory / "certbot", install_plugin(directory), pebble)
 
     with Traffic(httpd.address(), NAMES[0], authority.root) as traffic:
-        with step(f"certbot certonly -a acme-alpn, for {len(NAMES)} names"):
+        with step(f"Get a certificate for {len(NAMES)} names with certbot"):
             obtain(certbot, httpd)
+    say(f"certbot certonly -a acme-alpn -d {' -d '.join(NAMES)}")
     show_answers(httpd)
     if (httpd.pid, httpd.children()) != (pid, children):
         raise Failed("httpd was restarted or reloaded")
-    say(f"httpd was neither restarted nor reloaded; the spool has {len(httpd.spool.entries())} entries")
+    say("httpd still has the same processes: no restart and no reload")
+    say(f"the plugin removed its entries: the spool has {len(httpd.spool.entries())}")
     traffic.assert_unharmed()
-    say(f"{traffic.succeeded} ordinary HTTPS requests meanwhile, of which {len(traffic.failures)} failed")
+    say(f"a client made {traffic.succeeded} ordinary HTTPS requests meanwhile: {len(traffic.failures)} failed")
 
-    with step("reload httpd with the new certificate"):
+    with step("Reload httpd with the new certificate"):
         serve_with(vhosts, certbot.live(NAMES[0]))
         httpd.reload()
     trust = directory / "pebble-root.pem"
     trust.write_bytes(pebble.root())
     for name in NAMES:
         certificate = served(httpd, name, trust)
-        say(f"https://{name} is trusted: {issuer(certificate)}, until {expiry(certificate):%d %B %Y}")
+        say(f"https://{name}: trusted, issued by {issuer(certificate)}, valid until {expiry(certificate):%d %B %Y}")
     if httpd.pid != pid:
         raise Failed("httpd was restarted")
 
@@ -130,8 +132,8 @@ def main() -> int:
         print(f"\n  {BOLD}It did not work:{PLAIN} {failure}\n", file=sys.stderr)
         return 1
     took = time.monotonic() - start
-    print(f"\n  {GREEN}{BOLD}Done in {took:.0f} s:{PLAIN} {len(NAMES)} names, one certificate, no downtime.")
-    print("  The README says how to do it on a real server.\n")
+    print(f"\n  {GREEN}{BOLD}Done in {took:.0f} s:{PLAIN} one certificate for {len(NAMES)} names, without downtime.")
+    print("  Next: the README, section Install, has the commands for your own server.\n")
     return 0
 
 
