@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 
-# isolated SECONDS COMMAND...: in mount and process namespaces of its own. When the command ends, the
-# time is up (exit code 124) or the caller dies in any way, no process and no mount of it is left.
+# isolated SECONDS COMMAND...: run the command in new mount and process namespaces. When it ends, times
+# out (exit code 124), or the caller dies in any way, all of its processes and mounts vanish.
 isolated() {
     local seconds=$1 status=0
     shift

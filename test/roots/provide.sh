@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced: roots that are made once (see make-root) and kept below ACME_ALPN_ROOTS. Whoever sources it
-# has `say` and `set -e`.
+# Sourced: make roots once (see make-root) and keep them below ACME_ALPN_ROOTS. The sourcing script must
+# define `say` and use `set -e`.
 
 ROOTS=${ACME_ALPN_ROOTS:-/var/cache/acme-alpn-roots}
 MAKE_ROOT=${BASH_SOURCE[0]%/*}/make-root
-# The exit code where the packages cannot be reached.
+# The exit code if the packages cannot be reached.
 UNREACHABLE=77
 
 no_root() {
@@ -15,9 +15,9 @@ no_root() {
     exit "$status"
 }
 
-# provide_root NAME SUITE PACKAGE...: set `root` to the root of this name, which is made where it is
-# missing or the suite or the packages (make-root's arguments) have changed. Its lock is held alone
-# while that goes on, and shared as long as this process lives.
+# provide_root NAME SUITE PACKAGE...: set `root` to the root of this name. Make it if it is missing, or if
+# the suite or the packages (make-root's arguments) have changed. The lock is exclusive while a root is
+# made, and then shared until this process ends.
 provide_root() {
     local name=$1 suite=$2 log=$ROOTS/$1.log key lock start=$SECONDS
     shift
@@ -39,9 +39,9 @@ provide_root() {
     flock --shared "$lock"
 }
 
-# copy_sources REPOSITORY TARBALL: the working tree's files that git does not ignore.
+# copy_sources REPOSITORY TARBALL: pack the working tree's files that git does not ignore.
 copy_sources() {
-    # A file that was removed, and is not committed so, is still in git's list.
+    # git also lists a file that was deleted but whose deletion is not committed.
     git -C "$1" ls-files --cached --others --exclude-standard -z |
         (cd "$1" && while IFS= read -r -d '' file; do
             [ ! -e "$file" ] || printf '%s\0' "$file"
