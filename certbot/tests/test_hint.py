@@ -129,6 +129,7 @@ def test_what_is_still_right(hint_for, spool_directory: str, monkeypatch, tmp_pa
     assert f"into {spool_directory}. " in text and "correctly at 127.0.0.1" in text
     assert ": answered correctly\n" in text and "is gone" not in text
     assert "A and AAAA records" in text and f"grep -r AALPN {tmp_path}\n- AALPN0102" in text
+    assert "AALPN0101" in text and "acme_alpn:info" in text and "--dry-run" in text
 
 
 def test_ip_address(hint_for, monkeypatch: pytest.MonkeyPatch) -> None:
