@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that the status page shows, gathered once for each request: the JSON document that
- * docs/status.md explains. The HTML page and the metrics are written from it. All its texts are
- * printable ASCII; other bytes, in the name of a file or of a vhost, are percent-encoded.
+ * Each request for the status page gathers the JSON document that docs/status.md explains. The
+ * HTML page and the metrics are written from it. Its texts are printable ASCII: other bytes, in
+ * the name of a file or of a vhost, are percent-encoded.
  */
 #ifndef MOD_ACME_ALPN_REPORT_H
 #define MOD_ACME_ALPN_REPORT_H
@@ -13,8 +13,7 @@
 
 #include <jansson.h>
 
-/* At each start and reload: the TLS vhosts, an array of server_rec *, also those that do not
- * answer acme-tls/1. */
+/* At each start and reload: all TLS vhosts (server_rec *), also those with Engine Off. */
 void acme_alpn_report_init(const apr_array_header_t *servers);
 
 /* The caller frees the document with json_decref; it is NULL where memory is short. Without

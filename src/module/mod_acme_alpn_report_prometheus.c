@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The report in Prometheus's text format, version 0.0.4. Labels have few values: sources and
- * reasons are closed lists, and the spools are those of the configuration. No name of a
- * client's is a label.
+ * The report in Prometheus's text format, version 0.0.4. A label is a source, a reason or a
+ * spool of the configuration, never a name that a client sent.
  */
 #include "mod_acme_alpn_report.h"
 
@@ -11,7 +10,7 @@
 
 #define NUMBER "%" APR_UINT64_T_FMT
 
-/* Whole seconds and what is left over, without the rounding of a double. */
+/* Whole seconds and microseconds: a double would round them. */
 #define SECONDS_FMT NUMBER ".%06" APR_UINT64_T_FMT
 #define SECONDS(microseconds)                                                                  \
     (microseconds) / APR_USEC_PER_SEC, (microseconds) % APR_USEC_PER_SEC
@@ -31,8 +30,7 @@ static void prometheus_single(apr_bucket_brigade *out, const char *name, const c
     prometheus_put(out, "%s " NUMBER "\n", name, value);
 }
 
-/* From the record: the document's counters lack exact durations and the reasons that have not
- * occurred. */
+/* From the record: the document lacks exact durations, and reasons that have not occurred. */
 static void prometheus_counters(apr_bucket_brigade *out)
 {
     acme_record_counts_t counts;
@@ -46,7 +44,7 @@ static void prometheus_counters(apr_bucket_brigade *out)
         prometheus_put(out, "acme_alpn_handshakes_answered_total{source=\"%s\"} " NUMBER "\n",
                        acme_alpn_source_name((acme_alpn_source_e)i), counts.answered[i]);
     }
-    /* Also those that have not occurred: from nothing to 1 is no increase to Prometheus. */
+    /* Prometheus sees no increase when a series starts at 1, so each reason starts at 0. */
     prometheus_head(out, "acme_alpn_handshakes_refused_total", "counter",
                     "Handshakes refused, by reason.");
     for (i = ACME_OK + 1; i < ACME_ERRORS; i++) {
@@ -68,8 +66,7 @@ static void prometheus_counters(apr_bucket_brigade *out)
                    "acme_alpn_certificates_total{origin=\"minted\"} " NUMBER "\n"
                    "acme_alpn_certificates_total{origin=\"cache\"} " NUMBER "\n",
                    counts.events[ACME_RECORD_MINTED], counts.events[ACME_RECORD_CACHED]);
-    prometheus_single(out, "acme_alpn_relays_total", "counter",
-                      "Handshakes made with other responders.",
+    prometheus_single(out, "acme_alpn_relays_total", "counter", "Handshakes with upstreams.",
                       counts.events[ACME_RECORD_RELAYS]);
     prometheus_head(out, "acme_alpn_start_time_seconds", "gauge",
                     "When the counters began, in seconds since the Unix epoch.");
@@ -77,7 +74,7 @@ static void prometheus_counters(apr_bucket_brigade *out)
                    SECONDS((apr_uint64_t)counts.since));
 }
 
-/* A number of the document, or whether it is true. */
+/* A number of the document, or 1 for true. */
 static apr_uint64_t prometheus_get(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -95,7 +92,7 @@ static void prometheus_spools(apr_bucket_brigade *out, const json_t *document, c
     json_array_foreach(json_object_get(document, "spools"), i, spool) {
         const char *directory = json_string_value(json_object_get(spool, "directory"));
 
-        /* Prometheus escapes what httpd's logs escape of printable text: " and \. */
+        /* Of printable text, Prometheus and httpd's logs both escape " and \ alone. */
         prometheus_put(
             out, "%s{spool=\"%s\",max_age_seconds=\"" NUMBER "\",accounts=\"%s\"} " NUMBER "\n",
             name, ap_escape_logitem(out->p, directory),
@@ -110,13 +107,13 @@ void acme_alpn_report_prometheus(apr_bucket_brigade *out, const json_t *document
     prometheus_spools(out, document, "acme_alpn_spool_entries",
                       "Entries in the spool, valid or not.", "total");
     prometheus_spools(out, document, "acme_alpn_spool_usable",
-                      "Whether challenges can be answered from the spool.", "usable");
+                      "1 where httpd can answer challenges from the spool.", "usable");
     prometheus_single(out, "acme_alpn_vhosts", "gauge", "Virtual hosts with TLS.",
                       prometheus_get(document, "vhosts_total"));
     prometheus_single(out, "acme_alpn_vhosts_with_problems", "gauge",
-                      "Those of them with something wrong or switched off.",
+                      "Virtual hosts with TLS that have a problem or AcmeAlpnEngine Off.",
                       prometheus_get(document, "vhosts_with_problems"));
     prometheus_single(out, "acme_alpn_shared_memory_bytes", "gauge",
-                      "Shared memory of the handshakes and counters, which is fixed.",
+                      "Size of the shared memory that holds the handshakes and counters.",
                       prometheus_get(document, "shared_memory_bytes"));
 }

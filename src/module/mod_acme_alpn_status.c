@@ -52,8 +52,8 @@ static double status_quality(const char *element, const char *type)
     return parameter ? strtod(parameter + 3, NULL) : 1;
 }
 
-/* HTML is for browsers, which name it, and for clients that name none of these, such as curl.
- * At the same quality the first counts. Prometheus names only the last ones. */
+/* Browsers name text/html. Clients that name none of the types, such as curl, get HTML, too.
+ * The first of two types with the same quality wins. Prometheus names only the last three. */
 static const status_form_t *status_accepted_form(request_rec *r)
 {
     static const struct {
@@ -83,7 +83,7 @@ static const status_form_t *status_accepted_form(request_rec *r)
     return form;
 }
 
-/* By a parameter of the query, with or without a value; else by the Accept header, and Vary. */
+/* A parameter of the query, with or without a value, has precedence over the Accept header. */
 static const status_form_t *status_choose_form(request_rec *r)
 {
     apr_table_t *query;
@@ -120,7 +120,7 @@ static int status_respond(request_rec *r, const status_form_t *form)
     apr_brigade_length(out, 1, &length);
     ap_set_content_length(r, length);
     APR_BRIGADE_INSERT_TAIL(out, apr_bucket_eos_create(r->connection->bucket_alloc));
-    /* Where that fails the client has gone. */
+    /* An error means that the client has gone. */
     ap_pass_brigade(r->output_filters, out);
     return OK;
 }
@@ -141,7 +141,7 @@ int acme_alpn_status_handler(request_rec *r)
     return status_respond(r, status_choose_form(r));
 }
 
-/* To the page on this vhost, by the path of a Location in it or in the main server. */
+/* Link to the status page by the path of a Location in this vhost or in the main server. */
 static void status_link(request_rec *r)
 {
     const core_server_config *core = ap_get_core_module_config(r->server->module_config);
@@ -166,7 +166,7 @@ static void status_link(request_rec *r)
 
 #define N "%" APR_UINT64_T_FMT
 
-/* With the same numbers in the same order. */
+/* Both take the same numbers in the same order. */
 static const char status_short[] =
     "AcmeAlpnPending: " N "\nAcmeAlpnAnswered: " N "\nAcmeAlpnRefused: " N
     "\nAcmeAlpnIncomplete: " N "\nAcmeAlpnStoresDown: " N "\nAcmeAlpnVhostsWithProblems: " N
@@ -188,7 +188,7 @@ int acme_alpn_status_section(request_rec *r, int flags)
                 &spools, "stores_down", &down, "vhosts_with_problems", &bad, "vhosts_total",
                 &all);
     json_decref(document);
-    /* Programs read the same lines on every server; people no section of zeros. */
+    /* Monitors get the same lines from every server. The page gets no section of zeros. */
     if (is_short || spools > 0) {
         acme_record_counts(&counts, acme_alpn_record_get());
         ap_rprintf(r, is_short ? status_short : status_section, (apr_uint64_t)pending,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handler acme-alpn-status: the report as HTML, as JSON or for Prometheus, by the query's
- * parameters or by what the client accepts; and its numbers in mod_status's page. Who may see
- * them is httpd's to decide (Require).
+ * The handler acme-alpn-status writes the report as HTML, as JSON or for Prometheus. Its
+ * numbers are also in mod_status's page. The admin restricts access with Require.
  */
 #ifndef MOD_ACME_ALPN_STATUS_H
 #define MOD_ACME_ALPN_STATUS_H
