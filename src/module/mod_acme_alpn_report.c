@@ -17,17 +17,18 @@
 #include "mod_acme_alpn_store.h"
 
 /* What bounds the page. */
-#define ENTRIES_MAX 200  /* looked at in each spool, or in all where none is listed */
-#define SPOOLS_MAX  64   /* whose entries are listed */
+#define ENTRIES_MAX 200  /* read in each spool, or in all spools where none is listed */
+#define SPOOLS_MAX  64   /* listed */
 #define VHOSTS_MAX  1000 /* listed, those with problems first */
 
 #define NUMBER(value)         (json_int_t)(value)
 #define SECONDS(microseconds) (double)(microseconds) / APR_USEC_PER_SEC
 #define RFC3339(pool, when)   ap_ht_time(pool, when, "%Y-%m-%dT%H:%M:%SZ", 1) /* in UTC */
+#define AGE(report, when)     NUMBER(apr_time_sec((report)->now) - apr_time_sec(when))
 
-/* A directory with one AcmeAlpnMaxAge and AcmeAlpnAccount. */
+/* A directory with one AcmeAlpnMaxAge and one AcmeAlpnAccount. */
 typedef struct {
-    acme_error_e state;        /* ACME_OK: it can be answered from */
+    acme_error_e state;        /* ACME_OK: the spool is usable */
     const char *unsafe_parent; /* or NULL */
     int is_writable_by_user;   /* it belongs to httpd's User */
 } report_spool_t;
@@ -37,12 +38,12 @@ typedef struct {
     apr_pool_t *scratch; /* cleared after each vhost, of which there may be 100,000 */
     apr_time_t now;
     int has_lists;
-    int looks;        /* how many more entries are looked at, where none is listed */
+    int looks;        /* how many more entries may be read, where none is listed */
     apr_hash_t *seen; /* of report_spool_t, by AcmeAlpnMaxAge in seconds, accounts, directory */
     json_t *spools;
     json_t *vhosts;
     size_t vhosts_with_problems;
-    apr_hash_t *pending;     /* the identifiers that the entries looked at would answer for */
+    apr_hash_t *pending;     /* the names with a valid entry, among the entries read */
     apr_hash_t *stores_down; /* by name, which vhosts may share */
 } report_t;
 
@@ -61,13 +62,14 @@ static const char *report_or_null(const char *text)
 
 /* Handshakes */
 
-static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
+static json_t *report_handshake(const report_t *report, const acme_record_row_t *row)
 {
     static const struct {
         const char *name, *tag;
     } outcomes[ACME_RECORD_OUTCOMES] = {
         {"answered", "AALPN0101"}, {"refused", "AALPN0102"}, {"incomplete", "AALPN0103"}};
     const char *identifier = NULL, *sni = NULL, *key = NULL, *reason = NULL, *text = NULL;
+    apr_pool_t *pool = report->pool;
     json_t *alert = json_null();
 
     if (row->is_identifier) {
@@ -88,11 +90,11 @@ static json_t *report_handshake(apr_pool_t *pool, const acme_record_row_t *row)
         }
     }
     return json_pack(
-        "{s:s, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:o, s:s, s:f}", "time",
-        RFC3339(pool, row->ended), "identifier", identifier, "sni", sni, "peer", row->peer,
-        "vhost", report_or_null(acme_text_phrase(pool, row->vhost)), "tls",
-        report_or_null(row->tls), "key", key, "source",
-        acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
+        "{s:s, s:I, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:o, s:s, s:f}",
+        "time", RFC3339(pool, row->ended), "age_seconds", AGE(report, row->ended), "identifier",
+        identifier, "sni", sni, "peer", row->peer, "vhost",
+        report_or_null(acme_text_phrase(pool, row->vhost)), "tls", report_or_null(row->tls),
+        "key", key, "source", acme_alpn_source_name((acme_alpn_source_e)row->source), "outcome",
         outcomes[row->outcome].name, "reason", reason, "text", text, "alert", alert, "tag",
         outcomes[row->outcome].tag, "duration_seconds", SECONDS(row->duration));
 }
@@ -107,7 +109,7 @@ static json_t *report_handshakes(const report_t *report)
         rows = apr_palloc(report->pool, ACME_RECORD_ROWS * sizeof(*rows));
         count = acme_record_read(rows, acme_alpn_record_get());
         for (i = 0; i < count; i++) {
-            json_array_append_new(handshakes, report_handshake(report->pool, &rows[i]));
+            json_array_append_new(handshakes, report_handshake(report, &rows[i]));
         }
     }
     return handshakes;
@@ -141,7 +143,7 @@ static json_t *report_counters(const acme_record_counts_t *counts)
 static const char *const report_problem[] = {"reason", "text"};
 static const char *const report_setting[] = {"directive", "value"};
 
-/* Append an object with these two keys. The second value is formatted. */
+/* Append an object with these two keys. `format` makes the second value. */
 static void report_add(const report_t *report, json_t *list, const char *const keys[2],
                        const char *name, const char *format, ...)
 {
@@ -158,21 +160,22 @@ static json_t *report_entry(const report_t *report, const acme_spool_entry_t *en
 {
     int is_valid = entry->state == ACME_OK;
 
-    return json_pack("{s:s, s:I, s:s, s:b, s:s?, s:s?}", "identifier",
-                     acme_text_phrase(report->scratch, entry->name), "age_seconds",
-                     NUMBER(apr_time_sec(report->now) - apr_time_sec(entry->written)), "source",
+    return json_pack("{s:s, s:s, s:I, s:s, s:b, s:s?, s:s?}", "identifier",
+                     acme_text_phrase(report->scratch, entry->name), "time",
+                     RFC3339(report->scratch, entry->written), "age_seconds",
+                     AGE(report, entry->written), "source",
                      acme_alpn_source_name(ACME_ALPN_SOURCE_SPOOL), "valid", is_valid, "reason",
                      is_valid ? NULL : acme_error_slug(entry->state), "text",
                      is_valid ? NULL : acme_error_text(entry->state));
 }
 
-/* List the spool, which is in this state. Returns what its state is then. */
+/* The entries that a handshake would refuse come first. Returns the spool's new state. */
 static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spool,
                                       acme_error_e state)
 {
     apr_array_header_t *sample = apr_array_make(report->scratch, 1, sizeof(acme_spool_entry_t));
     json_t *entries = json_array();
-    apr_size_t total = 0;
+    apr_size_t total = 0, bad = 0;
     int i;
 
     if (state == ACME_OK) {
@@ -185,7 +188,8 @@ static acme_error_e report_list_spool(report_t *report, const acme_spool_t *spoo
         const acme_spool_entry_t *entry = &APR_ARRAY_IDX(sample, i, acme_spool_entry_t);
 
         if (report->has_lists) {
-            json_array_append_new(entries, report_entry(report, entry));
+            json_array_insert_new(entries, entry->state != ACME_OK ? bad++ : (apr_size_t)i,
+                                  report_entry(report, entry));
         }
         if (entry->state == ACME_OK) {
             apr_hash_set(report->pending, apr_pstrdup(report->pool, entry->name),
@@ -225,8 +229,8 @@ static report_spool_t *report_examine_spool(report_t *report, const acme_spool_t
     return spool;
 }
 
-/* A server's spool, which is examined once. Max ages of the same whole seconds share a row: two
- * metrics with the same labels make Prometheus refuse the scrape. */
+/* Examine the server's spool once. Max ages of the same whole seconds share a row: Prometheus
+ * refuses a scrape with two metrics that have the same labels. */
 static const report_spool_t *report_spool(report_t *report, const server_rec *server)
 {
     acme_spool_t config = acme_alpn_server_spool(server);
@@ -245,20 +249,22 @@ static const report_spool_t *report_spool(report_t *report, const server_rec *se
 /* Vhosts */
 
 static void report_add_spool_problems(const report_t *report, json_t *problems,
-                                      const report_spool_t *spool)
+                                      const report_spool_t *spool, const char *directory)
 {
     if (spool->state != ACME_OK) {
-        report_add(report, problems, report_problem, acme_error_slug(spool->state), "%s",
-                   acme_error_text(spool->state));
+        report_add(report, problems, report_problem, acme_error_slug(spool->state), "%s: %s",
+                   directory, acme_error_text(spool->state));
     }
     if (spool->is_writable_by_user) {
         report_add(report, problems, report_problem, "spool-owner",
-                   "the spool belongs to httpd's User: whatever runs in httpd can "
-                   "get certificates for every name of this server");
+                   "%s: the spool belongs to httpd's User, so a script in httpd can get "
+                   "certificates for every name; chown it to root (AALPN0004)",
+                   directory);
     }
     if (spool->unsafe_parent) {
         report_add(report, problems, report_problem, "spool-parent",
-                   "others than root and the spool's owner own or can write %s",
+                   "%s: users other than root and the spool's owner own or can write this "
+                   "directory above the spool (AALPN0005)",
                    spool->unsafe_parent);
     }
 }
@@ -271,7 +277,7 @@ static json_t *report_problems(report_t *report, const server_rec *server)
 
     if (!acme_alpn_server_answers(server)) {
         report_add(report, problems, report_problem, "engine-off",
-                   "AcmeAlpnEngine is Off: acme-tls/1 is not answered here");
+                   "AcmeAlpnEngine is Off: this vhost answers no challenge");
         return problems;
     }
     for (i = 0; config->stores && i < config->stores->nelts; i++) {
@@ -281,16 +287,18 @@ static json_t *report_problems(report_t *report, const server_rec *server)
             apr_hash_set(report->stores_down, acme_alpn_store_name(store), APR_HASH_KEY_STRING,
                          store);
             report_add(report, problems, report_problem, "store-down",
-                       "the last call of %s has failed; the handshakes and the log tell why",
+                       "%s: the last request failed; the log says why (AALPN0401)",
                        acme_alpn_store_name(store));
         }
     }
     if (config->has_placeholder) {
         report_add(report, problems, report_problem, "placeholder",
-                   "it has no certificate yet and serves 503 with a placeholder; "
-                   "reload httpd once there is one");
+                   "%s has no certificate yet and serves 503 with a placeholder; reload httpd "
+                   "once there is a certificate",
+                   server->server_hostname ? server->server_hostname : "the vhost");
     }
-    report_add_spool_problems(report, problems, report_spool(report, server));
+    report_add_spool_problems(report, problems, report_spool(report, server),
+                              acme_alpn_server_spool(server).directory);
     return problems;
 }
 
@@ -390,13 +398,13 @@ json_t *acme_alpn_report(apr_pool_t *pool, int has_lists)
     }
     apr_pool_destroy(report.scratch);
     acme_record_counts(&counts, acme_alpn_record_get());
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "time",
-                     RFC3339(pool, report.now), "since", RFC3339(pool, counts.since),
-                     "shared_memory_bytes", NUMBER(acme_record_size()), "pending",
-                     NUMBER(apr_hash_count(report.pending)), "spools_total",
-                     NUMBER(apr_hash_count(report.seen)), "spools", report.spools, "handshakes",
-                     report_handshakes(&report), "counters", report_counters(&counts),
-                     "stores_down", NUMBER(apr_hash_count(report.stores_down)), "vhosts_total",
-                     NUMBER(tls_servers->nelts), "vhosts_with_problems",
-                     NUMBER(report.vhosts_with_problems), "vhosts", report.vhosts);
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "time",
+        RFC3339(pool, report.now), "since", RFC3339(pool, counts.since), "age_seconds",
+        AGE(&report, counts.since), "shared_memory_bytes", NUMBER(acme_record_size()),
+        "pending", NUMBER(apr_hash_count(report.pending)), "spools_total",
+        NUMBER(apr_hash_count(report.seen)), "spools", report.spools, "handshakes",
+        report_handshakes(&report), "counters", report_counters(&counts), "stores_down",
+        NUMBER(apr_hash_count(report.stores_down)), "vhosts_total", NUMBER(tls_servers->nelts),
+        "vhosts_with_problems", NUMBER(report.vhosts_with_problems), "vhosts", report.vhosts);
 }

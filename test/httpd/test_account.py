@@ -232,7 +232,9 @@ def test_status_page(make_httpd: StartHttpd, authority: Authority) -> None:
     }
     assert settings == {NAME: [f"{OURS} {THIRDS}"], "inherits.test": ["any"], "own.test": [OTHERS]}
     page = as_text(httpd)
-    assert f"(accounts: {OURS} {THIRDS}): 2 entries" in page.all and page.row("bare.test", "account-unknown")
+    assert f"AcmeAlpnAccount {OURS} {THIRDS}" in page.all and page.row("bare.test", "account-unknown")
+    # What one vhost refuses and another accepts is no problem.
+    assert page.numbers["problems"] == 0 and "Nothing is wrong" in page.all
     labels = [f'spool="{httpd.spool.path}",max_age_seconds="{DAY}",accounts="{accounts}"' for accounts in reasons]
     assert all(metrics(httpd)[f"acme_alpn_spool_entries{{{label}}}"] == 2 for label in labels)
 

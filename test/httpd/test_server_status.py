@@ -112,7 +112,7 @@ def test_link_leads_to_the_page(path: str, make_httpd: StartHttpd, authority: Au
     target = link(httpd)
     assert target is not None and target.isascii()
     assert request(httpd, path=target).headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "acme-tls/1 on this server" in request(httpd, path=target).text
+    assert "ACME challenges on this server" in request(httpd, path=target).text
 
 
 ELSEWHERE: dict[str, list[str]] = {

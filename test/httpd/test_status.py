@@ -12,6 +12,7 @@ import subprocess
 import textwrap
 import time
 from collections import Counter
+from datetime import datetime, timezone
 from typing import Any, Callable
 
 import pytest
@@ -49,6 +50,10 @@ def shared(make_shared_httpd: StartHttpd, authority: Authority) -> Httpd:
     closed.path.chmod(0o744)
     httpd.log.allow("AALPN0002")
     return httpd.start()
+
+
+# In the order of the vhosts above.
+VHOST_PROBLEMS = ["spool-missing", "spool-writable", "spool-unreadable", "spool-not-directory"]
 
 
 @pytest.fixture
@@ -110,8 +115,7 @@ def assert_entry_is_told(httpd: Httpd, told: Any, reason: str) -> None:
     """Before any CA comes, among what is pending."""
     entry = next(entry for spool in told["spools"] for entry in spool["entries"] if entry["identifier"] == NAME)
     assert (entry["valid"], entry["reason"], entry["source"]) == (False, reason, "spool")
-    row = as_text(httpd).row(NAME, reason)
-    assert row[0] == NAME and row[2] == "spool"
+    assert as_text(httpd).row(NAME, reason)[:2] == [NAME, f"{reason}: {entry['text']}"]
 
 
 def test_client_without_a_usable_key_type_is_told(httpd: Httpd) -> None:
@@ -216,13 +220,105 @@ def test_certificates_and_durations_are_counted(make_httpd: StartHttpd, authorit
     assert numbers["acme_alpn_handshake_duration_seconds_count"] == 3
 
 
-@pytest.mark.parametrize(("age", "shown"), [(3 * 3600, "h"), (-60, "s")])
-def test_age_of_an_entry_is_told(age: int, shown: str, httpd: Httpd) -> None:
-    began = time.monotonic()
-    httpd.spool.write(NAME, valid(), age=age)
-    (entry,) = [entry for spool in as_json(httpd)["spools"] for entry in spool["entries"]]
-    assert age - 1 <= entry["age_seconds"] <= age + time.monotonic() - began + 1
-    assert re.fullmatch(rf"-?\d+ {shown}", as_text(httpd).row(NAME, "valid")[1])
+# Times
+
+
+def test_age_of_an_entry_is_told(httpd: Httpd) -> None:
+    for age in (3 * 3600, -60):
+        began = time.monotonic()
+        httpd.spool.write(NAME, valid(), age=age)
+        (entry,) = [entry for spool in as_json(httpd)["spools"] for entry in spool["entries"]]
+        assert age - 1 <= entry["age_seconds"] <= age + time.monotonic() - began + 1
+
+
+UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
+
+
+def in_words(age: int) -> str:
+    """At least two of the largest unit."""
+    if abs(age) < 2:
+        return "just now"
+    unit, size = [(unit, size) for unit, size in UNITS.items() if size == 1 or abs(age) >= 2 * size][-1]
+    return f"{abs(age) // size} {unit} {'ago' if age > 0 else 'in the future'}"
+
+
+def test_words_and_exact_time_agree(make_httpd: StartHttpd, authority: Authority) -> None:
+    """Of each entry, of the handshakes and of the counters. Some ages are seconds before the next unit."""
+    httpd = fresh(make_httpd, authority).start()
+    assert_answered(httpd, NAME, httpd.spool.publish(NAME))
+    ages = [-200, -60, 0, 60, 117, 120, 7000, 7200, 86400, 172700, 172800, 10**7]
+    for age in ages:
+        httpd.spool.write(f"n{age}.test".replace("-", "m"), valid(), age=age)
+    now = time.time()
+    page = request(httpd, accept="text/html").text
+    told = re.findall(r'<time datetime="([^"]+)">([^<]+)</time> <span class=dim>([^<]+)</span>', page)
+    assert len(told) == page.count("<time datetime") == len(ages) + 3
+    for exact, words, beside in told:
+        assert exact == beside
+        age = now - datetime.strptime(exact, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+        assert words in {in_words(int(age) + more) for more in (-2, -1, 0, 1, 2)}, exact
+    assert {"just now", "3 minutes in the future", "2 hours ago", "115 days ago"} <= {words for _, words, _ in told}
+    written = {int((httpd.spool.path / entry).stat().st_mtime) for entry in httpd.spool.entries()}
+    stamps = {datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") for when in written}
+    entries = as_json(httpd)["spools"][0]["entries"]
+    assert {entry["time"] for entry in entries} == stamps <= {exact for exact, _, _ in told}
+
+
+# What is wrong comes first
+
+
+def test_problems_come_first(httpd: Httpd) -> None:
+    """Each once, with the path of an entry; a vhost with Engine Off is none."""
+    httpd.spool.write(NAME, b"rubbish\n")
+    httpd.spool.publish("good.test")
+    told, text = as_json(httpd), as_text(httpd)
+    assert list(text.sections) == ["problems", "pending", "handshakes", "counters", "vhosts"]
+    problems = text.sections["problems"]
+    wanted = [problem for vhost in told["vhosts"] for problem in vhost["problems"] if vhost["name"] != OFF]
+    assert [problem["reason"] for problem in wanted] == VHOST_PROBLEMS
+    assert all(f"{problem['reason']}: {problem['text']}" in problems for problem in wanted)
+    assert f"value-malformed: {httpd.spool.path}/{NAME}: the entry is neither" in problems
+    assert "engine-off" not in problems and "good.test" not in problems
+    numbers = {"problems": len(wanted) + 1, "pending": 1, "TLS vhosts": len(told["vhosts"])}
+    assert numbers.items() <= text.numbers.items()
+
+
+def test_nothing_is_wrong(make_httpd: StartHttpd, authority: Authority) -> None:
+    """Also where two vhosts share a problem, which is listed once."""
+    httpd = fresh(make_httpd, authority)
+    httpd.vhost(OFF, credentials=[authority.issue(OFF)], lines=["AcmeAlpnMaxAge 2d"])
+    httpd.start()
+    text = as_text(httpd)
+    zeros = dict.fromkeys(("problems", "pending", "answered", "refused", "incomplete"), 0)
+    assert text.numbers == {**zeros, "TLS vhosts": 2}
+    assert text.sections["problems"].strip() == "Nothing is wrong" and "Entries: 0" in text.all
+    httpd.spool.write(NAME, b"rubbish\n")
+    text = as_text(httpd)
+    assert text.numbers["problem"] == 1 and text.sections["problems"].count("value-malformed") == 1
+    httpd.spool.path.chmod(0o777)
+    httpd.log.allow("AALPN0002")
+    text = as_text(httpd)
+    assert text.numbers["problem"] == 1 and text.sections["problems"].count("spool-writable") == 1
+
+
+def test_wrong_entries_precede_the_others(httpd: Httpd) -> None:
+    """Among 300, of which the page reads 200. The first problems are listed, and the others counted."""
+    for number in range(300):
+        httpd.spool.write(f"n{number}.test", valid() if number % 3 else b"rubbish")
+    told, text = as_json(httpd), as_text(httpd)
+    spool = next(spool for spool in told["spools"] if spool["directory"] == str(httpd.spool.path))
+    states = [entry["valid"] for entry in spool["entries"]]
+    bad = states.count(False)
+    assert len(states) == 200 and 20 < bad < 200 and states == sorted(states)
+    names = [entry["identifier"] for entry in spool["entries"]]
+    assert names == sorted(names[:bad]) + sorted(names[bad:])
+    rows = [row[0] for row in text.rows if re.fullmatch(r"n\d+\.test", row[0])]
+    assert rows == names
+    vhosts = text.numbers["problems"] - bad
+    assert vhosts == len(VHOST_PROBLEMS)
+    problems = text.sections["problems"]
+    assert problems.count("value-malformed") == 20 - vhosts and f"{bad + vhosts - 20} more" in problems
+    assert "100 of 300 entries are not shown" in text.sections["pending"]
 
 
 # Vhosts
@@ -245,7 +341,7 @@ def test_vhosts_say_what_is_wrong_with_them_first(httpd: Httpd) -> None:
     expected = {"AcmeAlpnEngine": "On", "AcmeAlpnSpool": str(httpd.spool.path), "AcmeAlpnMaxAge": "86400s"}
     assert expected.items() <= settings.items()
     text = as_text(httpd)
-    assert "ready" in text.row(NAME, "AcmeAlpnSpool")[2] and "engine-off" in text.row(OFF, "AcmeAlpnEngine")[2]
+    assert "ready" in text.row(NAME, "AcmeAlpnSpool")[1] and "engine-off" in text.row(OFF, "AcmeAlpnEngine")[1]
 
 
 def test_spool_that_httpd_can_write_and_unsafe_parent_are_told(make_httpd: StartHttpd, authority: Authority) -> None:
@@ -258,7 +354,7 @@ def test_spool_that_httpd_can_write_and_unsafe_parent_are_told(make_httpd: Start
 
     def problems() -> list[str]:
         (vhost,) = as_json(httpd)["vhosts"]
-        state = as_text(httpd).row(NAME, "AcmeAlpnEngine")[2]
+        state = as_text(httpd).row(NAME, "AcmeAlpnEngine")[1]
         assert all(f"{problem['reason']}: {problem['text']}" in state for problem in vhost["problems"])
         return [str(problem["reason"]) for problem in vhost["problems"]]
 
@@ -282,9 +378,11 @@ def test_store_that_is_down_is_told(make_httpd: StartHttpd, authority: Authority
     client.handshake(httpd.address(), NAME)
     vhost = as_json(httpd)["vhosts"][0]
     assert [problem["reason"] for problem in vhost["problems"]] == ["store-down"] * len(urls)
-    assert [problem["text"].split()[4] for problem in vhost["problems"]] == urls
+    assert [problem["text"].split(": ")[0] for problem in vhost["problems"]] == urls
     assert [item["value"] for item in vhost["settings"] if item["directive"] == "AcmeAlpnStore"] == urls
     assert as_json(httpd)["handshakes"][0]["reason"].startswith("store-")
+    text = as_text(httpd)
+    assert text.numbers["problems"] == 2 and all(f"store-down: {url}: " in text.sections["problems"] for url in urls)
 
 
 # HTTP
@@ -473,7 +571,6 @@ def test_large_spool_is_counted_and_not_read(httpd: Httpd) -> None:
         (httpd.spool.path / f"n{number}.test").write_bytes(b"x")
     spool = next(spool for spool in as_json(httpd)["spools"] if spool["directory"] == str(httpd.spool.path))
     assert (spool["total"], spool["total_is_exact"], len(spool["entries"])) == (300, True, 200)
-    assert "300 entries, of which this page shows 200" in as_text(httpd).all
 
 
 # What the page lists, and more than it lists.
@@ -500,7 +597,7 @@ def test_more_vhosts_and_spools_than_are_listed_are_counted(make_httpd: StartHtt
     assert (told["spools_total"], len(told["spools"])) == (LISTED_SPOOLS + 2, LISTED_SPOOLS)
     ages = [spool["max_age_seconds"] for spool in told["spools"] if spool["directory"] == str(httpd.spool.path)]
     assert ages == [2 * 86400, 86400]
-    assert f"Spools of the configuration in all: {LISTED_SPOOLS + 2}" in as_text(httpd).all
+    assert f"This page shows {LISTED_SPOOLS} of {LISTED_SPOOLS + 2} spools" in as_text(httpd).all
     numbers = metrics(httpd)
     assert (numbers["acme_alpn_vhosts"], numbers["acme_alpn_vhosts_with_problems"]) == (VHOSTS, 1)
     assert len([name for name in numbers if name.startswith("acme_alpn_spool_usable{")]) == LISTED_SPOOLS
@@ -509,7 +606,7 @@ def test_more_vhosts_and_spools_than_are_listed_are_counted(make_httpd: StartHtt
 def test_record_survives_a_reload_and_killed_children(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd = fresh(make_httpd, authority).start()
     since = as_json(httpd)["since"]
-    assert as_json(httpd)["handshakes"] == [] and "No client has offered" in as_text(httpd).all
+    assert as_json(httpd)["handshakes"] == [] and "No TLS client has offered" in as_text(httpd).all
     httpd.log.allow("AALPN0102")
     for number in range(260):
         answer = client.handshake(httpd.address(), f"n{number}.test")

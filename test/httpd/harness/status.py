@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
@@ -44,29 +45,40 @@ def as_json(httpd: Httpd) -> Any:
 
 
 class Text(HTMLParser):
-    """What a reader of a page sees, cell by cell; what it is made of is checked."""
+    """What a reader of a page sees, by sections and cell by cell. Any other element or attribute fails."""
 
     # `p` inside cells, and no attribute that loads or runs anything.
-    ELEMENTS = set("html head meta title style body h1 h2 p b span code table thead tbody tr th td".split())
-    ATTRIBUTES = {"lang", "charset", "name", "content", "class", "data-h"}
+    ELEMENTS = set("html head meta title style body header nav main h1 h2 p a b span time code".split())
+    ELEMENTS |= set("table thead tbody tr th td".split())
+    ATTRIBUTES = set("lang charset name content class data-h id role scope aria-label datetime href".split())
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.rows: list[list[str]] = []
         self.all = ""
+        # In the page's order: by the heading's id, the heading and what follows it.
+        self.sections: dict[str, str] = {}
+        # The summary at the top, by what the numbers count.
+        self.numbers = {what: int(number) for number, what in re.findall(r"<b>(\d+)</b> ([^<]+)</a>", page)}
         self.feed(page)
+        assert {f"#{name}" for name in self.sections} >= set(re.findall(r'href="?([^ ">]*)', page))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in self.ELEMENTS and {name for name, _ in attrs} <= self.ATTRIBUTES, (tag, attrs)
+        values = dict(attrs)
+        assert tag in self.ELEMENTS and values.keys() <= self.ATTRIBUTES, (tag, attrs)
         if tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
+        elif tag == "h2":
+            self.sections[str(values["id"])] = ""
 
     def handle_data(self, data: str) -> None:
         self.all += data
         if self.rows and self.rows[-1]:
             self.rows[-1][-1] += data
+        if self.sections:
+            self.sections[next(reversed(self.sections))] += data
 
     def row(self, *texts: str) -> list[str]:
         """The first row that has all of them."""
