@@ -157,6 +157,37 @@ def test_files_that_contributing_names_exist() -> None:
     assert {command.split()[1] for command in commands if command.startswith("build/check ")} <= set(parts.split())
 
 
+# What ARCHITECTURE.md names that is httpd's, mod_ssl's or OpenSSL's.
+THEIRS = {"close_notify", "pre_connection", "process_connection", "ssl_answer_challenge", "ssl_pre_handshake"}
+FOLDERS = ("build", "certbot", "conf", "docs", "include", "lib", "module", "src", "test")
+
+
+def source_of(name: str) -> Path:
+    """module/x.c and lib/x.c are short forms."""
+    short = {"module/": "src/module/mod_acme_alpn_", "lib/": "src/lib/acme_"}
+    return REPOSITORY / re.sub(r"^(module/|lib/)", lambda match: short[match[0]], name)
+
+
+def test_files_that_architecture_names_exist() -> None:
+    text = text_of("ARCHITECTURE.md")
+    names = found(rf"(?<![\w/])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", text)
+    names |= found(r"(?<![\w/.])[\w-]+\.(?:am|c|md)\b", text)
+    examples = {name for name in names if re.search(r"(?:/|_)x(?:\.\w+)?$", name)}
+    assert "module/x.c" in examples
+    assert not [name for name in names - examples if not source_of(name).exists()]
+
+
+def test_functions_that_architecture_names_are_where_it_says() -> None:
+    text = text_of("ARCHITECTURE.md")
+    words = set(re.findall(r"\w+", CODE + text_of("test/test.am") + text_of("build/check-part")))
+    examples = {"acme_alpn_x_ask", "replay_x"}
+    assert found(r"(?<![\w/])[A-Za-z]+_\w+(?![\w./])", text) - words <= THEIRS | examples
+    for name, file in found(r"\b(\w+_\w+)`? \(((?:module|lib)/\w+\.c)", text):
+        assert re.search(rf"^\w.*\b{name}\(", source_of(file).read_text(), re.MULTILINE), (name, file)
+    for name in found(r"shared memory `(.+?)(?:VERSION)?`", text):
+        assert f'acme_alpn_shm_get(server, "{name}"' in CODE
+
+
 def test_shipped_manuals_are_installed() -> None:
     makefile = text_of("Makefile.am")
     assert not [manual.name for manual in (REPOSITORY / "docs").glob("*.md") if f"docs/{manual.name}" not in makefile]
