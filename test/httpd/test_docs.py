@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 from pathlib import Path
@@ -186,6 +187,21 @@ def test_functions_that_architecture_names_are_where_it_says() -> None:
         assert re.search(rf"^\w.*\b{name}\(", source_of(file).read_text(), re.MULTILINE), (name, file)
     for name in found(r"shared memory `(.+?)(?:VERSION)?`", text):
         assert f'acme_alpn_shm_get(server, "{name}"' in CODE
+
+
+def test_files_are_as_editorconfig_says() -> None:
+    config = configparser.ConfigParser()
+    config.read_string("[top]\n" + text_of(".editorconfig"))
+    (limit,) = found(r"^ColumnLimit: (\d+)$", text_of(".clang-format"))
+    assert config["*.{c,h}"]["max_line_length"] == limit
+    command = ["git", "-C", REPOSITORY, "ls-files", "--", ":!test/fuzz/corpus", ":!*.png"]
+    for name in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+        text = (REPOSITORY / name).read_bytes().decode()
+        assert "\r" not in text and text.endswith("\n") == bool(text), name
+        assert not re.search(r"[ \t]$", text, re.MULTILINE), name
+        assert bool(re.search(r"^\t", text, re.MULTILINE)) == (name.endswith(".am") or name == "debian/rules"), name
+        if name.endswith((".c", ".h")):
+            assert max(map(len, text.splitlines())) <= int(limit), name
 
 
 def test_shipped_manuals_are_installed() -> None:
