@@ -162,7 +162,6 @@ static void hook_child_init(apr_pool_t *pool, server_rec *server)
         acme_alpn_certificates_child_init(pool, server);
         acme_alpn_store_child_init(pool, server);
         acme_alpn_relay_child_init(server);
-        acme_alpn_watch_child_init(pool);
     }
 }
 

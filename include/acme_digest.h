@@ -35,6 +35,9 @@ typedef struct {
  */
 acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length);
 
+/* The same without libcrypto: the bytes of a key authorization's digest are not set. */
+acme_error_e acme_digest_check(acme_digest_t *digest, const char *value, apr_size_t length);
+
 /* Whether it is of one of these accounts. Returns ACME_OK, ACME_ACCOUNT_OTHER, or for a bare
  * digest ACME_ACCOUNT_UNKNOWN. */
 acme_error_e acme_digest_check_account(const acme_digest_t *digest, const char *accounts);

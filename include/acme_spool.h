@@ -65,10 +65,10 @@ acme_error_e acme_spool_withdraw(const char *directory, const acme_identifier_t 
                                  const acme_digest_t *digest);
 
 typedef struct {
-    const char *name;     /* of the file */
-    apr_time_t written;   /* its mtime; 0 where that is not known */
-    acme_error_e state;   /* ACME_OK: a handshake would be answered from it now */
-    acme_digest_t digest; /* with ACME_OK or ACME_ACCOUNT_* */
+    const char *name;   /* of the file */
+    apr_time_t written; /* its mtime; 0 where that is not known */
+    acme_error_e state; /* ACME_OK: a handshake would be answered from it now */
+    char account[44];   /* as in acme_digest_t, with ACME_OK or ACME_ACCOUNT_* */
 } acme_spool_entry_t;
 
 /*

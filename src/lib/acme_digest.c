@@ -30,16 +30,14 @@ static int digest_is_base64url(const char *text, apr_size_t length)
     return 1;
 }
 
-static acme_error_e digest_from_key_authorization(acme_digest_t *digest, const char *text,
-                                                  apr_size_t length, apr_size_t token_length)
+static acme_error_e digest_check_key_authorization(const char *text, apr_size_t length,
+                                                   apr_size_t token_length)
 {
-    if (token_length < TOKEN_MIN || length - token_length - 1 != BASE64URL_LENGTH ||
-        !digest_is_base64url(text, token_length) ||
-        !digest_is_base64url(text + token_length + 1, BASE64URL_LENGTH)) {
-        return ACME_VALUE_MALFORMED;
-    }
-    return SHA256((const unsigned char *)text, length, digest->bytes) ? ACME_OK
-                                                                      : ACME_SYSTEM_ERROR;
+    return token_length >= TOKEN_MIN && length - token_length - 1 == BASE64URL_LENGTH &&
+                   digest_is_base64url(text, token_length) &&
+                   digest_is_base64url(text + token_length + 1, BASE64URL_LENGTH)
+               ? ACME_OK
+               : ACME_VALUE_MALFORMED;
 }
 
 /* The last of the 43 characters has two bits too many. They must be zero, or one digest could
@@ -78,7 +76,7 @@ static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, ap
     const char *dot = memchr(line, '.', length);
 
     if (dot) {
-        return digest_from_key_authorization(digest, line, length, (apr_size_t)(dot - line));
+        return digest_check_key_authorization(line, length, (apr_size_t)(dot - line));
     }
     switch (length) {
     case BASE64URL_LENGTH:
@@ -92,19 +90,23 @@ static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, ap
     }
 }
 
-acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length)
+/* Without LF or CRLF at its end. */
+static apr_size_t digest_line_length(const char *value, apr_size_t length)
+{
+    if (length > 0 && value[length - 1] == '\n') {
+        length -= length > 1 && value[length - 2] == '\r' ? 2 : 1;
+    }
+    return length;
+}
+
+acme_error_e acme_digest_check(acme_digest_t *digest, const char *value, apr_size_t length)
 {
     acme_error_e error;
 
     if (length > ACME_VALUE_MAX) {
         return ACME_ENTRY_TOO_LARGE;
     }
-    if (length > 0 && value[length - 1] == '\n') {
-        length--;
-        if (length > 0 && value[length - 1] == '\r') {
-            length--;
-        }
-    }
+    length = digest_line_length(value, length);
     if (length == 0) {
         return ACME_VALUE_EMPTY;
     }
@@ -116,6 +118,21 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
         const char *dot = memchr(value, '.', length);
 
         apr_cpystrn(digest->account, dot ? dot + 1 : "", sizeof(digest->account));
+    }
+    return error;
+}
+
+acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length)
+{
+    acme_digest_t found;
+    acme_error_e error = acme_digest_check(&found, value, length);
+
+    if (error == ACME_OK && found.account[0] &&
+        !SHA256((const unsigned char *)value, digest_line_length(value, length), found.bytes)) {
+        error = ACME_SYSTEM_ERROR;
+    }
+    if (error == ACME_OK) {
+        *digest = found;
     }
     return error;
 }

@@ -21,6 +21,9 @@
 
 #define ROOT_UID 0
 
+/* acme_digest_parse, or acme_digest_check where only the account is needed. */
+typedef acme_error_e parse_t(acme_digest_t *digest, const char *value, apr_size_t length);
+
 static acme_error_e spool_directory_error(int error)
 {
     switch (error) {
@@ -123,15 +126,15 @@ static acme_error_e spool_open_entry(int *fd, struct stat *status, int directory
 }
 
 /* Reads one byte more than is allowed, to notice a file that grew after the check. */
-static acme_error_e spool_read_value(acme_digest_t *digest, int fd)
+static acme_error_e spool_read_value(acme_digest_t *digest, int fd, parse_t *parse)
 {
     char value[ACME_VALUE_MAX + 1];
     ssize_t length = acme_file_read(fd, value, sizeof(value));
 
-    return length < 0 ? ACME_SYSTEM_ERROR : acme_digest_parse(digest, value, (size_t)length);
+    return length < 0 ? ACME_SYSTEM_ERROR : parse(digest, value, (size_t)length);
 }
 
-static acme_error_e spool_find_in(acme_digest_t *digest, int directory_fd,
+static acme_error_e spool_find_in(acme_digest_t *digest, parse_t *parse, int directory_fd,
                                   const struct stat *directory, const char *name,
                                   const acme_spool_t *spool, apr_time_t now)
 {
@@ -144,7 +147,7 @@ static acme_error_e spool_find_in(acme_digest_t *digest, int directory_fd,
     }
     error = spool_check_age(status.st_mtime, spool->max_age, now);
     if (error == ACME_OK) {
-        error = spool_read_value(digest, fd);
+        error = spool_read_value(digest, fd, parse);
     }
     if (error == ACME_OK) {
         error = acme_digest_check_account(digest, spool->accounts);
@@ -161,7 +164,8 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
     acme_error_e error = acme_spool_open(&fd, &status, spool->directory);
 
     if (error == ACME_OK) {
-        error = spool_find_in(digest, fd, &status, identifier->name, spool, now);
+        error =
+            spool_find_in(digest, acme_digest_parse, fd, &status, identifier->name, spool, now);
         close(fd);
     }
     return error;
@@ -207,7 +211,7 @@ static acme_error_e spool_compare(int directory_fd, const struct stat *directory
     if (error != ACME_OK) {
         return error;
     }
-    error = spool_read_value(&found, fd);
+    error = spool_read_value(&found, fd, acme_digest_parse);
     close(fd);
     if (error == ACME_SYSTEM_ERROR) {
         return error;
@@ -290,7 +294,8 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
                                       const char *name, const acme_spool_t *spool,
                                       apr_time_t now)
 {
-    acme_spool_entry_t entry = {name, 0, ACME_OK, {{0}, ""}};
+    acme_spool_entry_t entry = {name, 0, ACME_OK, ""};
+    acme_digest_t digest = {{0}, ""};
     acme_identifier_t identifier;
     struct stat status;
 
@@ -304,7 +309,9 @@ acme_spool_entry_t acme_spool_examine(int directory_fd, const struct stat *direc
         entry.state = ACME_NAME_INVALID;
     }
     if (entry.state == ACME_OK) {
-        entry.state = spool_find_in(&entry.digest, directory_fd, directory, name, spool, now);
+        entry.state = spool_find_in(&digest, acme_digest_check, directory_fd, directory, name,
+                                    spool, now);
+        memcpy(entry.account, digest.account, sizeof(entry.account));
     }
     return entry;
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <apr_atomic.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
 #include <apr_strings.h>
@@ -48,7 +47,7 @@ typedef struct {
     struct stat directory; /* as seen last; without an inode until it is (again) usable */
     apr_time_t logged;     /* its mtime at the last look: older files have been logged */
     int wd;                /* inotify's number; 0: none yet, -1: it is not to be asked */
-    apr_uint32_t looked, notified; /* the ticks of the last look and of the last event */
+    apr_uint32_t checked, notified; /* the ticks of the last look and of the last event */
     apr_time_t since;   /* the next scan logs the files that have changed after this */
     apr_time_t scanned; /* when the last scan began; 0: the next one is the first */
 } watch_spool_t;
@@ -68,10 +67,6 @@ static struct {
     DIR *stream;
     apr_time_t since, previous; /* the spool's `since` and `scanned` when it began */
 } watch_scan;
-
-/* Whether this process judges an entry now. */
-enum { WATCH_IDLE, WATCH_JUDGING, WATCH_ENDED };
-static volatile apr_uint32_t watch_activity;
 
 /* ACME_NO_ENTRY is a temporary file that is left over. */
 static void watch_log_file(const watch_spool_t *spool, const char *file, acme_error_e reason,
@@ -112,12 +107,10 @@ static void watch_judge(const watch_spool_t *spool, int directory_fd, const char
     acme_spool_entry_t entry;
     struct stat directory;
 
-    if (fstat(directory_fd, &directory) != 0 ||
-        apr_atomic_cas32(&watch_activity, WATCH_JUDGING, WATCH_IDLE) != WATCH_IDLE) {
+    if (fstat(directory_fd, &directory) != 0) {
         return;
     }
     entry = acme_spool_examine(directory_fd, &directory, file, &spool->spool, watch_now);
-    apr_atomic_cas32(&watch_activity, WATCH_IDLE, WATCH_JUDGING);
     /* Before the first scan an event logs no bad entry: that scan logs them all. */
     if (entry.state != ACME_NO_ENTRY &&
         (entry.state == ACME_OK ? logs_good : spool->scanned != 0)) {
@@ -304,11 +297,11 @@ static void watch_settle(watch_spool_t *spool)
     apr_time_t changed = acme_spool_time(&spool->directory.st_mtim);
 
     if (changed != spool->logged && spool->logged < spool->since &&
-        (spool->wd <= 0 || spool->notified < spool->looked)) {
+        (spool->wd <= 0 || spool->notified < spool->checked)) {
         spool->since = spool->logged;
     }
     spool->logged = changed;
-    spool->looked = watch_tick;
+    spool->checked = watch_tick;
     if (watch_scan.stream ||
         (spool->since == WATCH_NEVER && watch_now - spool->scanned < ageing)) {
         return;
@@ -323,7 +316,8 @@ static void watch_settle(watch_spool_t *spool)
     }
 }
 
-/* In a thread of mod_watchdog. */
+/* In a thread of mod_watchdog, which still runs when a child's exit() has cleaned libcrypto up:
+ * nothing here may use that. */
 static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
 {
     int looks = watch_count < WATCH_LOOKS ? watch_count : WATCH_LOOKS, files = WATCH_FILES;
@@ -361,26 +355,6 @@ static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
     }
     acme_alpn_guard_resolve();
     return APR_SUCCESS;
-}
-
-/* mod_watchdog joins its thread with the configuration's pool, which a child never destroys,
- * and the child's exit() cleans libcrypto up. So no entry is judged after this. prefork exits
- * in a signal handler: this takes no lock, and waits for a second at most. */
-static apr_status_t watch_end(void *data)
-{
-    int tries = 200;
-
-    (void)data;
-    while (apr_atomic_cas32(&watch_activity, WATCH_ENDED, WATCH_IDLE) != WATCH_IDLE &&
-           tries-- > 0) {
-        apr_sleep(apr_time_from_msec(5));
-    }
-    return APR_SUCCESS;
-}
-
-void acme_alpn_watch_child_init(apr_pool_t *pool)
-{
-    apr_pool_pre_cleanup_register(pool, NULL, watch_end);
 }
 
 /* Setting up */
@@ -434,7 +408,6 @@ void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *ser
     watch_by_wd = apr_hash_make(pool);
     watch_spools = apr_palloc(pool, (apr_size_t)servers->nelts * sizeof(*watch_spools));
     watch_count = 0;
-    watch_activity = WATCH_IDLE;
     for (i = 0; i < servers->nelts; i++) {
         watch_add_spool(pool, known, APR_ARRAY_IDX(servers, i, server_rec *));
     }

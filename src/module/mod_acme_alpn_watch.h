@@ -13,7 +13,4 @@
  * of server_rec *, not empty). */
 void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *servers);
 
-/* In a child: judge no entry any more when the pool is destroyed. */
-void acme_alpn_watch_child_init(apr_pool_t *pool);
-
 #endif

@@ -79,8 +79,8 @@ static exit_e list_spool(json_t *list, const acme_alpn_options_t *options)
         apr_int64_t age = apr_time_sec(now) - apr_time_sec(entry->written);
         const char *time = apr_psprintf(options->pool, "%8" APR_INT64_T_FMT " s", age);
 
-        list_show(options, list, acme_text_word(options->pool, entry->name),
-                  entry->digest.account, entry->state, time, "age", &age);
+        list_show(options, list, acme_text_word(options->pool, entry->name), entry->account,
+                  entry->state, time, "age", &age);
     }
     return EXIT_PASS;
 }
