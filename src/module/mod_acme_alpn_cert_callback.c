@@ -257,7 +257,7 @@ static int cert_callback_run(SSL *ssl, void *argument)
     int result = GO_ON;
 
     (void)argument;
-    if (!connection || !acme_alpn_connection_is_first_handshake(connection)) {
+    if (!connection || connection->over || SSL_num_renegotiations(ssl) != 0) {
         return GO_ON;
     }
     if (connection->installed) {

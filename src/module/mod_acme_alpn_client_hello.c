@@ -49,30 +49,19 @@ static void client_hello_on_message(int is_sent, int version, int type, const vo
     }
 }
 
-/* In a SignatureSchemeList (RFC 8446 section 4.2.3): two bytes of length, and two for each. */
-static int client_hello_is_listed(const unsigned char *scheme, const unsigned char *data,
-                                  int length)
+/* The types of key that are not in a SignatureSchemeList: two bytes of length, two for each
+ * scheme (RFC 8446 section 4.2.3). OpenSSL ends the handshake if signature_algorithms_cert
+ * lacks the certificate's own; with TLS 1.2 SSL_check_chain does not check it. */
+static unsigned int client_hello_excluded_types(const unsigned char *data, int length)
 {
+    unsigned int type, excluded = (1U << ACME_KEY_TYPES) - 1;
     int i;
 
     for (i = 2; i + 2 <= length; i += 2) {
-        if (memcmp(data + i, scheme, 2) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* OpenSSL ends the handshake if the client's list lacks what the certificate is signed with,
- * though no client checks a self-signed one by that. With TLS 1.2 SSL_check_chain does not
- * tell. */
-static unsigned int client_hello_excluded_types(const unsigned char *data, int length)
-{
-    unsigned int type, excluded = 0;
-
-    for (type = 0; type < ACME_KEY_TYPES; type++) {
-        if (!client_hello_is_listed(acme_key_scheme((acme_key_type_e)type), data, length)) {
-            excluded |= 1U << type;
+        for (type = 0; type < ACME_KEY_TYPES; type++) {
+            if (memcmp(data + i, acme_key_scheme((acme_key_type_e)type), 2) == 0) {
+                excluded &= ~(1U << type);
+            }
         }
     }
     return excluded;

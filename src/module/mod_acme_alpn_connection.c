@@ -25,11 +25,6 @@ acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c)
     return ap_get_module_config(c->conn_config, &acme_alpn_module);
 }
 
-int acme_alpn_connection_is_first_handshake(const acme_alpn_connection_t *connection)
-{
-    return !connection->over && SSL_num_renegotiations(connection->ssl) == 0;
-}
-
 /* Each context of mod_ssl's has its server as app data. */
 server_rec *acme_alpn_connection_server(const acme_alpn_connection_t *connection)
 {

@@ -79,9 +79,6 @@ void acme_alpn_connection_skip(conn_rec *c);
 /* NULL on a connection that is not ours to look at. */
 acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c);
 
-/* Whether it is the first handshake that goes on, and not a renegotiation. */
-int acme_alpn_connection_is_first_handshake(const acme_alpn_connection_t *connection);
-
 /* The vhost whose TLS settings the connection has. Where the SNI names a vhost without
  * SSLEngine, mod_ssl keeps to those of the listener's first. */
 server_rec *acme_alpn_connection_server(const acme_alpn_connection_t *connection);
