@@ -124,9 +124,9 @@ static int hook_init_report(server_rec *server)
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
                  "AALPN0009: mod_acme_alpn/" ACME_VERSION ", built with " OPENSSL_VERSION_TEXT);
     if (!ap_find_linked_module("mod_ssl.c")) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                     "AALPN0001: mod_ssl is not loaded, so there is no TLS handshake to answer "
-                     "challenges in");
+        ap_log_error(
+            APLOG_MARK, APLOG_NOTICE, 0, server,
+            "AALPN0001: mod_ssl is not loaded, so httpd answers no challenge; load it");
     }
     acme_alpn_report_init(tls_vhosts);
     return acme_alpn_record_init(server);

@@ -203,7 +203,7 @@ static void alpn_log_end(conn_rec *c, const acme_alpn_connection_t *connection)
     c->log = NULL;
     ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c,
                    challenge ? challenge->server : c->base_server,
-                   "AALPN0206: closed: no byte of application data was read or sent");
+                   "AALPN0206: closed: no application data was read or sent");
     c->log = log;
 }
 

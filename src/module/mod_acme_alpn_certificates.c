@@ -34,7 +34,8 @@ static void certificates_generate(acme_key_type_e type)
     } else {
         ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                     "AALPN0006: no key of type %s for challenge certificates: %s",
+                     "AALPN0006: libcrypto generated no %s key, so challenge certificates use "
+                     "the other key types: %s",
                      acme_key_name(type), text);
     }
 }
@@ -44,8 +45,8 @@ void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
     cache = acme_cache_create(pool, CACHE_SLOTS);
     if (!cache) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
-                     "AALPN0007: no memory for the cache of challenge certificates; "
-                     "each handshake will mint its own");
+                     "AALPN0007: no memory for the cache of challenge certificates, so this "
+                     "child mints one for each handshake");
     }
 }
 

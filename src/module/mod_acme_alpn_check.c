@@ -38,12 +38,12 @@ static const char *check_closed(apr_pool_t *pool, const char *directory)
         return acme_error_text(ACME_SPOOL_UNREADABLE);
     }
     return apr_psprintf(
-        pool, "httpd's User (uid %lu) may not %s %s (mode %04o)%s; %s",
-        (unsigned long)geteuid(), is_above ? "pass" : "read the spool", path,
-        (unsigned int)status.st_mode & 07777, is_above ? " on the way to it" : "",
-        (status.st_mode & needed) == needed ? "look at its ACL (getfacl), SELinux and AppArmor"
-        : is_above                          ? "chmod a+x that, or move the spool"
-                                            : "give it mode 0755");
+        pool, "permission denied: httpd's User (uid %lu) cannot %s %s (mode %04o); %s",
+        (unsigned long)geteuid(), is_above ? "enter" : "read", path,
+        (unsigned int)status.st_mode & 07777,
+        (status.st_mode & needed) == needed ? "check its ACL (getfacl), SELinux and AppArmor"
+        : is_above                          ? "chmod a+x it, or move the spool"
+                                            : "chmod 0755 it");
 }
 
 static void check_log_unusable(apr_pool_t *pool, const server_rec *server,
@@ -55,12 +55,11 @@ static void check_log_unusable(apr_pool_t *pool, const server_rec *server,
 
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, status, server,
-                     "AALPN0003: AcmeAlpnSpool %s: no challenge will be answered from it: %s",
+                     "AALPN0003: AcmeAlpnSpool %s: httpd will answer no challenge from it: %s",
                      directory, text);
     } else {
         ap_log_error(APLOG_MARK, APLOG_ERR, status, server,
-                     "AALPN0002: AcmeAlpnSpool %s: no challenge is answered from it until this "
-                     "is mended: %s",
+                     "AALPN0002: AcmeAlpnSpool %s: httpd answers no challenge from it: %s",
                      directory, text);
     }
 }
@@ -82,15 +81,15 @@ static void check_log_unsafe(apr_pool_t *pool, const server_rec *server, const c
     if (acme_alpn_check_is_users(spool)) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, server,
-            "AALPN0004: AcmeAlpnSpool %s belongs to httpd's User (uid %lu): whatever "
-            "runs in httpd can get certificates for every name of this server; give it "
-            "to root or to the ACME client's user",
+            "AALPN0004: AcmeAlpnSpool %s belongs to httpd's User (uid %lu), so any script in "
+            "httpd can get certificates for every name of this server; chown it to root or to "
+            "the ACME client's user",
             directory, (unsigned long)spool->st_uid);
     }
     if (parent) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "AALPN0005: AcmeAlpnSpool %s is not safe: others than root and its owner "
-                     "can replace it, since they own or can write %s",
+                     "AALPN0005: AcmeAlpnSpool %s is not safe: users other than root and its "
+                     "owner own or can write %s; correct that directory, or move the spool",
                      directory, parent);
     }
 }
@@ -157,10 +156,10 @@ int acme_alpn_check_openssl(apr_pool_t *pool, server_rec *server)
     if (!of_ssl || !*of_ssl || strcmp(of_ssl, own) == 0) {
         return 1;
     }
-    ap_log_error(
-        APLOG_MARK, APLOG_EMERG, 0, server,
-        "AALPN0010: httpd cannot start: mod_ssl uses %s and mod_acme_alpn %s; rebuild "
-        "the latter with PKG_CONFIG_PATH set to the pkgconfig directory of mod_ssl's OpenSSL",
-        of_ssl, own);
+    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server,
+                 "AALPN0010: httpd cannot start: mod_ssl uses %s and mod_acme_alpn %s; rebuild "
+                 "mod_acme_alpn with PKG_CONFIG_PATH set to the pkgconfig directory of "
+                 "mod_ssl's OpenSSL",
+                 of_ssl, own);
     return 0;
 }

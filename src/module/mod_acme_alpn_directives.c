@@ -98,24 +98,25 @@ static const char *directives_note_openssl(cmd_parms *command, void *directory,
 
 const command_rec acme_alpn_directives[] = {
     AP_INIT_FLAG("AcmeAlpnEngine", directives_set_engine, NULL, RSRC_CONF,
-                 "On (default) or Off: whether acme-tls/1 handshakes are answered"),
+                 "On (default) or Off: whether httpd answers acme-tls/1 handshakes"),
     AP_INIT_TAKE1("AcmeAlpnSpool", directives_set_spool, NULL, RSRC_CONF,
-                  "the directory where ACME clients put key authorizations"),
+                  "the directory into which ACME clients write key authorizations"),
     AP_INIT_TAKE1("AcmeAlpnMaxAge", directives_set_max_age, NULL, RSRC_CONF,
-                  "how old a key authorization may be, such as 30s, 10min, 12h or 7d"),
+                  "the age at which an entry expires, such as 30s, 10min, 12h or 7d"),
     AP_INIT_ITERATE("AcmeAlpnAccount", directives_add_account, NULL, RSRC_CONF,
-                    "thumbprints of the ACME accounts that spool and stores may answer for"),
+                    "thumbprints of the ACME accounts whose challenges spool and stores may "
+                    "answer, or any"),
     AP_INIT_FLAG("AcmeAlpnPlaceholder", directives_set_placeholder, NULL, RSRC_CONF,
-                 "On or Off (default): whether a TLS vhost that has no certificate gets a "
+                 "On or Off (default): whether a TLS vhost without a certificate gets a "
                  "self-signed one, and answers requests with 503"),
     AP_INIT_TAKE_ARGV("AcmeAlpnStore", directives_add_store, NULL, RSRC_CONF,
-                      "URL [timeout=TIME] [passwordfile=PATH] [prefix=TEXT]: a Redis that a "
-                      "fleet shares"),
+                      "URL [timeout=TIME] [passwordfile=PATH] [prefix=TEXT] ...: a Redis or "
+                      "Valkey that a fleet shares; or none"),
     AP_INIT_TAKE_ARGV("AcmeAlpnUpstream", acme_alpn_relay_configure, NULL, RSRC_CONF,
-                      "HOST:PORT of another acme-tls/1 responder that is asked for what the "
-                      "spool lacks, then timeout=TIME, max=N or any-name"),
+                      "HOST:PORT [timeout=TIME] [max=N] [any-name]: another acme-tls/1 "
+                      "responder, asked when the other sources have no challenge"),
     AP_INIT_TAKE2("SSLOpenSSLConfCmd", directives_note_openssl, NULL, RSRC_CONF,
                   "OpenSSL configuration command: mod_ssl's directive, which "
-                  "AcmeAlpnPlaceholder looks at as well"),
+                  "AcmeAlpnPlaceholder checks too"),
     {.name = NULL},
 };

@@ -100,7 +100,7 @@ static void guard_add_name(server_rec *server, acme_guard_row_t *row, const char
     if (known.count == 0 && generation != ACME_ALPN_FIRST_OF_START) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                      "AALPN0033: %s has no address, or its name servers did not answer in "
-                     "2 seconds; it is resolved again every 30 seconds",
+                     "2 seconds; correct the name or the DNS (retry every 30 seconds)",
                      host);
     }
     APR_ARRAY_PUSH(guard_names, guard_name_t) = name;
@@ -115,8 +115,8 @@ acme_guard_row_t *acme_alpn_guard_row(server_rec *server, const char *line, cons
     if (!row) {
         ap_log_error(
             APLOG_MARK, APLOG_EMERG, 0, server,
-            "AALPN0034: httpd cannot start: it can have %d different AcmeAlpnStore and "
-            "AcmeAlpnUpstream at most",
+            "AALPN0034: httpd cannot start: there are more than %d different AcmeAlpnStore and "
+            "AcmeAlpnUpstream lines; remove some",
             ACME_GUARD_ROWS);
     } else if (!host) {
         acme_net_socket_address(&addresses, port);

@@ -40,7 +40,7 @@ void acme_alpn_outcome_begin(const conn_rec *c, acme_alpn_connection_t *connecti
     if (!connection->begun) {
         connection->begun = apr_time_now();
         ap_log_cserror(APLOG_MARK, APLOG_DEBUG, 0, c, c->base_server,
-                       "AALPN0201: ClientHello: it offers acme-tls/1 and nothing else");
+                       "AALPN0201: ClientHello: offers acme-tls/1 and nothing else");
     }
 }
 
@@ -71,7 +71,7 @@ static void outcome_describe_challenge(acme_record_row_t *row,
 const char *acme_alpn_outcome_end(apr_pool_t *pool, const acme_record_row_t *row)
 {
     if (!row->alert) {
-        return "the client went away before the handshake was complete, or took too long";
+        return "the client closed the connection in the handshake, or the handshake timed out";
     }
     return apr_psprintf(pool, "%s ended the handshake with the alert %s (%d)",
                         row->alert_sent ? "this server" : "the client",

@@ -63,8 +63,8 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     if (error != ACME_OK) {
         ap_log_error(
             APLOG_MARK, APLOG_ERR, error == ACME_SYSTEM_ERROR ? errno : 0, server,
-            "AALPN0021: AcmeAlpnPlaceholder: httpd will not start with a TLS vhost that "
-            "has no certificate, since a placeholder cannot be kept in %s: reason=%s: %s",
+            "AALPN0021: AcmeAlpnPlaceholder: httpd will not start with a TLS vhost without a "
+            "certificate: cannot write a placeholder certificate to %s: reason=%s: %s",
             directory, acme_error_slug(error), acme_error_text(error));
     }
 }
@@ -86,16 +86,14 @@ static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
     if (error == ACME_OK) {
         apr_pool_userdata_set("", file, apr_pool_cleanup_null, server->process->pool);
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
-                     "AALPN0022: a placeholder for certificates that are not there yet is now "
-                     "in %s",
-                     file);
+                     "AALPN0022: wrote the placeholder certificate to %s", file);
         return file;
     }
-    ap_log_error(APLOG_MARK, APLOG_EMERG, error == ACME_SYSTEM_ERROR ? errno : 0, server,
-                 "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start, since %s has no "
-                 "certificate and a placeholder cannot be kept in %s: reason=%s: %s",
-                 server->server_hostname, directory, acme_error_slug(error),
-                 acme_error_text(error));
+    ap_log_error(
+        APLOG_MARK, APLOG_EMERG, error == ACME_SYSTEM_ERROR ? errno : 0, server,
+        "AALPN0020: AcmeAlpnPlaceholder: httpd cannot start: %s has no certificate, and "
+        "a placeholder certificate cannot be written to %s: reason=%s: %s",
+        server->server_hostname, directory, acme_error_slug(error), acme_error_text(error));
     return NULL;
 }
 

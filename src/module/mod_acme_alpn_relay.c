@@ -100,7 +100,7 @@ const char *acme_alpn_relay_configure(cmd_parms *command, void *directory, int c
     APR_ARRAY_PUSH(config->upstreams, acme_alpn_upstream_t *) = upstream;
     if (!error && config->upstreams->nelts > ACME_ALPN_UPSTREAMS_MAX) {
         error =
-            apr_psprintf(pool, "a server can have %d of them at most", ACME_ALPN_UPSTREAMS_MAX);
+            apr_psprintf(pool, "a server can have at most %d of them", ACME_ALPN_UPSTREAMS_MAX);
     }
     return error ? apr_pstrcat(pool, command->cmd->name, ": ", error, NULL) : NULL;
 }
@@ -154,7 +154,7 @@ void acme_alpn_relay_child_init(server_rec *server)
         context = NULL;
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, server,
-            "AALPN0031: libssl has no client for AcmeAlpnUpstream, so it is not asked");
+            "AALPN0031: libssl has no TLS client, so this child asks no AcmeAlpnUpstream");
     }
 }
 

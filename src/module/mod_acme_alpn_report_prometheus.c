@@ -111,7 +111,7 @@ void acme_alpn_report_prometheus(apr_bucket_brigade *out, const json_t *document
     prometheus_single(out, "acme_alpn_vhosts", "gauge", "Virtual hosts with TLS.",
                       prometheus_get(document, "vhosts_total"));
     prometheus_single(out, "acme_alpn_vhosts_with_problems", "gauge",
-                      "Virtual hosts with TLS that have a problem or AcmeAlpnEngine Off.",
+                      "TLS virtual hosts with a problem, or with AcmeAlpnEngine Off.",
                       prometheus_get(document, "vhosts_with_problems"));
     prometheus_single(out, "acme_alpn_shared_memory_bytes", "gauge",
                       "Size of the shared memory that holds the handshakes and counters.",

@@ -27,8 +27,8 @@ void *acme_alpn_shm_get(server_rec *server, const char *name, apr_size_t size)
     status = apr_shm_create(&shared, size, NULL, pool);
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, status, server,
-                     "AALPN0008: httpd cannot start: no %" APR_SIZE_T_FMT
-                     " bytes of shared memory (%s)",
+                     "AALPN0008: httpd cannot start: cannot allocate %" APR_SIZE_T_FMT
+                     " bytes of shared memory (%s); raise the system's limits",
                      size, name);
         return NULL;
     }

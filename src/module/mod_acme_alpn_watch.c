@@ -84,16 +84,19 @@ static void watch_log_file(const watch_spool_t *spool, const char *file, acme_er
     file = acme_text_word(pool, file);
     if (reason == ACME_OK) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, spool->server,
-                     "AALPN0211: arrived: spool=%s file=%s%s: challenges are answered from it",
+                     "AALPN0211: arrived: spool=%s file=%s%s: httpd answers challenges from it",
                      directory, file, note);
     } else if (reason == ACME_NO_ENTRY) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, spool->server,
-                     "AALPN0214: left over: spool=%s file=%s%s: an hour old; remove it",
+                     "AALPN0214: left over: spool=%s file=%s%s: a temporary file, an hour old; "
+                     "remove it, and see the ACME client's log",
                      directory, file, note);
     } else if (reason == ACME_ENTRY_TOO_OLD) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, spool->server,
-                     "AALPN0213: too old: spool=%s file=%s%s: see AcmeAlpnMaxAge; remove it",
-                     directory, file, note);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, spool->server,
+            "AALPN0213: too old: spool=%s file=%s%s: expired by AcmeAlpnMaxAge; remove "
+            "it, and see the ACME client's log",
+            directory, file, note);
     } else {
         ap_log_error(APLOG_MARK, APLOG_WARNING, status, spool->server,
                      "AALPN0212: unusable: spool=%s file=%s reason=%s%s: %s", directory, file,
@@ -144,7 +147,8 @@ static int watch_subscribe(watch_spool_t *spool)
             watch_is_refused = 1;
             ap_log_error(
                 APLOG_MARK, APLOG_NOTICE, errno, spool->server,
-                "AALPN0218: spool=%s: the system does not tell of changes within files",
+                "AALPN0218: spool=%s: no inotify, so a changed file may be missed; raise "
+                "fs.inotify.max_user_instances, unless SELinux denies it",
                 spool->spool.directory);
         }
     } else if (wd != known) {
@@ -193,8 +197,9 @@ static void watch_handle_events(apr_pool_t *pool)
     int fd, i;
 
     if (watch_read_events(names)) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
-                     "AALPN0219: more files came than the system tells of; reading all spools");
+        ap_log_error(
+            APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+            "AALPN0219: inotify lost events: too many files at once; reading all spools");
         for (i = 0; i < watch_count; i++) {
             if (watch_spools[i]->logged < watch_spools[i]->since) {
                 watch_spools[i]->since = watch_spools[i]->logged;
@@ -262,10 +267,10 @@ static void watch_look(watch_spool_t *spool)
     }
     if (state == ACME_OK && spool->state != ACME_OK) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, spool->server,
-                     "AALPN0216: spool=%s: challenges are answered from it again", path);
+                     "AALPN0216: spool=%s: httpd answers challenges from it again", path);
     } else if (state != spool->state) {
         ap_log_error(APLOG_MARK, APLOG_ERR, status, spool->server,
-                     "AALPN0215: spool=%s reason=%s: no challenge is answered from it: %s",
+                     "AALPN0215: spool=%s reason=%s: httpd answers no challenge from it: %s",
                      path, acme_error_slug(state), acme_error_text(state));
     }
     spool->state = state;
@@ -334,8 +339,7 @@ static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
     /* The next line that could say how many were suppressed may come days later. */
     if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool) && *note) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "AALPN0221: more files are not in order:%s; `acme-alpn list` shows them",
-                     note);
+                     "AALPN0221: log rate limit:%s: `acme-alpn list` shows all entries", note);
     }
     for (i = 0; i < looks; i++) {
         watch_look(watch_spools[(watch_first + i) % watch_count]);
@@ -399,7 +403,7 @@ void acme_alpn_watch_init(apr_pool_t *config_pool, const apr_array_header_t *ser
         register_callback(watchdog, apr_time_from_sec(1), NULL, watch_run) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                      "AALPN0217: mod_watchdog is not loaded or failed, so no process watches "
-                     "the spools; load it to have bad entries reported before a CA comes");
+                     "the spools; load it to log bad entries before a CA asks");
         return;
     }
     /* In a child only the thread of the watch allocates from it. */

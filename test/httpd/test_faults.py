@@ -45,7 +45,7 @@ def test_without_keys_challenges_are_refused(httpd: Httpd) -> None:
     assert not client.handshake(httpd.address(), NAME).chain
     httpd.log.expect(REFUSED, r"\breason=system-error\b")
     for key_type in KEY_TYPES:
-        assert httpd.log.expect(NO_KEY, f"no key of type {key_type} ")[0].level == "error"
+        assert httpd.log.expect(NO_KEY, rf"\b{key_type}\b")[0].level == "error"
 
 
 def test_without_a_cache_certificates_are_minted(httpd: Httpd) -> None:
@@ -61,7 +61,7 @@ def test_without_a_cache_certificates_are_minted(httpd: Httpd) -> None:
 
 
 def test_without_shared_memory_httpd_does_not_start(httpd: Httpd) -> None:
-    with pytest.raises(HttpdFailed, match="AALPN0008: httpd cannot start: no .* bytes of shared memory"):
+    with pytest.raises(HttpdFailed, match="AALPN0008: httpd cannot start: .* shared memory"):
         started(httpd, "apr_shm_create")
     httpd.log.expect(NO_MEMORY, level="emerg")
     httpd.log.expect(pattern="AH00016")
@@ -96,7 +96,7 @@ def test_lines_of_stores_and_upstreams(httpd: Httpd, stores: int) -> None:
     if stores == 255:
         httpd.start()
         return
-    with pytest.raises(HttpdFailed, match="AALPN0034: httpd cannot start: it can have 256 different"):
+    with pytest.raises(HttpdFailed, match="AALPN0034: httpd cannot start: .*256"):
         httpd.start()
     httpd.log.expect(NO_ROW, level="emerg")
     httpd.log.expect(pattern="AH00016")

@@ -64,15 +64,15 @@ FAULTS: dict[str, tuple[Spoil, str, str, str | None]] = {
     "parent-by-acl": (lambda spool: name_in_acl(spool.path.parent, STRANGER, 7), UNSAFE_PARENT, "parent", None),
 }
 CLOSED: dict[str, tuple[Spoil, str]] = {
-    "unreadable": (lambda spool: spool.path.chmod(0o700), "spool (mode 0700); give it mode 0755"),
-    "not-passed": (lambda spool: spool.path.chmod(0o744), "spool (mode 0744); give it mode 0755"),
-    "by-acl": (lambda spool: name_in_acl(spool.path, HTTPD.pw_uid, 0), "spool (mode 0755); look at its ACL"),
-    "parent": (lambda spool: spool.path.parent.chmod(0o700), "PARENT (mode 0700) on the way to it; chmod a+x"),
+    "unreadable": (lambda spool: spool.path.chmod(0o700), r"spool \(mode 0700\).* 0?755"),
+    "not-passed": (lambda spool: spool.path.chmod(0o744), r"spool \(mode 0744\).* 0?755"),
+    "by-acl": (lambda spool: name_in_acl(spool.path, HTTPD.pw_uid, 0), r"spool \(mode 0755\).* ACL"),
+    "parent": (lambda spool: spool.path.parent.chmod(0o700), r"PARENT \(mode 0700\).* chmod a\+x"),
     "parent-by-acl": (
         lambda spool: name_in_acl(spool.path.parent, HTTPD.pw_uid, 0),
-        "PARENT (mode 0755) on the way to it; look at its ACL",
+        r"PARENT \(mode 0755\).* ACL",
     ),
-    "links-target": (lead_by_a_link, "PARENT/closed (mode 0700) on the way to it; chmod a+x"),
+    "links-target": (lead_by_a_link, r"PARENT/closed \(mode 0700\).* chmod a\+x"),
 }
 FAULTS |= {f"closed-{name}": (spoil, AT_START, told, "spool-unreadable") for name, (spoil, told) in CLOSED.items()}
 
@@ -135,14 +135,14 @@ def test_unsafe_spool_is_told_and_stops_nothing(fault: str, make_httpd: StartHtt
     parent.mkdir(mode=0o755)
     httpd.spool = Spool(parent / "spool").create()
     httpd.server_lines = [f"AcmeAlpnSpool {httpd.spool.path}"]
-    told = told.replace("PARENT", str(parent))
+    told = told.replace("PARENT", re.escape(str(parent)))
     spoil(httpd.spool)
     code, output = httpd.configtest()
-    assert code == 0 and str(httpd.spool.path) in output and told in output
+    assert code == 0 and str(httpd.spool.path) in output and re.search(told, output)
     assert (AT_CONFIGTEST if tag == AT_START else tag) in output
     httpd.start()
     for again in (False, True):
-        record = httpd.log.expect(tag, re.escape(told), level="error" if tag == AT_START else "warn")[0]
+        record = httpd.log.expect(tag, told, level="error" if tag == AT_START else "warn")[0]
         assert str(httpd.spool.path) in record.text
         assert client.https_get(httpd.address(), NAME, authority.root).body.decode() == PAGE
         if reason:
