@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_acme_alpn: answers ACME's tls-alpn-01 challenges (RFC 8737, RFC 8738) from a spool
- * directory, in the TLS vhosts of mod_ssl.
+ * mod_acme_alpn answers ACME's tls-alpn-01 challenges (RFC 8737, RFC 8738) in mod_ssl's TLS
+ * vhosts, from a spool directory.
  *
- * This file only wires: the module record, the directives and the hooks. What a handshake goes
- * through is told in src/module/mod_acme_alpn_cert_callback.c and
- * src/module/mod_acme_alpn_alpn.c.
+ * This file holds the module record and the hooks. mod_acme_alpn_cert_callback.c, in
+ * src/module, describes the path of a handshake.
  */
 #include "mod_acme_alpn_ssl.h"
 
@@ -42,11 +41,8 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* The TLS vhosts of this configuration that answer challenges: of server_rec *. */
-static apr_array_header_t *vhosts;
-
-/* All TLS vhosts, for the status page. */
-static apr_array_header_t *tls_vhosts;
+/* Arrays of server_rec *: the TLS vhosts that answer challenges, and all TLS vhosts. */
+static apr_array_header_t *vhosts, *tls_vhosts;
 
 static int hook_pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_pool_t *temp_pool)
 {
@@ -57,8 +53,8 @@ static int hook_pre_config(apr_pool_t *config_pool, apr_pool_t *log_pool, apr_po
     return OK;
 }
 
-/* At configtest, when it is not known which of them have TLS. */
-static apr_array_header_t *hook_all_that_answer(apr_pool_t *pool, server_rec *server)
+/* For configtest, where no module can tell yet which servers have TLS. */
+static apr_array_header_t *hook_answering_servers(apr_pool_t *pool, server_rec *server)
 {
     apr_array_header_t *found = apr_array_make(pool, 8, sizeof(server_rec *));
 
@@ -76,7 +72,7 @@ static int hook_check_config(apr_pool_t *config_pool, apr_pool_t *log_pool,
     (void)config_pool;
     (void)log_pool;
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
-        acme_alpn_check_spools(temp_pool, server, hook_all_that_answer(temp_pool, server));
+        acme_alpn_check_spools(temp_pool, server, hook_answering_servers(temp_pool, server));
         acme_alpn_placeholder_check(temp_pool, server);
     }
     return acme_alpn_check_openssl(temp_pool, server) ? OK : HTTP_INTERNAL_SERVER_ERROR;
@@ -110,7 +106,7 @@ static int hook_start_watch(apr_pool_t *config_pool, apr_pool_t *log_pool,
     return OK;
 }
 
-/* What all processes share. Returns whether httpd can start; if not, the log says why. */
+/* Memory that all processes share. Returns 0, after a log line, where httpd cannot start. */
 static int hook_init_shared(apr_pool_t *config_pool, server_rec *server)
 {
     return acme_alpn_log_init(server) && acme_alpn_guard_init(config_pool, server) &&
@@ -118,7 +114,7 @@ static int hook_init_shared(apr_pool_t *config_pool, server_rec *server)
            acme_alpn_relay_init(config_pool, server, vhosts);
 }
 
-/* For the status page, whether or not there is a TLS vhost. */
+/* The status page needs these on a server without TLS vhosts, too. */
 static int hook_init_report(server_rec *server)
 {
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, server,
@@ -176,13 +172,13 @@ static int hook_pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
 
 static void hook_register_protocol_hooks(void)
 {
-    /* First, ahead of mod_md, which would take acme-tls/1 for any name. */
+    /* First, ahead of mod_md, which accepts acme-tls/1 for any name. */
     ap_hook_protocol_propose(acme_alpn_alpn_propose, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_switch(acme_alpn_alpn_switch, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_protocol_get(acme_alpn_alpn_get, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_ssl_answer_challenge(acme_alpn_modules_exclude, NULL, NULL, APR_HOOK_FIRST);
 
-    /* Last, when all proposals are there. */
+    /* Last, after all other proposals. */
     ap_hook_protocol_propose(acme_alpn_alpn_withdraw, NULL, NULL, APR_HOOK_REALLY_LAST);
 }
 
@@ -196,15 +192,14 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_pre_config(hook_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(hook_check_config, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* Before mod_watchdog's, which starts the thread of the watch. */
+    /* Before mod_watchdog starts the watch's thread. */
     ap_hook_child_init(hook_child_init, NULL, before_watchdog, APR_HOOK_MIDDLE);
 
-    /* Last, since mod_ssl calls init_server in its own, and since mod_md would change the
-     * challenge type of its domains if it saw acme-tls/1 in the Protocols. */
+    /* Last: mod_ssl calls init_server in its own post_config, and mod_md changes the challenge
+     * type of its domains where it finds acme-tls/1 in Protocols. */
     ap_hook_post_config(hook_post_config, after_ssl_and_md, NULL, APR_HOOK_REALLY_LAST);
 
-    /* When mod_ssl has told of its vhosts, and before mod_watchdog makes what its callbacks
-     * need, at the same place. */
+    /* After mod_ssl's calls of init_server, before mod_watchdog sets up its callbacks. */
     ap_hook_post_config(hook_start_watch, NULL, before_watchdog, APR_HOOK_LAST);
 
     APR_OPTIONAL_HOOK(ssl, init_server, hook_init_server, NULL, NULL, APR_HOOK_MIDDLE);
@@ -212,23 +207,18 @@ static void register_hooks(apr_pool_t *pool)
 
     hook_register_protocol_hooks();
 
-    /* After mod_ssl's hook, in which the handshake takes place, and before all others that take
-     * a connection and read from it. Not at APR_HOOK_FIRST, where mod_ssl's would be drawn
-     * along and come before mod_reqtimeout's, which limits the time of the handshake. */
+    /* After mod_ssl's hook, which runs the handshake, and before all that read from a
+     * connection. APR_HOOK_FIRST would pull mod_ssl's hook ahead of mod_reqtimeout's. */
     ap_hook_process_connection(acme_alpn_alpn_close, ssl, NULL, APR_HOOK_MIDDLE - 1);
 
-    /* Last, so that mod_md gives its own domains what it has for them: mod_ssl asks no further.
-     */
+    /* Last, so that mod_md serves its own domains: mod_ssl stops at the first answer. */
     ap_hook_ssl_add_fallback_cert_files(acme_alpn_placeholder_add, NULL, NULL, APR_HOOK_LAST);
 
-    /* Before mod_ssl's hook, which would say 503 without an explanation, or nothing at all to a
-     * client that named no server. */
+    /* Before mod_ssl's hook, whose 503 has no explanation and depends on the SNI. */
     ap_hook_post_read_request(acme_alpn_placeholder_refuse, NULL, ssl, APR_HOOK_MIDDLE);
 
-    /* Right after core, which sets the Upgrade header in these two hooks at
-     * APR_HOOK_REALLY_FIRST, and before a handler that writes the response. (core as a
-     * predecessor would not do: that means all of its hooks, and its last handler writes the
-     * response.) */
+    /* Right after core, which sets the Upgrade header in these two hooks at REALLY_FIRST. As a
+     * predecessor, core would also mean its last handler, which writes the response. */
     ap_hook_map_to_storage(acme_alpn_alpn_hide, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
     ap_hook_handler(acme_alpn_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, acme_alpn_status_section, NULL, NULL, APR_HOOK_MIDDLE);

@@ -22,15 +22,14 @@ APLOG_USE_MODULE(acme_alpn);
 
 /* The Protocols of each server */
 
-/* What alpn_allow adds: its address tells it from what the administrator wrote. */
+/* alpn_allow adds this one, whose address no word of the configuration has. */
 static const char added[] = ACME_ALPN_PROTOCOL;
 
 /*
- * core announces in the Upgrade header what stands before the protocol of the connection in the
- * list, or the whole list where that protocol is not in it. So http/1.1 goes before acme-tls/1.
- * That changes nothing else where the list is empty, which allows http/1.1 alone, or where the
- * server's order counts; with ProtocolsHonorOrder Off a client that prefers http/1.1 to what
- * the list has would now get it, so there the header is mended instead.
+ * core's Upgrade header lists the protocols that precede the connection's own in Protocols, or
+ * all of them where the list lacks that one. So http/1.1 goes before acme-tls/1. With
+ * ProtocolsHonorOrder Off an added http/1.1 would change what clients negotiate, unless the
+ * list is empty. There acme_alpn_alpn_hide corrects the header instead.
  */
 static void alpn_allow(apr_pool_t *pool, server_rec *server)
 {
@@ -85,11 +84,10 @@ int acme_alpn_alpn_hide(request_rec *r)
 
 /* Negotiation */
 
-/* mod_ssl turns whatever is not OK, DONE or DECLINED into the alert no_application_protocol. */
+/* mod_ssl sends the alert no_application_protocol for all but OK, DONE and DECLINED. */
 #define REFUSED HTTP_MISDIRECTED_REQUEST
 
-/* NULL where the module has no say: in an HTTP Upgrade, on a connection without TLS, and where
- * the TLS is that of a vhost with AcmeAlpnEngine Off. */
+/* NULL in an HTTP Upgrade, without TLS, after the handshake, and with AcmeAlpnEngine Off. */
 static acme_alpn_connection_t *alpn_negotiating(const conn_rec *c, const request_rec *r)
 {
     acme_alpn_connection_t *connection = r ? NULL : acme_alpn_connection_get(c);
@@ -134,8 +132,8 @@ int acme_alpn_alpn_withdraw(conn_rec *c, request_rec *r, server_rec *server,
     return OK;
 }
 
-/* From here on httpd logs nothing about this connection: it has two lines at level error for
- * each protocol switch that is refused, and any client could fill the log with them. */
+/* httpd logs two errors for each refused protocol switch, and any client could fill the log
+ * with them. So httpd stops logging for this connection. */
 static void alpn_silence_log(conn_rec *c)
 {
     static const struct ap_logconf silent = {NULL, APLOG_EMERG};
@@ -161,7 +159,7 @@ int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server, const
         return DECLINED;
     }
     challenge = acme_alpn_lookup(c, connection);
-    /* A session that is resumed sends no certificate, so it would prove nothing. */
+    /* A resumed session sends no certificate, so it proves nothing. */
     if (SSL_session_reused(connection->ssl)) {
         return alpn_refuse(c, connection, ACME_SESSION_RESUMED);
     }
@@ -175,9 +173,8 @@ int acme_alpn_alpn_switch(conn_rec *c, request_rec *r, server_rec *server, const
     return alpn_refuse(c, connection, challenge->outcome);
 }
 
-/* acme_alpn_modules_ask lets another module switch to acme-tls/1. mod_ssl would then find it
- * negotiated, and not call acme_alpn_alpn_switch. So this says http/1.1 until this module has
- * switched. */
+/* acme_alpn_modules_ask lets another module switch to acme-tls/1. mod_ssl would then skip
+ * acme_alpn_alpn_switch, so this returns http/1.1 until this module has switched. */
 const char *acme_alpn_alpn_get(const conn_rec *c)
 {
     const acme_alpn_connection_t *connection = acme_alpn_connection_get(c);
@@ -188,8 +185,7 @@ const char *acme_alpn_alpn_get(const conn_rec *c)
     return connection->switched ? ACME_ALPN_PROTOCOL : AP_PROTOCOL_HTTP1;
 }
 
-/* Say what became of a handshake that was not refused, and, also where the log is silenced,
- * that the connection ends with it. */
+/* Logs the result unless the handshake was refused, and its end in any case. */
 static void alpn_log_end(conn_rec *c, const acme_alpn_connection_t *connection)
 {
     const acme_alpn_challenge_t *challenge = connection->challenge;
@@ -207,13 +203,13 @@ static void alpn_log_end(conn_rec *c, const acme_alpn_connection_t *connection)
     c->log = log;
 }
 
-/* Without lingering: the client has its proof or its alert, and sends nothing before it has
- * read that. To wait for its close_notify would hold a child of prefork for up to two seconds,
- * and wake two threads of the other MPMs. */
+/* Without lingering: the client sends nothing before it has read its proof or its alert.
+ * Waiting for its close_notify would hold a child of prefork for up to two seconds, and wake
+ * two threads of the other MPMs. */
 static void alpn_close_connection(conn_rec *c)
 {
     c->keepalive = AP_CONN_CLOSE;
-    ap_flush_conn(c); /* sends our close_notify */
+    ap_flush_conn(c); /* sends close_notify */
     c->aborted = 1;
     if (c->cs) {
         c->cs->state = CONN_STATE_LINGER;
@@ -231,7 +227,7 @@ int acme_alpn_alpn_close(conn_rec *c)
     if (connection->over) {
         return DECLINED;
     }
-    /* While there is an SSL: mod_ssl may free it during a request. */
+    /* Now, since mod_ssl may free the SSL during a request. */
     if (ap_ssl_conn_is_ssl(c)) {
         const server_rec *server = acme_alpn_connection_server(connection);
 
@@ -241,8 +237,8 @@ int acme_alpn_alpn_close(conn_rec *c)
     if (!connection->installed && !connection->refused && !connection->concerned) {
         return DECLINED;
     }
-    /* The client came for a challenge, so the vhost's limits may have been lifted. Nothing else
-     * is to come of the connection, whatever a second ClientHello offered. */
+    /* The vhost's limits may have been lifted for this connection, so it ends here, whatever a
+     * second ClientHello offered. */
     alpn_log_end(c, connection);
     alpn_close_connection(c);
     return DONE;

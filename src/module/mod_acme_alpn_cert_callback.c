@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_ssl owns OpenSSL's ClientHello and ALPN callbacks, and they cannot be chained. OpenSSL
- * calls three others, in this order:
+ * mod_ssl owns OpenSSL's ClientHello and ALPN callbacks, which cannot be chained. So the module
+ * uses three others, which OpenSSL calls in this order:
  *
- * - the extension debug callback of the SSL, with each extension of the ClientHello, before
- *   anything is chosen: it marks the connection (mod_acme_alpn_client_hello.c);
- * - the security callback of the SSL_CTX, once mod_ssl has chosen the vhost: on a marked
- *   connection it lifts the vhost's limits (mod_acme_alpn_limits.c);
- * - the certificate callback of the SSL_CTX, when the certificate is to be chosen: on a marked
- *   connection with a challenge it puts ours in the vhost's place.
+ * - the SSL's extension debug callback, with each extension of the ClientHello: it marks a
+ *   connection that offers acme-tls/1 alone (mod_acme_alpn_client_hello.c);
+ * - the SSL_CTX's security callback, once mod_ssl has chosen the vhost: it lifts the vhost's
+ *   limits on a marked connection (mod_acme_alpn_limits.c);
+ * - the SSL_CTX's certificate callback: it serves the challenge certificate on a marked
+ *   connection with a challenge.
  *
- * OpenSSL may call them again, after a HelloRetryRequest or in a renegotiation. In a
- * renegotiation they must do nothing: they would cancel the client certificate that a directory
- * demands.
+ * httpd's ALPN hooks (mod_acme_alpn_alpn.c) accept or refuse acme-tls/1; in TLS 1.3 before the
+ * certificate callback, in TLS 1.2 after it.
  *
- * SSL_get_app_data is mod_ssl's conn_rec; its own modules rely on it in the same hooks.
+ * OpenSSL calls the three again after a HelloRetryRequest and in a renegotiation. In the latter
+ * they do nothing, or they would cancel the client certificate that a directory demands.
+ *
+ * SSL_get_app_data returns mod_ssl's conn_rec, as mod_ssl's own hooks expect.
  */
 #include "mod_acme_alpn_cert_callback.h"
 
@@ -34,12 +36,11 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* What a certificate callback tells OpenSSL. */
+/* Results of a certificate callback. */
 #define GO_ON          1
 #define FAIL_HANDSHAKE 0
 
-/* In TLS 1.3 the scheme (RFC 8446 section 4.2.3) names the curve of an EC key and the digest.
- */
+/* In TLS 1.3 the scheme names curve and digest (RFC 8446 section 4.2.3). */
 static int cert_callback_has_scheme(SSL *ssl, acme_key_type_e type)
 {
     unsigned char scheme[2];
@@ -54,10 +55,9 @@ static int cert_callback_has_scheme(SSL *ssl, acme_key_type_e type)
     return 0;
 }
 
-/* Whether the client accepts the key: SSL_use_cert_and_key does not look at its signature
- * algorithms. What the certificate is signed with does not matter (RFC 8446 section 4.4.2.2),
- * since it is self-signed. SSL_check_chain costs more, and does not look at the curve in
- * TLS 1.3. */
+/* SSL_use_cert_and_key ignores the client's signature algorithms. The signature of the
+ * certificate does not matter, since it is self-signed (RFC 8446 section 4.4.2.2).
+ * SSL_check_chain costs more, and ignores the curve in TLS 1.3. */
 static int cert_callback_client_accepts(SSL *ssl, acme_key_type_e type, X509 *certificate,
                                         EVP_PKEY *key, STACK_OF(X509) * chain)
 {
@@ -69,13 +69,13 @@ static int cert_callback_client_accepts(SSL *ssl, acme_key_type_e type, X509 *ce
     return (SSL_check_chain(ssl, certificate, key, chain) & right) == right;
 }
 
-/* Frees the certificate. ACME_NO_KEY_TYPE: the client or the security level rejects it.
- * ACME_SYSTEM_ERROR: it is NULL. */
+/* Frees the certificate. Returns ACME_NO_KEY_TYPE where the client or the security level
+ * rejects it, ACME_SYSTEM_ERROR where it is NULL. */
 static acme_error_e cert_callback_install_certificate(SSL *ssl, acme_key_type_e type,
                                                       X509 *certificate)
 {
     EVP_PKEY *key = acme_alpn_certificates_key(type);
-    /* Without a chain of its own the vhost's would be sent along. */
+    /* Empty, not NULL: OpenSSL would send the vhost's chain. */
     STACK_OF(X509) *chain = sk_X509_new_null();
     acme_error_e error = certificate ? ACME_NO_KEY_TYPE : ACME_SYSTEM_ERROR;
 
@@ -89,8 +89,7 @@ static acme_error_e cert_callback_install_certificate(SSL *ssl, acme_key_type_e 
     return error;
 }
 
-/* The ciphers of TLS 1.2, unlike those of 1.3, say which type of key signs; SSL_check_chain
- * does not look at the client's. */
+/* A TLS 1.2 cipher names the type of key. SSL_check_chain ignores the client's ciphers. */
 static int cert_callback_has_cipher(SSL *ssl, acme_key_type_e type)
 {
     const int signer = type == ACME_KEY_RSA2048 ? NID_auth_rsa : NID_auth_ecdsa;
@@ -98,7 +97,7 @@ static int cert_callback_has_cipher(SSL *ssl, acme_key_type_e type)
     const STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl);
     int i, count = offered ? sk_SSL_CIPHER_num(offered) : 0;
 
-    /* Without a group in common no cipher with an EC key can be chosen. */
+    /* A cipher with an EC key needs a common group. */
     if (signer == NID_auth_ecdsa && SSL_get_shared_group(ssl, 0) == 0) {
         return 0;
     }
@@ -113,7 +112,6 @@ static int cert_callback_has_cipher(SSL *ssl, acme_key_type_e type)
     return 0;
 }
 
-/* Whether a certificate with this type of key is worth a try. */
 static int cert_callback_may_be_accepted(SSL *ssl, const acme_alpn_connection_t *connection,
                                          acme_key_type_e type)
 {
@@ -121,8 +119,7 @@ static int cert_callback_may_be_accepted(SSL *ssl, const acme_alpn_connection_t 
            (SSL_version(ssl) == TLS1_3_VERSION || cert_callback_has_cipher(ssl, type));
 }
 
-/* ACME_NO_KEY_TYPE: the client takes none; ACME_SYSTEM_ERROR: libcrypto made none that it would
- * take. */
+/* Returns ACME_NO_KEY_TYPE where the client accepts none, ACME_SYSTEM_ERROR for libcrypto's. */
 static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t *connection)
 {
     const conn_rec *c = SSL_get_app_data(ssl);
@@ -155,9 +152,9 @@ static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t
     return result;
 }
 
-/* In TLS 1.2 OpenSSL chooses a cipher before the ALPN callback refuses. A client that accepts
- * no key of the vhost would get alert 40 in place of 120. So it gets a certificate with a key
- * that it accepts, which is never sent. */
+/* TLS 1.2 chooses a cipher before the ALPN callback refuses. A client that accepts no key of
+ * the vhost would get alert 40 instead of 120. So this sets a key that it accepts; the
+ * certificate is never sent. */
 static void cert_callback_install_for_refusal(SSL *ssl,
                                               const acme_alpn_connection_t *connection)
 {
@@ -179,7 +176,7 @@ static int cert_callback_never_resumable(SSL *ssl, int is_forward_secure)
     return 1;
 }
 
-/* In place of mod_ssl's, which guards against renegotiation. This connection forbids that. */
+/* Replaces mod_ssl's, which guards against renegotiation: this connection forbids it. */
 static void cert_callback_on_progress(const SSL *ssl, int where, int result)
 {
     const conn_rec *c = SSL_get_app_data(ssl);
@@ -192,8 +189,7 @@ static void cert_callback_on_progress(const SSL *ssl, int where, int result)
     }
 }
 
-/* The handshake proves something to the CA and serves nothing else: no client certificate, and
- * nothing left to resume it with. */
+/* The handshake serves the validation alone: no client certificate, no resumption. */
 static void cert_callback_restrict_connection(SSL *ssl)
 {
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
@@ -240,9 +236,8 @@ static int cert_callback_is_negotiated(const SSL *ssl)
            memcmp(selected, ACME_ALPN_PROTOCOL, length) == 0;
 }
 
-/* TLS 1.3 has negotiated the protocol by now; TLS 1.2 will. The offer alone would not do: a
- * second ClientHello without ALPN reaches neither client_hello_on_extension nor the ALPN
- * callback. */
+/* TLS 1.3 has negotiated the protocol; TLS 1.2 will. The offer is not enough: a second
+ * ClientHello without ALPN reaches neither client_hello_on_extension nor the ALPN callback. */
 static int cert_callback_is_for_challenge(const SSL *ssl,
                                           const acme_alpn_connection_t *connection)
 {
@@ -261,12 +256,12 @@ static int cert_callback_run(SSL *ssl, void *argument)
         return GO_ON;
     }
     if (connection->installed) {
-        /* The second ClientHello after a HelloRetryRequest has to offer what the first did
-         * (RFC 8446 section 4.1.2). */
+        /* The second ClientHello after a HelloRetryRequest must offer what the first did (RFC
+         * 8446 section 4.1.2). */
         return cert_callback_is_for_challenge(ssl, connection) ? GO_ON : FAIL_HANDSHAKE;
     }
     if (!acme_alpn_connection_answers(connection)) {
-        /* AcmeAlpnEngine Off: as if the offer had not been seen. */
+        /* AcmeAlpnEngine Off: ignore the offer. */
         connection->offered = 0;
     }
     if (cert_callback_is_for_challenge(ssl, connection)) {
@@ -281,7 +276,7 @@ static int cert_callback_run(SSL *ssl, void *argument)
 void acme_alpn_cert_callback_set(SSL_CTX *context)
 {
     SSL_CTX_set_cert_cb(context, cert_callback_run, NULL);
-    /* OpenSSL shows client_hello_on_extension only what it knows. It never sends this one. */
+    /* client_hello_on_extension gets registered extensions only. This one is never sent. */
     SSL_CTX_add_custom_ext(context, ACME_PROBE_RELAYED, SSL_EXT_CLIENT_HELLO, NULL, NULL, NULL,
                            NULL, NULL);
 }

@@ -14,7 +14,7 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* Some 2 KiB each, for the names that are validated at the same time. */
+/* About 2 KiB each, for the names that are validated at the same time. */
 #define CACHE_SLOTS 1024
 
 /* Never freed: a worker may use them until the process ends. */
@@ -50,8 +50,8 @@ void acme_alpn_certificates_child_init(apr_pool_t *pool, server_rec *server)
     }
 }
 
-/* At its first use: RSA takes some 100 ms, for which a start would have to wait, and few
- * clients ask for it. Each type has its own lock, so that P-256 does not wait for RSA. */
+/* Generated at its first use: RSA takes about 100 ms, which would delay each start, and few
+ * clients need it. Each type has a lock, so that P-256 does not wait for RSA. */
 EVP_PKEY *acme_alpn_certificates_key(acme_key_type_e type)
 {
     static pthread_mutex_t locks[ACME_KEY_TYPES] = {

@@ -21,8 +21,8 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* realpath leaves what it could not look at (not in every C library): something in a directory
- * that is closed, which may be where a symbolic link leads. */
+/* On failure realpath leaves the path that it could not resolve (not in every C library). The
+ * directory above that one is closed; symbolic links may lead there. */
 static const char *check_closed(apr_pool_t *pool, const char *directory)
 {
     char path[PATH_MAX] = "";
@@ -64,8 +64,8 @@ static void check_log_unusable(apr_pool_t *pool, const server_rec *server,
     }
 }
 
-/* The owner can write the spool, whatever its mode is. With an MPM that stays root, what it
- * runs for a request still has the User. */
+/* An owner can write the spool whatever its mode is. With an MPM that stays root, requests
+ * still run as User. */
 int acme_alpn_check_is_users(const struct stat *spool)
 {
     uid_t user = geteuid() != 0 ? geteuid() : ap_unixd_config.user_id;
@@ -128,9 +128,8 @@ static void check_all_and_exit(apr_pool_t *pool, server_rec *server,
     _exit(0);
 }
 
-/* Mode bits do not show what a child of httpd may do: ACLs, ChrootDir, a start by another user
- * than root and MPMs that stay root change it. So this forked process drops its rights as a
- * child does, and logs what it finds. */
+/* Mode bits do not show what a child may read: ACLs, ChrootDir, the starting user and the MPM
+ * matter too. So a forked process drops its rights as a child does, and checks the spools. */
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
                             const apr_array_header_t *servers)
 {
@@ -143,7 +142,7 @@ void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
     }
 }
 
-/* mod_ssl makes "OpenSSL/3.0.19" of "OpenSSL 3.0.19 27 Jan 2026". */
+/* mod_ssl turns "OpenSSL 3.0.19 27 Jan 2026" into "OpenSSL/3.0.19". */
 int acme_alpn_check_openssl(apr_pool_t *pool, server_rec *server)
 {
     APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);

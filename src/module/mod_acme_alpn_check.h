@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is wrong, before the first handshake. No spool stops httpd: a post_config that fails
- * would end a running server at a graceful restart. Two OpenSSLs do, which would crash it.
+ * Checks before the first handshake. An unusable spool never stops httpd: a failing post_config
+ * would end a running server at a graceful restart. Two OpenSSLs do, since children would
+ * crash.
  */
 #ifndef MOD_ACME_ALPN_CHECK_H
 #define MOD_ACME_ALPN_CHECK_H
@@ -10,17 +11,15 @@
 
 #include <httpd.h>
 
-/* At configtest, at a reload, and in the first configuration of a start, before httpd detaches:
- * log each spool of these servers (an array of server_rec *) that is missing or unsafe, once.
- */
+/* At configtest, at a reload and in the first configuration of a start, before httpd detaches:
+ * logs each missing or unsafe spool of these servers (an array of server_rec *) once. */
 void acme_alpn_check_spools(apr_pool_t *pool, server_rec *server,
                             const apr_array_header_t *servers);
 
-/* Whether it is httpd's User who owns the spool; asked in a process that has become this user.
- */
+/* Whether httpd's User owns the spool. For a process that runs as this User. */
 int acme_alpn_check_is_users(const struct stat *spool);
 
-/* Whether mod_ssl uses the same OpenSSL. Asked before post_config, which may crash if not. */
+/* Whether mod_ssl uses the same OpenSSL; logs if not. Before post_config, which may crash. */
 int acme_alpn_check_openssl(apr_pool_t *pool, server_rec *server);
 
 #endif

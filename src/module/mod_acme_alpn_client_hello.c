@@ -22,7 +22,7 @@ static int client_hello_offers_acme_alone(const unsigned char *extension, int le
     return length == (int)sizeof(offer) - 1 && memcmp(extension, offer, sizeof(offer) - 1) == 0;
 }
 
-/* OpenSSL has not looked at it yet, and refuses what is not of this form. */
+/* OpenSSL has not parsed the extension yet, and refuses any other form later. */
 static const char *client_hello_server_name(const conn_rec *c, const unsigned char *extension,
                                             int length)
 {
@@ -49,9 +49,9 @@ static void client_hello_on_message(int is_sent, int version, int type, const vo
     }
 }
 
-/* The types of key that are not in a SignatureSchemeList: two bytes of length, two for each
- * scheme (RFC 8446 section 4.2.3). OpenSSL ends the handshake if signature_algorithms_cert
- * lacks the certificate's own; with TLS 1.2 SSL_check_chain does not check it. */
+/* The types of key whose certificate signature is not in a SignatureSchemeList: two bytes of
+ * length, two for each scheme (RFC 8446 section 4.2.3). OpenSSL ends the handshake if
+ * signature_algorithms_cert lacks it, and in TLS 1.2 SSL_check_chain does not check that. */
 static unsigned int client_hello_excluded_types(const unsigned char *data, int length)
 {
     unsigned int type, excluded = (1U << ACME_KEY_TYPES) - 1;
@@ -67,7 +67,7 @@ static unsigned int client_hello_excluded_types(const unsigned char *data, int l
     return excluded;
 }
 
-/* For each extension of each ClientHello, in the order in which the client has them. */
+/* OpenSSL calls this for each extension of a ClientHello, in the client's order. */
 static void client_hello_on_extension(SSL *ssl, int from_server, int type,
                                       const unsigned char *data, int length, void *argument)
 {

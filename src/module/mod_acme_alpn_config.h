@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the directives make of each server: what a vhost does not say, the main server says.
+ * The configuration of a server. A vhost inherits from the main server what it does not set.
  */
 #ifndef MOD_ACME_ALPN_CONFIG_H
 #define MOD_ACME_ALPN_CONFIG_H
@@ -12,12 +12,12 @@
 
 extern module AP_MODULE_DECLARE_DATA acme_alpn_module;
 
-/* What ap_state_query(AP_SQ_CONFIG_GEN) says. A start configures httpd twice and detaches in
- * between; apachectl then looks for its pid file, so what takes time is done before. */
+/* Values of ap_state_query(AP_SQ_CONFIG_GEN). A start configures httpd twice, and detaches in
+ * between. apachectl then expects the pid file, so slow work belongs into the first pass. */
 enum { ACME_ALPN_FIRST_OF_START, ACME_ALPN_SECOND_OF_START };
 
 typedef struct {
-    /* As written: NULL or -1 where the server does not say. */
+    /* As configured: NULL or -1 where the server does not set it. */
     int engine;
     const char *spool_directory;
     apr_interval_time_t max_age;
@@ -27,7 +27,7 @@ typedef struct {
     int placeholder;
     int has_certificate; /* by SSLOpenSSLConfCmd */
 
-    /* Set in post_config: mod_ssl has the placeholder in place of a certificate. */
+    /* Set in post_config: the vhost has the placeholder certificate. */
     int has_placeholder;
 } acme_alpn_server_t;
 
@@ -36,10 +36,10 @@ void *acme_alpn_server_merge(apr_pool_t *pool, void *base, void *vhost);
 
 acme_alpn_server_t *acme_alpn_server_get(const server_rec *server);
 
-/* Whether acme-tls/1 is answered on this server (AcmeAlpnEngine). */
+/* Whether this server answers acme-tls/1 (AcmeAlpnEngine). */
 int acme_alpn_server_answers(const server_rec *server);
 
-/* Whether it is given a placeholder where it has no certificate (AcmeAlpnPlaceholder). */
+/* Whether it gets a placeholder certificate if it has no other (AcmeAlpnPlaceholder). */
 int acme_alpn_server_wants_placeholder(const server_rec *server);
 
 /* The spool of this server, with the defaults filled in. */

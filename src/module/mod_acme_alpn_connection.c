@@ -14,7 +14,7 @@ acme_alpn_connection_t *acme_alpn_connection_create(conn_rec *c, SSL *ssl)
 
 void acme_alpn_connection_skip(conn_rec *c)
 {
-    /* Of all connections and threads, and never written. */
+    /* Shared by all connections and threads, and never written. */
     static acme_alpn_connection_t over = {.over = 1};
 
     ap_set_module_config(c->conn_config, &acme_alpn_module, &over);
@@ -25,7 +25,7 @@ acme_alpn_connection_t *acme_alpn_connection_get(const conn_rec *c)
     return ap_get_module_config(c->conn_config, &acme_alpn_module);
 }
 
-/* Each context of mod_ssl's has its server as app data. */
+/* mod_ssl sets the server as app data of each context. */
 server_rec *acme_alpn_connection_server(const acme_alpn_connection_t *connection)
 {
     return SSL_CTX_get_app_data(SSL_get_SSL_CTX(connection->ssl));

@@ -52,7 +52,7 @@ static const char *directives_set_max_age(cmd_parms *command, void *directory, c
     return NULL;
 }
 
-/* For each word. "any": of any account in this vhost, whatever the main server says. */
+/* For each word. "any" lifts the main server's list in a vhost. */
 static const char *directives_add_account(cmd_parms *command, void *directory, const char *word)
 {
     (void)directory;
@@ -64,7 +64,7 @@ static const char *directives_add_account(cmd_parms *command, void *directory, c
                               command->cmd->name, word);
 }
 
-/* "none": no store for this vhost, whatever the main server says. */
+/* "none" keeps the main server's stores from a vhost. */
 static const char *directives_add_store(cmd_parms *command, void *directory, int count,
                                         char *const arguments[])
 {
@@ -79,8 +79,8 @@ static const char *directives_add_store(cmd_parms *command, void *directory, int
                : acme_alpn_store_configure(command, config->stores, count, arguments);
 }
 
-/* mod_ssl's, which httpd runs as well. mod_ssl itself asks for a placeholder wherever there is
- * no SSLCertificateFile. In files OpenSSL's names of commands have no case. */
+/* mod_ssl's directive, which httpd runs as well. Without SSLCertificateFile mod_ssl asks for a
+ * placeholder, even if this names a certificate. OpenSSL ignores the case of `name`. */
 static const char *directives_note_openssl(cmd_parms *command, void *directory,
                                            const char *name, const char *value)
 {

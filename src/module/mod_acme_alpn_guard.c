@@ -11,12 +11,12 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* A name is resolved again after RESOLVE_EVERY. A start, or a tick of the watchdog, spends
- * RESOLVE_TIMEOUT at most on all names. */
+/* A name is resolved again after RESOLVE_EVERY. A start, or a tick of the watchdog, spends at
+ * most RESOLVE_TIMEOUT on all names. */
 #define RESOLVE_EVERY   apr_time_from_sec(30)
 #define RESOLVE_TIMEOUT apr_time_from_sec(2)
 
-/* A name, or an address, of the configuration. */
+/* A host of the configuration, by name or address. */
 typedef struct {
     acme_guard_row_t *row;
     const char *host, *port;
@@ -27,8 +27,7 @@ static acme_guard_t *guard;
 static apr_array_header_t *guard_names; /* of guard_name_t, each row once */
 static apr_time_t guard_start_ends;
 
-/* How many workers may wait, and how many processes httpd may run if each has one thread;
- * otherwise 0. */
+/* How many workers may wait; and how many processes prefork may run, 0 for other MPMs. */
 static acme_guard_workers_t guard_workers;
 static int guard_prefork_processes;
 
@@ -82,8 +81,8 @@ static int guard_is_named(const acme_guard_row_t *row)
     return 0;
 }
 
-/* The first configuration of a start resolves each name, a reload those that have no address.
- * The second leaves failures to the watchdog, since httpd has detached. */
+/* The first configuration of a start resolves each name, a reload those without an address. The
+ * second one leaves failures to the watchdog, since httpd has detached. */
 static void guard_add_name(server_rec *server, acme_guard_row_t *row, const char *host,
                            const char *port)
 {
@@ -143,8 +142,8 @@ void acme_alpn_guard_resolve(void)
 
 /* Workers */
 
-/* prefork may run few of its processes, and forks more one after the other. So when none of
- * them is idle, half of those that run may wait. */
+/* prefork may run few of its processes, and forks more one by one. So while none of them is
+ * idle, half of the running ones may wait. */
 static unsigned int guard_server_workers(void)
 {
     int running = 0, i;

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Groups and the cipher suites of TLS 1.3 are chosen right after mod_ssl has chosen the vhost,
- * and no callback is meant for the moment between. But OpenSSL asks the security callback of
- * the vhost's SSL_CTX whether a version of TLS is secure enough, and this is the first that it
- * asks after the ClientHello. So the callback lifts the limits there, if the handshake is for a
- * challenge and the vhost answers challenges, and takes itself out of the connection at once.
+ * OpenSSL chooses groups and TLS 1.3 cipher suites right after mod_ssl has chosen the vhost,
+ * without a callback in between. But it first asks the security callback of the vhost's SSL_CTX
+ * whether the TLS version is secure enough. There the module lifts the limits of a challenge
+ * handshake, and takes its callback out of the connection.
  *
- * Any earlier the vhost would have to be guessed, and SSL_set_ciphersuites would copy the TLS
- * 1.2 ciphers of the listener's first vhost into the SSL, where they stay.
+ * Earlier the vhost is not known, and SSL_set_ciphersuites would copy the TLS 1.2 ciphers of
+ * the listener's first vhost into the SSL, where they stay.
  */
 #include "mod_acme_alpn_limits.h"
 
@@ -18,23 +17,23 @@
 typedef int (*callback_t)(const SSL *ssl, const SSL_CTX *context, int operation, int bits,
                           int nid, void *other, void *extra);
 
-/* The callback that the context had before. limits_on_security still calls it. */
+/* The context's previous callback, which limits_on_security still calls. */
 typedef struct {
     callback_t callback;
     void *extra;
 } security_t;
 
-/* From OpenSSL 3.5 on, where "?" stands before what the library may lack. */
+/* From OpenSSL 3.5 on, where "?" marks a group that the library may lack. */
 #define GROUPS                                                                                 \
     "?X25519:?P-256:?P-384:?P-521:?X448:?X25519MLKEM768:?SecP256r1MLKEM768:"                   \
     "?SecP384r1MLKEM1024:?MLKEM768:?MLKEM1024:?MLKEM512:?ffdhe2048:?ffdhe3072:"                \
     "?ffdhe4096:?ffdhe6144:?ffdhe8192:?brainpoolP256r1:?brainpoolP384r1:"                      \
     "?brainpoolP512r1:?brainpoolP256r1tls13:?brainpoolP384r1tls13:?brainpoolP512r1tls13"
 
-/* Of the keys: RSA-2048 is not allowed beyond. */
+/* The highest that allows RSA-2048. */
 #define SECURITY_LEVEL 2
 
-/* RFC 8446 section B.4, without the one whose short tag OpenSSL does not allow by default. */
+/* RFC 8446 section B.4, without the short-tag suite that OpenSSL disables by default. */
 #define TLS_1_3_CIPHERS                                                                        \
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"              \
     "TLS_AES_128_CCM_SHA256"
@@ -64,8 +63,8 @@ static void limits_set_groups(SSL *ssl)
     }
 }
 
-/* All that OpenSSL may sign with: where there is none in common it ends the handshake before
- * the ALPN callback can say why. */
+/* All that OpenSSL can sign with: without a common one it ends the handshake before the ALPN
+ * callback can refuse it with a reason. */
 static void limits_set_signature_algorithms(SSL *ssl)
 {
     static const int pairs[] = {
@@ -78,8 +77,8 @@ static void limits_set_signature_algorithms(SSL *ssl)
     SSL_set1_sigalgs(ssl, pairs, sizeof(pairs) / sizeof(pairs[0]));
 }
 
-/* The cheapest comes first, and the client's order does not count. The ciphers of TLS 1.2 go
- * with the certificate. */
+/* The cheapest first, whatever the client prefers. The certificate callback sets the ciphers of
+ * TLS 1.2. */
 static void limits_lift(SSL *ssl)
 {
     ERR_set_mark();

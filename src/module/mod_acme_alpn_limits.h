@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Challenge handshakes ignore the vhost's limits on groups, cipher suites and signature
- * algorithms: they carry nothing that is to be protected.
+ * algorithms: they carry nothing secret.
  */
 #ifndef MOD_ACME_ALPN_LIMITS_H
 #define MOD_ACME_ALPN_LIMITS_H
@@ -15,7 +15,7 @@
 #define ACME_ALPN_TLS_1_2_CIPHERS                                                              \
     "ECDHE+AESGCM:ECDHE+CHACHA20:ALL:!aNULL:!eNULL:!PSK:!SRP:!aDSS"
 
-/* A TLS vhost is being set up, in post_config. The pool must live as long as the context. */
+/* For the context of a TLS vhost, in post_config. The pool must live as long as the context. */
 void acme_alpn_limits_prepare(apr_pool_t *pool, SSL_CTX *context);
 
 #endif

@@ -13,7 +13,7 @@
 #define LINES_BITS 8
 #define LINES_MASK ((1u << LINES_BITS) - 1)
 
-/* Aligned, since on 32 bits a number of 64 might lie across two cache lines. */
+/* Aligned: on 32 bits a number of 64 bits might cross two cache lines. */
 typedef struct {
     apr_uint64_t window;
     apr_uint32_t suppressed; /* since the last line that was let through */
@@ -27,9 +27,8 @@ int acme_alpn_log_init(server_rec *server)
     return limiters != NULL;
 }
 
-/* Second and count change together, so no child can begin a second that another has begun. The
- * clock is read after `window`: a child that was held up in between does not go back in time.
- */
+/* Second and count change together, so no child restarts another's second. The clock is read
+ * after `window`, so a delayed child does not go back in time. */
 static int log_limiter_has_room(limiter_t *limiter)
 {
     apr_uint64_t window, second, lines;

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How often the log says what any client, or any file in a spool, can make it say: the lines of
- * each kind have a rate over all children.
+ * The log rate limits, over all children, of lines that any client or any file in a spool can
+ * cause.
  */
 #ifndef MOD_ACME_ALPN_LOG_H
 #define MOD_ACME_ALPN_LOG_H
 
 #include <httpd.h>
 
-/* In the parent, at each start and reload: the counters that all children share. Returns
- * whether there is memory for them. */
+/* In the parent, at each start and reload. Returns 0, after a log line, without memory. */
 int acme_alpn_log_init(server_rec *server);
 
-/* Each kind has a rate of its own: lines that any client can cause must not suppress those that
- * only the spool's state causes, nor lines of success those of failure. */
+/* Each kind has its own limit: lines that any client can cause must not suppress lines about
+ * the spool, nor lines about good entries those about bad ones. */
 typedef enum {
     ACME_ALPN_LIMIT_STRANGERS,
     ACME_ALPN_LIMIT_UPSTREAM,
@@ -23,8 +22,8 @@ typedef enum {
     ACME_ALPN_LIMITS
 } acme_alpn_limit_e;
 
-/* Whether a line of this kind may be written now; *note then says how many could not since the
- * last. Asking counts. */
+/* Whether a line of this kind may be written now, which counts it. If so, *note is "", or the
+ * field `suppressed` with the number of lines that were not written since the last one. */
 int acme_alpn_log_lets_through(const char **note, acme_alpn_limit_e limit, apr_pool_t *pool);
 
 #endif

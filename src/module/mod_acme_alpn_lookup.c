@@ -21,7 +21,6 @@ static apr_status_t lookup_status_of(acme_error_e error)
     return error == ACME_SYSTEM_ERROR ? apr_get_os_error() : APR_SUCCESS;
 }
 
-/* A source has been asked, and this was its answer. */
 static void lookup_log_answer(const conn_rec *c, const acme_alpn_challenge_t *asked,
                               acme_error_e answer)
 {
@@ -31,8 +30,8 @@ static void lookup_log_answer(const conn_rec *c, const acme_alpn_challenge_t *as
                    asked->file ? asked->file : "-", acme_error_slug(answer));
 }
 
-/* Keep the new answer, unless it only says that there is no challenge, and a source before it
- * said the same or more. */
+/* Keeps the new answer, unless it is only a lack of the challenge and the earlier answer is a
+ * failure or the same lack. */
 static void lookup_take_answer(conn_rec *c, acme_alpn_challenge_t *challenge,
                                acme_error_e *result, const acme_alpn_challenge_t *asked,
                                acme_error_e error)
@@ -62,7 +61,7 @@ static acme_error_e lookup_ask_spool(conn_rec *c, acme_alpn_challenge_t *challen
     return error;
 }
 
-/* Where the other modules have no challenge, the spool's reason is the better one. */
+/* Where the other modules have no challenge, the spool's reason says more. */
 static void lookup_ask_modules(conn_rec *c, acme_alpn_challenge_t *challenge,
                                acme_error_e *result)
 {

@@ -10,8 +10,8 @@
 
 #include "acme_certificate.h"
 
-/* mod_md looks for a challenge only on a connection that it has switched to acme-tls/1, and
- * switches any. */
+/* mod_md looks a challenge up only after it has switched the connection to acme-tls/1, which it
+ * does for any name. */
 static int modules_has_certificate(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                    const char **certificate)
 {
@@ -22,7 +22,7 @@ static int modules_has_certificate(conn_rec *c, const acme_alpn_challenge_t *cha
            ap_ssl_answer_challenge(c, challenge->sni, certificate, &key);
 }
 
-/* The certificate is in PEM. */
+/* `text` is a certificate in PEM. */
 static acme_error_e modules_read_digest(acme_alpn_challenge_t *challenge, const char *text)
 {
     acme_error_e error = ACME_MODULE_UNREADABLE;

@@ -13,7 +13,7 @@ struct acme_alpn_names_t {
     apr_array_header_t *wild; /* patterns, const char * */
 };
 
-/* httpd keeps the brackets of an IPv6 address. What is no identifier cannot be asked for. */
+/* httpd keeps the brackets of an IPv6 address. A name that is no identifier never matches. */
 static void names_add(acme_alpn_names_t *names, apr_pool_t *pool, const char *name)
 {
     apr_size_t length = strlen(name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names that this server and its vhosts have: what ServerName and ServerAlias say.
+ * The names of all servers, from ServerName and ServerAlias.
  */
 #ifndef MOD_ACME_ALPN_NAMES_H
 #define MOD_ACME_ALPN_NAMES_H
@@ -11,7 +11,7 @@
 
 typedef struct acme_alpn_names_t acme_alpn_names_t;
 
-/* In post_config, when httpd has filled in what vhosts leave out. */
+/* In post_config, when httpd has set the names of all vhosts. Allocated from `pool`. */
 acme_alpn_names_t *acme_alpn_names_make(apr_pool_t *pool, const server_rec *servers);
 
 /* Whether one of the names is the identifier, or a wildcard that httpd would match with it. */

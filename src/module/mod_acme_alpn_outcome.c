@@ -15,14 +15,14 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* Beyond an hour it does not matter any more, and the clock may have been set. */
+/* A longer duration means that the clock was set. */
 #define DURATION_MAX apr_time_from_sec(60 * 60)
 
 static acme_record_t *outcome_record;
 
 int acme_alpn_record_init(server_rec *server)
 {
-    /* A version that the server had before a reload may have given numbers other meanings. */
+    /* By version: after a reload another one may give other meanings to the numbers. */
     outcome_record = acme_alpn_shm_get(server, "record:" ACME_VERSION, acme_record_size());
     if (outcome_record) {
         acme_record_begin(outcome_record, apr_time_now());
@@ -114,7 +114,7 @@ static const char *outcome_upstream(const conn_rec *c, const acme_alpn_challenge
                                : "";
 }
 
-static void outcome_say_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
+static void outcome_log_answered(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                  const acme_record_row_t *row)
 {
     ap_log_cserror(APLOG_MARK, APLOG_INFO, 0, c, challenge->server,
@@ -122,7 +122,7 @@ static void outcome_say_answered(conn_rec *c, const acme_alpn_challenge_t *chall
                    acme_key_name(row->key_type), outcome_upstream(c, challenge));
 }
 
-static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
+static void outcome_log_refused(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                 const acme_record_row_t *row)
 {
     const char *detail =
@@ -141,7 +141,7 @@ static void outcome_say_refused(conn_rec *c, const acme_alpn_challenge_t *challe
     }
 }
 
-static void outcome_say_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
+static void outcome_log_incomplete(conn_rec *c, const acme_alpn_challenge_t *challenge,
                                    const acme_record_row_t *row)
 {
     const char *by = !row->alert ? "-" : row->alert_sent ? "server" : "client";
@@ -179,10 +179,10 @@ void acme_alpn_outcome(conn_rec *c, const acme_alpn_connection_t *connection,
     }
     acme_record_add(outcome_record, &row);
     if (outcome == ACME_RECORD_ANSWERED) {
-        outcome_say_answered(c, challenge, &row);
+        outcome_log_answered(c, challenge, &row);
     } else if (outcome == ACME_RECORD_REFUSED) {
-        outcome_say_refused(c, challenge, &row);
+        outcome_log_refused(c, challenge, &row);
     } else {
-        outcome_say_incomplete(c, challenge, &row);
+        outcome_log_incomplete(c, challenge, &row);
     }
 }

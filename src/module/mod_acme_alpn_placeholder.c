@@ -20,10 +20,10 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* In seconds. An issuance takes some, and then the administrator's reload. */
+/* In seconds: time to issue the certificate and to reload httpd. */
 #define RETRY_AFTER "60"
 
-/* Sent as HTML. It does not say whose fault it is, since a visitor cannot mend it. */
+/* Sent as HTML. It names no cause, since a visitor cannot correct it. */
 static const char explanation[] =
     "<!DOCTYPE html>\n"
     "<html lang=\"en\">\n"
@@ -69,8 +69,8 @@ void acme_alpn_placeholder_check(apr_pool_t *pool, const server_rec *servers)
     }
 }
 
-/* Once in each start: a reload must not fail because the disk is full. Returns its file, or
- * NULL after a line of the log. */
+/* Writes the file once in each start, so that no reload fails on a full disk. Returns its path,
+ * or NULL after a log line. */
 static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
 {
     const char *directory = placeholder_runtime_directory(pool);
@@ -97,8 +97,7 @@ static const char *placeholder_provide(server_rec *server, apr_pool_t *pool)
     return NULL;
 }
 
-/* In a copy: httpd has one configuration of the module for all servers that have no line of its
- * own. */
+/* In a copy, since all servers without a directive of this module share one configuration. */
 static void placeholder_mark(server_rec *server, apr_pool_t *pool)
 {
     acme_alpn_server_t *own =
@@ -123,8 +122,8 @@ int acme_alpn_placeholder_add(server_rec *server, apr_pool_t *pool,
         return DECLINED;
     }
     APR_ARRAY_PUSH(certificate_files, const char *) = file;
-    /* In place of keys that have no certificate yet: mod_ssl takes the first for this one.
-     * Their memory may be that of the main server's array. */
+    /* mod_ssl uses the first key for this certificate, so configured keys must go. A new array,
+     * since the old one may be the main server's. */
     *key_files = *apr_array_make(pool, 1, sizeof(file));
     APR_ARRAY_PUSH(key_files, const char *) = file;
     placeholder_mark(server, pool);

@@ -158,7 +158,6 @@ void acme_alpn_relay_child_init(server_rec *server)
     }
 }
 
-/* The handshake with the upstream. */
 static acme_error_e relay_probe(acme_alpn_challenge_t *challenge,
                                 const acme_alpn_upstream_t *upstream, apr_pool_t *pool,
                                 apr_time_t deadline)
@@ -225,8 +224,7 @@ acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *p
             continue;
         }
         error = relay_ask(&asked, upstream, pool, latest);
-        /* An upstream that only lacks the challenge does not hide an error that can be mended.
-         */
+        /* An upstream without the challenge does not hide the failure of another one. */
         if (!acme_error_is(error, ACME_CLASS_LACK) || acme_error_is(result, ACME_CLASS_LACK)) {
             *challenge = asked;
             result = error;

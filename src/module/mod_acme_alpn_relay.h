@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The relay: ask another acme-tls/1 responder, as a CA would, for the challenge that this
- * server lacks, and answer with its digest. So whatever responder an ACME client brings along
- * works behind httpd, and a fleet's nodes can ask the one that runs the client.
+ * The relay: makes a challenge handshake with another acme-tls/1 responder, as a CA would, and
+ * answers with its digest. So an ACME client's own responder works behind httpd, and the nodes
+ * of a fleet can ask the one that runs the client.
  *
  * The guard (acme_guard.h) limits how many workers wait for upstreams.
  */
@@ -16,8 +16,8 @@
 #include "acme_guard.h"
 #include "mod_acme_alpn_connection.h"
 
-/* How many a server can have, and how long a handshake waits for all of them together: CAs give
- * up after some 10 s. */
+/* How many upstreams a server can have, and how long a handshake waits for all of them
+ * together: CAs time out after about 10 s. */
 #define ACME_ALPN_UPSTREAMS_MAX    8
 #define ACME_ALPN_UPSTREAM_LONGEST apr_time_from_sec(8)
 #define ACME_ALPN_UPSTREAM_TIMEOUT apr_time_from_sec(2)
@@ -28,7 +28,7 @@ typedef struct {
     const char *given; /* HOST:PORT, as written */
     const char *host, *port;
     apr_interval_time_t timeout; /* for a place, connecting and the handshake together */
-    int places;            /* with how many handshakes the whole server may ask it at once */
+    int places;            /* how many handshakes of the whole server may ask it at once */
     int any_name;          /* also ask for names that this server does not have */
     acme_guard_row_t *row; /* set in post_config */
 } acme_alpn_upstream_t;
@@ -38,7 +38,7 @@ const char *acme_alpn_relay_configure(cmd_parms *command, void *directory, int c
                                       char *const arguments[]);
 
 /* In the parent, at each start and reload, after the guard's, for these TLS vhosts (an array of
- * server_rec *). Returns whether httpd can start; if not, that has been logged. */
+ * server_rec *). Returns 0, after a log line, where httpd cannot start. */
 int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
                          const apr_array_header_t *vhosts);
 
@@ -46,12 +46,12 @@ int acme_alpn_relay_init(apr_pool_t *config_pool, server_rec *server,
 void acme_alpn_relay_child_init(server_rec *server);
 
 /*
- * Ask the upstreams of challenge->server, which has some, for challenge->identifier, in their
+ * Asks the upstreams of challenge->server, at least one, for challenge->identifier in their
  * order.
  *
- * Returns ACME_OK with challenge->digest set; or why there is none: ACME_RELAY_*,
- * ACME_PROBE_HOST_UNKNOWN, ACME_PROBE_*, ACME_CERTIFICATE_* or ACME_SYSTEM_ERROR.
- * challenge->upstream is the upstream that gave this result, challenge->detail says more of it.
+ * Returns ACME_OK with challenge->digest set, or ACME_RELAY_*, ACME_PROBE_*, ACME_CERTIFICATE_*
+ * or ACME_SYSTEM_ERROR. challenge->upstream is the upstream of this result, challenge->detail
+ * its message or NULL.
  */
 acme_error_e acme_alpn_relay_ask(acme_alpn_challenge_t *challenge, apr_pool_t *pool);
 

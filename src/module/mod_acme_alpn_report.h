@@ -16,8 +16,8 @@
 /* At each start and reload: all TLS vhosts (server_rec *), also those with Engine Off. */
 void acme_alpn_report_init(const apr_array_header_t *servers);
 
-/* The caller frees the document with json_decref; it is NULL where memory is short. Without
- * lists, the document only counts handshakes, entries and vhosts. */
+/* The caller frees the document with json_decref. NULL without memory. Without lists, the
+ * document only counts handshakes, entries and vhosts. */
 json_t *acme_alpn_report(apr_pool_t *pool, int has_lists);
 
 void acme_alpn_report_html(apr_bucket_brigade *out, const json_t *document);

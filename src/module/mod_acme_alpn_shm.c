@@ -10,7 +10,7 @@
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* Anonymous, so that it is all zero at first and nothing is left behind. */
+/* Anonymous, so that it is zero at first and ends with the last process. */
 void *acme_alpn_shm_get(server_rec *server, const char *name, apr_size_t size)
 {
     apr_pool_t *pool = server->process->pool;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two optional hooks of mod_ssl that the module stands on. Debian's apache2-dev lacks
- * mod_ssl_openssl.h, so they are declared here where it is missing; their signatures are the
+ * The two optional hooks of mod_ssl that the module uses. Debian's apache2-dev lacks
+ * mod_ssl_openssl.h, so this file declares them where it is missing. Their signatures are the
  * same in every httpd from 2.4.48 to trunk.
  */
 #ifndef MOD_ACME_ALPN_SSL_H

@@ -8,10 +8,10 @@
 
 #include <httpd.h>
 
-/* A body of the handler hook. */
+/* The hook handler. */
 int acme_alpn_status_handler(request_rec *r);
 
-/* A body of mod_status's hook: a section of its page, or lines of ?auto. */
+/* mod_status's hook: a section of its page, or lines of ?auto. */
 int acme_alpn_status_section(request_rec *r, int flags);
 
 #endif

@@ -17,14 +17,14 @@ APLOG_USE_MODULE(acme_alpn);
 #define TIMEOUT   apr_time_from_msec(250)
 #define REPORT_MS 60000
 
-/* The stores of this configuration: an array in its pool. */
+/* The key of the configuration's stores, an array in its pool. */
 #define STORES "mod_acme_alpn:stores"
 
 struct acme_alpn_store_t {
     const char *line; /* as configured */
     acme_store_t *settings;
-    acme_guard_row_t *row;   /* of all children */
-    acme_store_pool_t *pool; /* of this one */
+    acme_guard_row_t *row;   /* shared by all children */
+    acme_store_pool_t *pool; /* this child's connections */
 };
 
 static apr_array_header_t *store_stores_of(apr_pool_t *config_pool)
@@ -97,7 +97,7 @@ void acme_alpn_store_child_init(apr_pool_t *pool, const server_rec *server)
     }
 }
 
-/* This process failed or waited, and did not ask the store. */
+/* Whether this process failed or waited, and did not ask the store. */
 static int store_is_our_own(acme_error_e error)
 {
     return error == ACME_STORE_BUSY || error == ACME_SYSTEM_ERROR;
@@ -123,7 +123,7 @@ static void store_report_failure(const server_rec *server, acme_alpn_store_t *st
         call->detail[0] ? " (" : "", call->detail, call->detail[0] ? ")" : "");
 }
 
-/* Logged only after a failure that was logged. */
+/* Only after a failure that was logged. */
 static void store_report_success(const server_rec *server, acme_alpn_store_t *store)
 {
     acme_guard_row_t *row = store->row;
@@ -138,7 +138,7 @@ static void store_report_success(const server_rec *server, acme_alpn_store_t *st
 static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store_t *store,
                                const acme_guard_pass_t *pass, apr_time_t deadline)
 {
-    /* Before the addresses, so that no connection to an earlier one counts as of now. */
+    /* Before the addresses, so that a connection to an old address has an old generation. */
     apr_uint32_t generation = apr_atomic_read32(&store->row->generation);
     acme_addresses_t addresses;
     const char *accounts = acme_alpn_server_spool(challenge->server).accounts;
@@ -148,7 +148,7 @@ static acme_error_e store_find(acme_alpn_challenge_t *challenge, acme_alpn_store
     acme_guard_addresses(&addresses, store->row);
     error = acme_store_pool_find(&challenge->digest, store->pool, &call, &challenge->identifier,
                                  generation);
-    /* The store had only a part of the time, so its time-out is no failure of the store. */
+    /* The store had only a part of its time, so the time-out is not its failure. */
     if (error == ACME_STORE_TIMEOUT && pass->is_short) {
         error = ACME_STORE_BUSY;
     }

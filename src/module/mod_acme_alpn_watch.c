@@ -28,31 +28,31 @@ static int watch_inotify = -1;
 
 APLOG_USE_MODULE(acme_alpn);
 
-/* How many spools, and how many files of scans, a tick looks at; the next tick goes on. */
-#define WATCH_LOOKS 100
-#define WATCH_FILES 2000
+/* How many spools and how many files of scans a tick handles; the next one continues. */
+#define WATCH_SPOOLS 100
+#define WATCH_FILES  2000
 
-/* A spool is scanned for old files so often, or every AcmeAlpnMaxAge if that is shorter. */
+/* How often a spool is scanned for old files; every AcmeAlpnMaxAge if that is shorter. */
 #define WATCH_AGEING       apr_time_from_sec(10 * 60)
 #define WATCH_LEFTOVER_AGE apr_time_from_sec(60 * 60)
 #define WATCH_NEVER        APR_INT64_MAX
 
-/* The state of a spool that this process has not looked at. */
+/* The state of a spool that this process has not checked yet. */
 #define WATCH_UNSEEN ACME_ERRORS
 
 typedef struct {
     acme_spool_t spool;
-    server_rec *server;    /* the first that has this spool */
-    acme_error_e state;    /* as logged last */
-    struct stat directory; /* as seen last; without an inode until it is (again) usable */
-    apr_time_t logged;     /* its mtime at the last look: older files have been logged */
-    int wd;                /* inotify's number; 0: none yet, -1: it is not to be asked */
-    apr_uint32_t checked, notified; /* the ticks of the last look and of the last event */
+    server_rec *server;             /* the first one with this spool */
+    acme_error_e state;             /* as logged last */
+    struct stat directory;          /* at the last check; no inode while it is unusable */
+    apr_time_t logged;              /* its mtime at the last check: older files are logged */
+    int wd;                         /* inotify's number; 0: none yet, -1: do not ask */
+    apr_uint32_t checked, notified; /* the ticks of the last check and event */
     apr_time_t since;   /* the next scan logs the files that have changed after this */
     apr_time_t scanned; /* when the last scan began; 0: the next one is the first */
 } watch_spool_t;
 
-/* Each process knows what it has seen itself; after a reload all begins anew. */
+/* Not shared: after a reload, or in another process, the watch starts afresh. */
 static watch_spool_t **watch_spools;
 static int watch_count;
 static apr_hash_t *watch_by_wd;
@@ -61,14 +61,14 @@ static int watch_first;      /* the spool that the tick begins with */
 static apr_time_t watch_now; /* when the tick began */
 static apr_uint32_t watch_tick;
 
-/* The scan that goes on, if there is a stream. */
+/* The current scan, if there is a stream. */
 static struct {
     watch_spool_t *spool;
     DIR *stream;
     apr_time_t since, previous; /* the spool's `since` and `scanned` when it began */
 } watch_scan;
 
-/* ACME_NO_ENTRY is a temporary file that is left over. */
+/* ACME_NO_ENTRY means a temporary file that is left over. */
 static void watch_log_file(const watch_spool_t *spool, const char *file, acme_error_e reason,
                            apr_pool_t *pool)
 {
@@ -237,7 +237,7 @@ static void watch_scan_file(const char *file, apr_pool_t *pool)
     }
 }
 
-static void watch_scan_on(int *files, apr_pool_t *pool)
+static void watch_continue_scan(int *files, apr_pool_t *pool)
 {
     while (watch_scan.stream && (*files)-- > 0) {
         const struct dirent *file = readdir(watch_scan.stream);
@@ -251,8 +251,8 @@ static void watch_scan_on(int *files, apr_pool_t *pool)
     }
 }
 
-/* Before the events are read, so that what has changed until now has its event then. */
-static void watch_look(watch_spool_t *spool)
+/* Before the events are read, so that each change up to now has its event then. */
+static void watch_check_spool(watch_spool_t *spool)
 {
     const char *path = spool->spool.directory;
     struct stat known = spool->directory;
@@ -260,8 +260,7 @@ static void watch_look(watch_spool_t *spool)
     acme_error_e state = acme_spool_open(&fd, &spool->directory, path);
     apr_status_t status = state == ACME_SYSTEM_ERROR ? errno : 0;
 
-    /* Once for each change, so these lines have no limit. The start has logged what it found.
-     */
+    /* Once for each change, so without a log rate limit. The start has logged its state. */
     if (spool->state == WATCH_UNSEEN) {
         spool->state = state;
     }
@@ -292,9 +291,8 @@ static void watch_look(watch_spool_t *spool)
     spool->scanned = 0;
 }
 
-/* After the events have been read. If the mtime changed without an event, another node has
- * written to a shared file system, whose clock sets both the mtime and the ctime of its files.
- */
+/* After the events are read. An mtime that changed without an event means that another node
+ * wrote to a shared file system, whose clock sets mtime and ctime of its files. */
 static void watch_settle(watch_spool_t *spool)
 {
     apr_interval_time_t ageing =
@@ -325,7 +323,7 @@ static void watch_settle(watch_spool_t *spool)
  * nothing here may use that. */
 static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
 {
-    int looks = watch_count < WATCH_LOOKS ? watch_count : WATCH_LOOKS, files = WATCH_FILES;
+    int count = watch_count < WATCH_SPOOLS ? watch_count : WATCH_SPOOLS, files = WATCH_FILES;
     watch_spool_t *spool;
     const char *note;
     int i;
@@ -336,23 +334,23 @@ static apr_status_t watch_run(int state, void *data, apr_pool_t *pool)
     }
     watch_now = apr_time_now();
     watch_tick++;
-    /* The next line that could say how many were suppressed may come days later. */
+    /* The next line with `suppressed` may come days later. */
     if (acme_alpn_log_lets_through(&note, ACME_ALPN_LIMIT_WATCH, pool) && *note) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
                      "AALPN0221: log rate limit:%s: `acme-alpn list` shows all entries", note);
     }
-    for (i = 0; i < looks; i++) {
-        watch_look(watch_spools[(watch_first + i) % watch_count]);
+    for (i = 0; i < count; i++) {
+        watch_check_spool(watch_spools[(watch_first + i) % watch_count]);
     }
     watch_handle_events(pool);
-    for (i = 0; i < looks; i++) {
+    for (i = 0; i < count; i++) {
         spool = watch_spools[(watch_first + i) % watch_count];
         if (spool->state == ACME_OK) {
             watch_settle(spool);
         }
-        watch_scan_on(&files, pool);
+        watch_continue_scan(&files, pool);
     }
-    watch_first = (watch_first + looks) % watch_count;
+    watch_first = (watch_first + count) % watch_count;
     if (state == AP_WATCHDOG_STATE_STARTING) {
         ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
                      "AALPN0220: this process watches the spools from now on");
@@ -369,7 +367,7 @@ static void watch_add_spool(apr_pool_t *pool, apr_hash_t *known, server_rec *ser
     watch_spool_t *watched = apr_hash_get(known, spool.directory, APR_HASH_KEY_STRING);
 
     if (watched) {
-        /* An entry is of use as long as one of the servers takes it. */
+        /* An entry is valid as long as one of the servers accepts it. */
         if (watched->spool.max_age < spool.max_age) {
             watched->spool.max_age = spool.max_age;
         }

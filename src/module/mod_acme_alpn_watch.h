@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The watch: one process of the server at a time (mod_watchdog) logs what is wrong with entries
- * before a CA asks for them. The kernel tells of new files (inotify). Scans find what becomes
- * too old and, by the directory's mtime, what the kernel does not tell.
+ * The watch: one process of the server (mod_watchdog's singleton) logs bad entries before a CA
+ * asks for them. inotify reports new files. Scans find files that have become too old, and by
+ * the directory's mtime those that inotify missed.
  */
 #ifndef MOD_ACME_ALPN_WATCH_H
 #define MOD_ACME_ALPN_WATCH_H
