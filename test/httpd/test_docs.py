@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartHttpd
+from harness import errorlog
 from harness.hooks import TOOL
 from harness.server import REPOSITORY
 
@@ -39,6 +40,9 @@ def section(manual: str, heading: str) -> str:
 # Messages
 
 LEVELS = {"EMERG": "emerg", "ERR": "error", "WARNING": "warn", "NOTICE": "notice", "INFO": "info", "DEBUG": "debug"}
+SECTION = r"^### (AALPN\d{4}) \((\w+)\)$"
+ERRORS = next(path for path in SOURCES if path.name in ("acme_error.c", "error.c"))
+LITERAL = r'"(?:[^"\\]|\\.)*"'
 
 
 def test_every_message_is_documented_with_its_level() -> None:
@@ -47,11 +51,59 @@ def test_every_message_is_documented_with_its_level() -> None:
     for word, tag in re.findall(rf'\bAPLOG_({"|".join(LEVELS)})\b|"(AALPN\d{{4}}):', CODE):
         level = LEVELS.get(word, level)
         levels |= {(tag, level)} if tag else set()
-    assert levels == found(r"^\| (AALPN\d{4}) \| (\w+) \|", MESSAGES)
+    assert levels == found(SECTION, MESSAGES)
+    tags = [tag for tag, _ in re.findall(SECTION, MESSAGES, re.MULTILINE)]
+    assert tags == sorted(set(tags))
+
+
+def samples() -> dict[str, list[str]]:
+    """The sample lines of each tag's section."""
+    _, *parts = re.split(SECTION, MESSAGES, flags=re.MULTILINE)
+    return {tag: re.findall(r"^ {4}(\[.*)$", part, re.MULTILINE) for tag, part in zip(parts[::3], parts[2::3])}
+
+
+def formats() -> dict[str, str]:
+    """What each message looks like, as a pattern: its literals and macros, which the compiler joins."""
+    patterns = {}
+    for joined in re.findall(rf'"AALPN\d{{4}}:[^"]*"(?:\s*(?:{LITERAL}|[A-Z][A-Z0-9_]*))*', CODE):
+        text = ""
+        for part in re.findall(rf"{LITERAL}|[A-Z]\w*", joined):
+            text += part[1:-1] if part[0] == '"' else "lu" if part.endswith("_FMT") else "%s"
+        words = [re.escape(word) for word in re.split(r"(%[0-9.]*l?[sduo])", text)]
+        words[1::2] = [".*" if word.endswith("s") else r"\d+" for word in words[1::2]]
+        patterns[text[:9]] = "".join(words)
+    return patterns
+
+
+def texts() -> dict[str, str]:
+    """Each reason in words, as the log has it."""
+    rows = re.findall(rf'\] =\s*\{{"([a-z0-9-]+)", [^"]*((?:{LITERAL}\s*)+)\}}', ERRORS.read_text())
+    return {reason: "".join(part[1:-1] for part in re.findall(LITERAL, text)) for reason, text in rows}
+
+
+def test_each_message_has_a_real_sample_line() -> None:
+    """With its level, and in the words of its format and of the reason that it has."""
+    levels = dict(re.findall(SECTION, MESSAGES, re.MULTILINE))
+    patterns, words = formats(), texts()
+    assert samples().keys() == patterns.keys()
+    for tag, lines in samples().items():
+        assert lines, tag
+        for line in lines:
+            record = errorlog.parse(line)
+            assert (record.module, record.level, record.tag) == (errorlog.MODULE, levels[tag], tag), line
+            before, _, text = record.text.partition(tag)
+            assert re.fullmatch(r"(src/module/\w+\.c\(\d+\): )?(\(\d+\)[\w ]+: )?(\[client [\d.:]+\] )?", before), line
+            assert re.fullmatch(patterns[tag], tag + text), f"{line}\nis not\n{patterns[tag]}"
+            reason = re.search(r" reason=([a-z-]+)", text)
+            assert not reason or f": {words[reason[1]]}" in text, f"{line}\nlacks\n{words[reason[1]]}"
+
+
+def test_fields_of_the_sample_lines_are_explained() -> None:
+    lines = "\n".join(line for lines in samples().values() for line in lines)
+    assert found(r"[ :]([a-z-]+)=", lines) == found(r"^\| `([a-z-]+)` \|", section(MESSAGES, "Fields"))
 
 
 REASON = r"^\| `([a-z-]+)` \|"
-ERRORS = next(path for path in SOURCES if path.name in ("acme_error.c", "error.c"))
 
 
 def test_every_reason_has_a_cure() -> None:
