@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -111,6 +112,19 @@ def test_every_reason_has_a_cure() -> None:
     cures = [section(TROUBLESHOOTING, f"What {who} says") for who in ("acme-alpn check", "httpd's error log")]
     documented = [reason for part in (section(MESSAGES, "Reasons"), *cures) for reason in found(REASON, part)]
     assert found(r'\[ACME_[A-Z_]+\] =\s*\{\s*"([a-z0-9-]+)"', ERRORS.read_text()) == set(documented)
+
+
+def test_certbot_plugin_has_the_messages_of_its_table() -> None:
+    """Each key is a piece of one string of the plugin. Those that begin with an option come from argparse and certbot."""
+    table = section(TROUBLESHOOTING, "What certbot says").partition("certbot's own")[0]
+    keys = {key for key in found(r"^\| `(.*?)` \|", table) if not key.lstrip("-").startswith("acme-alpn-")}
+    strings = [
+        "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in getattr(node, "values", [node]))
+        for path in (REPOSITORY / "certbot" / "certbot_acme_alpn").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not {key for key in keys if not any(key in string for string in strings)}
 
 
 # Directives

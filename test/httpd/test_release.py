@@ -118,9 +118,11 @@ def test_what_is_no_version_changes_nothing(arguments: tuple[str, ...], tree: Pa
 
 
 def test_no_other_file_carries_the_version() -> None:
-    """But for the page that has what was run by hand, which says for which version; and tests, which have addresses."""
+    """But for what was run by hand and a sample line, which are of some version; and tests, which have addresses."""
     command = ["git", "-C", REPOSITORY, "ls-files", "--cached", "--others", "--exclude-standard", ":!test", ":!*/tests"]
     files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     written = re.compile(rf"(?<![\w.]){re.escape(VERSION)}(?![\w.])".encode())
     texts = {name: (REPOSITORY / name).read_bytes() for name in files if (REPOSITORY / name).is_file()}
-    assert {name for name in texts if written.search(texts[name])} == {*CARRIERS, "docs/compatibility.md"}
+    assert {name for name in texts if written.search(texts[name])} == {
+        *CARRIERS, "docs/compatibility.md", "docs/messages.md",
+    }
