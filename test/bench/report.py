@@ -67,12 +67,16 @@ def _figure(value: dict[str, float]) -> str:
 
 def table(result: Result) -> str:
     """Markdown: the median, and the quartiles in brackets."""
-    lines = ["| CPU for a handshake, µs (quartiles) | TLS 1.3 | TLS 1.3, 32 clients | TLS 1.2 | TLS 1.2, 32 clients |"]
-    lines.append("|---|---|---|---|---|")
+    lines = ["| CPU for a handshake, µs (quartiles) | TLS 1.3 | ratio | TLS 1.3, 32 clients | TLS 1.2 | TLS 1.2, 32 clients |"]
+    lines.append("|---|---|---|---|---|---|")
     by_case: dict[str, list[dict[str, Any]]] = {}
     for row in result["handshakes"]:
         by_case.setdefault(row["case"], []).append(row)
-    lines += [f"| {case} | " + " | ".join(_figure(row["cpu_us"]) for row in rows) + " |" for case, rows in by_case.items()]
+    repeated = rounds(result, REPEATED)
+    for case, rows in by_case.items():
+        figures = [_figure(row["cpu_us"]) for row in rows]
+        figures.insert(1, f"{ratio(rounds(result, case), repeated):.2f}")
+        lines.append(f"| {case} | " + " | ".join(figures) + " |")
     lines += ["", "| Wall time for a handshake, µs | TLS 1.3 | TLS 1.3, 32 clients | TLS 1.2 | TLS 1.2, 32 clients |"]
     lines.append("|---|---|---|---|---|")
     lines += [f"| {case} | " + " | ".join(_figure(row["wall_us"]) for row in rows) + " |" for case, rows in by_case.items()]
