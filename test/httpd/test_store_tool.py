@@ -6,12 +6,15 @@ import json
 import re
 import select
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 
 import pytest
 from conftest import StartHttpd, start_vhost
+from harness import poll
 from harness.challenge import assert_answered, assert_refused
+from harness.hooks import TOOL
 from harness.pages import block
 from harness.pki import Authority
 from harness.recipe import DIGEST
@@ -219,9 +222,9 @@ def test_failures() -> None:
 class AsTheManualSetsItUp(Redis):
     """With the lines of docs/fleet.md; this machine's names, ports and files are in place of theirs."""
 
-    def here(self, begin: str) -> str:
+    def here(self, begin: str, page: str = "fleet.md") -> str:
         assert self._authority
-        credential, text = self._authority.issue("localhost"), block("fleet.md", begin)
+        credential, text = self._authority.issue("localhost"), block(page, begin)
         for there, here in (
             (r"^bind .*", "bind 127.0.0.1"),
             (r"^tls-port 6379", f"tls-port {self.tls_port}"),
@@ -235,24 +238,63 @@ class AsTheManualSetsItUp(Redis):
         return text
 
     def _lines(self) -> list[str]:
-        (self.directory / "users.acl").write_text(self.here("user default off"))
+        users = [self.here("user default off"), self.here("user replica on", "capacity.md")]
+        (self.directory / "users.acl").write_text("".join(users))
         return [self.here("bind "), f"dir {self.directory}"]
 
     def _answers(self) -> bool:
         return accepts(("127.0.0.1", self.tls_port))
 
+    def start(self) -> Redis:
+        for file, password in (("acme-alpn-password", "PASSWORD1"), ("store-password", "PASSWORD2")):
+            (self.directory / file).write_text(password)
+            (self.directory / file).chmod(0o600)
+        return super().start()
+
+    @property
+    def directive(self) -> str:
+        return self.here("AcmeAlpnStore").strip() + " timeout=5s"
+
+    @property
+    def writer(self) -> str:
+        (url,) = re.findall("'(rediss:.*)'", self.here("certbot certonly"))
+        return url
+
+
+class ReplicaAsTheManualSetsItUp(AsTheManualSetsItUp):
+    def __init__(self, primary: AsTheManualSetsItUp, authority: Authority) -> None:
+        self._primary = primary
+        super().__init__(authority=authority)
+
+    def _lines(self) -> list[str]:
+        text = block("capacity.md", "replicaof")
+        return [*super()._lines(), text.replace("store.example.com 6379", f"localhost {self._primary.tls_port}")]
+
 
 def test_store_and_both_users_as_the_manual_sets_them_up(make_httpd: StartHttpd, authority: Authority) -> None:
     httpd, value = make_httpd(), KeyAuthorization.new()
     with AsTheManualSetsItUp(authority=authority) as redis:
-        for file, password in (("acme-alpn-password", "PASSWORD1"), ("store-password", "PASSWORD2")):
-            (redis.directory / file).write_text(password)
-            (redis.directory / file).chmod(0o600)
-        httpd.server_lines.append(redis.here("AcmeAlpnStore").strip() + " timeout=5s")
+        httpd.server_lines.append(redis.directive)
         start_vhost(httpd, NAME, authority)
-        (url,) = re.findall("'(rediss:.*)'", redis.here("certbot certonly"))
-        assert run("add", NAME, value.text, environment={"ACME_ALPN_SPOOL": url}).returncode == DONE
+        assert run("add", NAME, value.text, environment={"ACME_ALPN_SPOOL": redis.writer}).returncode == DONE
         assert_answered(httpd, NAME, value, source="store")
-        tool(url, "remove", NAME, value.text)
+        tool(redis.writer, "remove", NAME, value.text)
         assert_refused(httpd, NAME, "no-entry")
+        script = redis.here("acme-alpn add").replace("www.example.com", NAME).replace("acme-alpn ", f"{TOOL} ")
+        script = re.sub(r"192\.0\.2\.\d:443", str(httpd.listeners["main"]), script)
+        environment = {"ACME_ALPN_SPOOL": redis.writer, "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-ec", script], env=environment, capture_output=True, text=True, check=True)
+        assert re.findall(r"^(\w+) ", done.stdout, re.MULTILINE) == ["PASS"] * 3
+        httpd.stop()
+
+
+def test_replica_as_the_manual_sets_it_up(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd, value = make_httpd(), KeyAuthorization.new()
+    with AsTheManualSetsItUp(authority=authority) as primary, ReplicaAsTheManualSetsItUp(primary, authority) as replica:
+        httpd.server_lines.append(replica.directive)
+        start_vhost(httpd, NAME, authority)
+        tool(primary.writer, "add", NAME, value.text)
+        poll.until(lambda: NAME in tool(replica.writer, "list"), poll.DEADLINE, "the replica has the entry")
+        assert_answered(httpd, NAME, value, source="store")
+        assert "READONLY" in tool(replica.writer, "add", NAME, value.text, code=SPOOL_PROBLEM)
         httpd.stop()
