@@ -139,7 +139,7 @@ def directives(make_httpd: StartHttpd) -> set[str]:
 
 def test_every_directive_is_in_each_manual(make_httpd: StartHttpd) -> None:
     names = directives(make_httpd)
-    assert found(r"^\| `(AcmeAlpn\w+)", README) == names
+    assert found(r"^    (AcmeAlpn\w+) ", README) == names
     assert found(r"^## (\w+) Directive$", REFERENCE) == names
     page = text_of("docs/mod_acme_alpn.8").split(".SH DIRECTIVES")[1].split(".SH")[0]
     assert found(r"\b(AcmeAlpn\w+)", page) == names
@@ -268,6 +268,10 @@ def test_files_are_as_editorconfig_says() -> None:
         assert bool(re.search(r"^\t", text, re.MULTILINE)) == (name.endswith(".am") or name == "debian/rules"), name
         if name.endswith((".c", ".h")):
             assert max(map(len, text.splitlines())) <= int(limit), name
+
+
+def test_readme_names_every_page() -> None:
+    assert not [manual.name for manual in (REPOSITORY / "docs").glob("*.md") if f"docs/{manual.name} " not in README]
 
 
 def test_shipped_manuals_are_installed() -> None:

@@ -111,7 +111,7 @@ def issue_and_renew(acme_sh: AcmeSh, httpd: Httpd, pebble: Pebble, authority: Au
         first = load(chain)
         assert names_of(first) == set(names) and reload.exists()
         reload.unlink()
-        # By which README finds it.
+        # How install.md finds it.
         assert re.search(f"^ACME_OPENSSL_BIN=.*{HOOK.name}'$", (acme_sh.home / "account.conf").read_text(), re.MULTILINE)
         with (acme_sh.home / "account.conf").open("a") as settings:
             settings.write(f"export ACME_ALPN_SPOOL={httpd.spool.path}\nexport ACME_ALPN_CHECK={check}\n")

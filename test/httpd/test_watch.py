@@ -28,7 +28,7 @@ NO_EVENTS, LOST, WATCHING, NOT_TOLD = "AALPN0218", "AALPN0219", "AALPN0220", "AA
 
 GOOD = KeyAuthorization.new().text.encode()
 
-# What README promises of a bad entry.
+# What messages.md promises for a bad entry.
 TOLD_WITHIN = 2.0
 HOUR = 3600
 DAY = 24 * HOUR

@@ -1,17 +1,17 @@
-"""From an empty Debian to a certificate by the README's commands, word for word, and what comes after."""
+"""From an empty Debian to a certificate by README's commands, word for word, and the removal."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 from conftest import HTTPS, PACKAGES
 from cryptography import x509
-from machine import REPOSITORY, Machine
+from machine import Machine
 
 from harness import client, poll
 from harness.acme import Pebble
+from harness.pages import block
 
 NAME = "www.example.com"
 LIVE = f"/etc/letsencrypt/live/{NAME}"
@@ -41,8 +41,8 @@ def installed(server: Machine, readme: list[str]) -> Machine:
 
 @pytest.fixture(scope="module")
 def certified(installed: Machine, readme: list[str]) -> Machine:
-    for command in readme[2:]:
-        installed.run(command, "/root/source")
+    installed.run(readme[2])
+    installed.run(block("README", "certbot certonly"))
     return installed
 
 
@@ -82,12 +82,10 @@ def test_tool_checks_httpd_as_a_ca(certified: Machine) -> None:
 
 
 def test_renewal_reloads_httpd_with_the_new_certificate(certified: Machine) -> None:
+    """By the README's vhost."""
     pid = certified.run("cat /run/apache2/apache2.pid")
-    certified.run(
-        f"sed -i -e 's,^\\(\\s*SSLCertificateFile\\s\\).*,\\1{LIVE}/fullchain.pem,'"
-        f" -e 's,^\\(\\s*SSLCertificateKeyFile\\s\\).*,\\1{LIVE}/privkey.pem,'"
-        " /etc/apache2/sites-available/default-ssl.conf && apachectl graceful"
-    )
+    certified.write(f"/etc/apache2/sites-available/{NAME}.conf", block("README", "<VirtualHost"))
+    certified.run(block("README", "a2ensite www"))
     first = issued(certified)
     poll.until(lambda: served() == first, poll.DEADLINE, "httpd serves the certificate")
     certified.run("certbot renew --force-renewal --no-random-sleep-on-renew")
@@ -101,11 +99,10 @@ def test_purge_leaves_mod_ssl_and_what_certbot_has_made(certified: Machine) -> N
     """The last one: mod_ssl is what the module's package enabled, on a server that had none."""
     settings = "<IfModule acme_alpn_module>\nAcmeAlpnMaxAge 2d\nLogLevel acme_alpn:info\n</IfModule>\n"
     certified.write("/etc/apache2/conf-enabled/settings.conf", settings)
-    section = (REPOSITORY / "README").read_text().split("\n### Remove\n")[1].split("Or, where")[0]
-    commands = re.findall(r"^ {4,}(\S.*)$", section, re.MULTILINE)
-    assert len(commands) == 2 and commands[1] == f"apt-get purge {' '.join(PACKAGES)}"
-    for command in commands:
-        certified.run(command)
+    certified.run(block("install.md", "a2dismod acme_alpn"))
+    purge = block("install.md", "apt-get purge")
+    assert purge.split() == ["apt-get", "purge", *PACKAGES]
+    certified.run(purge)
     left = certified.run(r"find / \( -path /proc -o -path /sys -o -path /results -o -path /root \) -prune"
                          " -o -iname '*acme*alpn*' -print")
     assert left == ""
