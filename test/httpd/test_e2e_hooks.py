@@ -76,7 +76,7 @@ def test_dehydrated_as_the_manual_sets_it_up(httpd: Httpd, make_client: MakeClie
     kept = [line for line in config.read_text().splitlines() if line.partition("=")[0] + "=" not in settings]
     config.write_text("\n".join([*kept, f"CONFIG_D={conf_d}"]) + "\n")
     wrapper = block("clients.md", "#!/bin/sh").replace("/usr/share/acme-alpn/hooks", str(client.home / "bin"))
-    hook.write_text(wrapper.replace("apachectl graceful", f"echo reload >>{reload}"))
+    hook.write_text(wrapper.replace("/usr/sbin/apachectl graceful", f"echo reload >>{reload}"))
     hook.chmod(0o755)
     assert_issued(client, client.issue(NAMES[:1]), NAMES[0])
     assert_validated(httpd, NAMES[:1], checks=1)

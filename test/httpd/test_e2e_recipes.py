@@ -39,7 +39,7 @@ def test_ansible(httpd: Httpd, pebble: Pebble, authority: Authority, tmp_path: P
     letsencrypt = "https://acme-v02.api.letsencrypt.org/directory"
     text = block("clients.md", "- hosts: webservers")
     assert letsencrypt in text
-    playbook.write_text(text.replace(letsencrypt, pebble.url))
+    playbook.write_text(text.replace(letsencrypt, pebble.url).replace("/usr/sbin/apachectl", str(programs / "apachectl")))
     script(programs / "acme-alpn", TOOL_WITH_ADDRESS.format(address=httpd.listeners["main"], tool=TOOL))
     # The reload with the new certificate is noted, since none is to take place before that.
     script(programs / "apachectl", f'#!/bin/sh\necho "$@" >{tmp_path}/reload\n')

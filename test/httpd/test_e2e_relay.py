@@ -87,7 +87,7 @@ def test_lego(
     command = block("clients.md", begin).replace("127.0.0.1:5001", f"127.0.0.1:{port}")
     command = command.replace("-d www.example.com", " ".join(f"-d {name}" for name in NAMES))
     command = command.replace("--tls ", f"--server {pebble.url} --path {tmp_path} --tls ", 1)
-    command = command.replace("apachectl", f"touch {tmp_path}/reload").replace("\\\n", "")
+    command = command.replace("/usr/sbin/apachectl", f"touch {tmp_path}/reload").replace("\\\n", "")
     with undisturbed(httpd, authority):
         environment = {**os.environ, "LEGO_CA_CERTIFICATES": str(pebble.trust)}
         arguments = shlex.split(command)[1:]
