@@ -50,9 +50,9 @@ int acme_net_socket_address(acme_addresses_t *addresses, const char *path);
  * Connect to the first of the addresses that accepts. Each gets its share of the time, so that
  * one that swallows packets leaves some for the others. The socket does not block.
  *
- * Returns ACME_OK with *fd, which the caller closes; or with errno ACME_PROBE_NOBODY_LISTENS,
- * ACME_PROBE_UNREACHABLE, ACME_SYSTEM_ERROR, or ACME_PROBE_TIMEOUT if any of them timed out.
- * ACME_PROBE_HOST_UNKNOWN where there is none.
+ * Returns ACME_OK with *fd, which the caller closes; or with errno
+ * ACME_PROBE_CONNECTION_REFUSED, ACME_PROBE_UNREACHABLE, ACME_SYSTEM_ERROR, or
+ * ACME_PROBE_TIMEOUT if any of them timed out. ACME_PROBE_HOST_UNKNOWN where there is none.
  */
 acme_error_e acme_net_connect(int *fd, const acme_addresses_t *addresses, apr_time_t deadline);
 

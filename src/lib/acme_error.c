@@ -103,7 +103,7 @@ static const struct {
         "the upstream did not answer in time a second ago, and was not asked again"},
 
     [ACME_PROBE_HOST_UNKNOWN] = {"host-unknown", 0, "the host's name has no address"},
-    [ACME_PROBE_NOBODY_LISTENS] = {"nobody-listens", 0, "nothing listens there"},
+    [ACME_PROBE_CONNECTION_REFUSED] = {"connection-refused", 0, "nothing listens there"},
     [ACME_PROBE_UNREACHABLE] = {"unreachable", 0, "the address cannot be reached"},
     [ACME_PROBE_TIMEOUT] = {"timeout", 0, "there was no answer in time"},
     [ACME_PROBE_CLOSED] = {"closed", 0, "the connection was closed during the handshake"},

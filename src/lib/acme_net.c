@@ -199,7 +199,7 @@ static acme_error_e net_error(int error)
     case 0:
         return ACME_OK;
     case ECONNREFUSED:
-        return ACME_PROBE_NOBODY_LISTENS;
+        return ACME_PROBE_CONNECTION_REFUSED;
     case ETIMEDOUT:
         return ACME_PROBE_TIMEOUT;
     default:

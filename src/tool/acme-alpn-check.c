@@ -75,7 +75,7 @@ static acme_error_e check_resolve(address_t *address, apr_time_t latest)
 
 static int check_did_not_answer(acme_error_e outcome)
 {
-    return outcome == ACME_PROBE_NOBODY_LISTENS || outcome == ACME_PROBE_UNREACHABLE ||
+    return outcome == ACME_PROBE_CONNECTION_REFUSED || outcome == ACME_PROBE_UNREACHABLE ||
            outcome == ACME_PROBE_TIMEOUT;
 }
 
@@ -180,7 +180,7 @@ static const char *check_advice(acme_error_e outcome, int is_public)
     case ACME_PROBE_HOST_UNKNOWN:
         return "correct the name, or its A or AAAA record, or see to it that this machine can "
                "resolve it";
-    case ACME_PROBE_NOBODY_LISTENS:
+    case ACME_PROBE_CONNECTION_REFUSED:
         return "start httpd, or name the address of its TLS vhosts with --connect HOST:PORT";
     case ACME_PROBE_UNREACHABLE:
         return "correct the address, or the routes to it";

@@ -316,7 +316,7 @@ def test_check_refuses_before_the_handshake(filled: str, name: str, told: str) -
     assert (done.returncode, done.stdout) == (SPOOL_PROBLEM, "") and told in done.stderr, done.stderr
     # Of ours, or of any: the handshake is made, with a port where nothing listens.
     for arguments in ([name], ["ours.test", f"--account={OURS}"], [name, of_account(OURS).text, f"--account={OURS}"]):
-        assert "nobody-listens" in run(f"--spool={filled}", "check", *arguments, *where).stdout
+        assert "connection-refused" in run(f"--spool={filled}", "check", *arguments, *where).stdout
     done = run(f"--spool={filled}", "check", name, of_account(OTHERS).text, f"--account={OURS}", *where)
     assert done.returncode == USAGE and "value: AcmeAlpnAccount does not name" in done.stderr
 

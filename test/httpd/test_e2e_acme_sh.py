@@ -101,7 +101,7 @@ def issue_and_renew(acme_sh: AcmeSh, httpd: Httpd, pebble: Pebble, authority: Au
     check, names = str(httpd.listeners["main"]), NAMES[:2]
     before = pebble.validated()
     done = acme_sh.issue(names, ACME_ALPN_SPOOL=str(httpd.spool.path), ACME_ALPN_CHECK=f"{NOBODY_THERE}:1")
-    assert done.returncode != 0 and f"FAIL {FIRST} at {NOBODY_THERE}:1: nobody-listens" in done.stdout
+    assert done.returncode != 0 and f"FAIL {FIRST} at {NOBODY_THERE}:1: connection-refused" in done.stdout
     assert pebble.validated() == before and httpd.spool.entries() == []
     with undisturbed(httpd, authority):
         done = acme_sh.issue(names, ACME_ALPN_SPOOL=str(httpd.spool.path), ACME_ALPN_CHECK=check)
@@ -267,7 +267,7 @@ def test_check_that_fails_keeps_acme_sh_from_asking_the_ca(httpd: Httpd, make_ca
     assert calls.sign().stdout
     done = calls.prepare(FIRST, KeyAuthorization.new())
     assert done.returncode == 1 and f"PASS {FIRST} at {good}" in done.stderr
-    assert f"FAIL {FIRST} at {bad}: nobody-listens: " in done.stderr
+    assert f"FAIL {FIRST} at {bad}: connection-refused: " in done.stderr
     assert f"the CA was not asked (ACME_ALPN_CHECK, where httpd must answer: {calls.check})" in done.stderr
     assert httpd.spool.entries() == []
     assert_refused(calls.sign())

@@ -161,7 +161,7 @@ def test_node_that_the_relay_asks_stops(make_fleet: MakeFleet, certify: Certify)
         node.server_lines.append(f"AcmeAlpnUpstream {fleet[0].listeners['main']}")
     run, spool = certify(fleet, str(fleet[0].spool.path)), fleet[0].spool
     order_with_a_fault(fleet, run, lambda: spool.entries() == [NAME], fleet[0].stop, succeeds=False)
-    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=upstream reason=nobody-listens ")
+    fleet[-1].log.expect(REFUSED, f"identifier={NAME} .*source=upstream reason=connection-refused ")
     for node in fleet:
         node.log.allow(REFUSED, f"identifier={NAME} ")
     # It stops in the midst of handshakes, and asks nobody about that.

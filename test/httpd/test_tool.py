@@ -287,7 +287,7 @@ ADVICE = {
     "certificate-ordinary": "something in front of httpd terminates TLS",
     "certificate-wrong-digest": "another ACME client has an entry for the same name",
     "not-tls": "give the first vhost there SSLEngine on",
-    "nobody-listens": "start httpd",
+    "connection-refused": "start httpd",
     "timeout": "through the firewall",
 }
 
@@ -348,9 +348,9 @@ HTTPD_4, HTTPD_6, PROXY, CLOSED, SILENT = "203.0.113.5", "2001:db8::5", "2001:db
 PUBLIC = {
     "both.test": {HTTPD_4: "", HTTPD_6: ""},
     "proxied.test": {HTTPD_4: "", PROXY: "certificate-ordinary"},
-    "closed.test": {CLOSED: "nobody-listens", HTTPD_6: ""},
+    "closed.test": {CLOSED: "connection-refused", HTTPD_6: ""},
     "silent.test": {SILENT: "timeout", HTTPD_4: ""},
-    "local.test": {"127.0.0.1": "nobody-listens"},
+    "local.test": {"127.0.0.1": "connection-refused"},
     "unknown.test": {"unknown.test": "host-unknown"},
     HTTPD_6: {HTTPD_6: ""},
 }

@@ -230,7 +230,7 @@ static void test_next_address_is_tried(void **state)
     memcpy(&addresses.address[1].socket, &free_port, sizeof(free_port));
     assert_reason(try_to_connect(&addresses, 4 * SHORT), ACME_PROBE_TIMEOUT);
     addresses.address[0] = addresses.address[1];
-    assert_reason(try_to_connect(&addresses, LONG), ACME_PROBE_NOBODY_LISTENS);
+    assert_reason(try_to_connect(&addresses, LONG), ACME_PROBE_CONNECTION_REFUSED);
     addresses.count = 0;
     assert_reason(try_to_connect(&addresses, LONG), ACME_PROBE_HOST_UNKNOWN);
     close(good);

@@ -49,7 +49,7 @@ BEHAVIOURS: dict[str, Callable[[Asked], Behaviour]] = {
 UNREACHABLE = "127.255.255.255:443"
 UNKNOWN = ".".join(["a" * 63] * 5) + ":443"
 
-REASONS = [*BEHAVIOURS, "timeout", "nobody-listens", "unreachable", "host-unknown"]
+REASONS = [*BEHAVIOURS, "timeout", "connection-refused", "unreachable", "host-unknown"]
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def refusing() -> Iterator[tuple[str, int]]:
 @contextmanager
 def failing(reason: str, asked: Asked) -> Iterator[str]:
     """HOST:PORT of a responder for which a client gives this reason."""
-    if reason == "nobody-listens":
+    if reason == "connection-refused":
         with refusing() as address:
             yield f"{address[0]}:{address[1]}"
     elif reason in ("unreachable", "host-unknown"):
