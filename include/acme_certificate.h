@@ -30,20 +30,20 @@ acme_error_e acme_certificate_mint(X509 **certificate, const acme_identifier_t *
                                    const acme_digest_t *digest, acme_key_type_e type,
                                    EVP_PKEY *key, EVP_PKEY *public_key, apr_time_t now);
 
-/* How long a placeholder is valid, which is written once in a start of httpd. */
+/* How long a placeholder is valid. Each start of httpd writes a new one. */
 #define ACME_CERTIFICATE_PLACEHOLDER_LIFETIME apr_time_from_sec(365 * 24 * 60 * 60)
 
-/* Mint a self-signed certificate that names no host and is no CA's. Otherwise as
- * acme_certificate_mint. */
+/* Mint a self-signed certificate for no host, not a CA's. Otherwise as acme_certificate_mint.
+ */
 acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type_e type,
                                                EVP_PKEY *key, apr_time_t now);
 
 /*
  * Check a certificate as a CA does: signed with its own key, no extension twice, a
  * subjectAltName that is byte for byte the identifier alone, and a critical acmeIdentifier of
- * 32 bytes, which are returned in *digest.
+ * 32 bytes (RFC 8737 section 3).
  *
- * Returns ACME_OK, or the first of ACME_CERTIFICATE_* for which a CA would refuse it.
+ * Returns ACME_OK with these bytes in *digest, or the first fault, one of ACME_CERTIFICATE_*.
  */
 acme_error_e acme_certificate_inspect(acme_digest_t *digest, X509 *certificate,
                                       const acme_identifier_t *identifier);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The SHA-256 of a key authorization, which a challenge certificate carries (RFC 8737 section
- * 3), from the line that an ACME client published; and whose account's it is.
- */
+/* The digest of a key authorization, which a challenge certificate carries (RFC 8737 section
+ * 3), and the ACME account that it belongs to. */
 #ifndef ACME_DIGEST_H
 #define ACME_DIGEST_H
 
@@ -28,7 +26,7 @@ typedef struct {
  * Read one value: a key authorization (RFC 8555 section 8.1: a token of at least 22 characters
  * of base64url, a dot, a thumbprint of 43), or the SHA-256 of one as 43 characters of base64url
  * or as 64 hex digits, which colons may separate in pairs. One LF or CRLF may follow.
- * `value` need not be NUL-terminated and may hold any bytes.
+ * `value` may hold any bytes; it needs no NUL at its end.
  *
  * Returns ACME_OK, or with *digest untouched ACME_VALUE_EMPTY, ACME_VALUE_LINES,
  * ACME_VALUE_MALFORMED, ACME_ENTRY_TOO_LARGE or ACME_SYSTEM_ERROR.
@@ -38,11 +36,11 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
 /* The same without libcrypto: the bytes of a key authorization's digest are not set. */
 acme_error_e acme_digest_check(acme_digest_t *digest, const char *value, apr_size_t length);
 
-/* Whether it is of one of these accounts. Returns ACME_OK, ACME_ACCOUNT_OTHER, or for a bare
- * digest ACME_ACCOUNT_UNKNOWN. */
+/* Check that the digest belongs to one of these accounts. Returns ACME_OK, ACME_ACCOUNT_OTHER,
+ * or for a bare digest ACME_ACCOUNT_UNKNOWN. */
 acme_error_e acme_digest_check_account(const acme_digest_t *digest, const char *accounts);
 
-/* Add a word to a list of accounts, NULL at first. Returns whether it is allowed there. */
+/* Add a word to a list of accounts, NULL at first. Returns whether the word is allowed. */
 int acme_digest_add_account(apr_pool_t *pool, const char **accounts, const char *word);
 
 #endif

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The reasons why there is no challenge: what the library's functions return when they fail.
- */
+/* The reasons why a challenge is not answered: the errors of the library's functions. */
 #ifndef ACME_ERROR_H
 #define ACME_ERROR_H
 
@@ -61,13 +59,13 @@ typedef enum {
     ACME_SESSION_RESUMED,
     ACME_NO_KEY_TYPE,
 
-    /* another responder, asked for what the spool lacks */
+    /* an upstream: another acme-tls/1 responder */
     ACME_RELAY_FOREIGN_NAME,
     ACME_RELAY_LOOP,
     ACME_RELAY_BUSY,
     ACME_RELAY_BACKOFF,
 
-    /* what a CA would see (RFC 8737 section 3) */
+    /* the verdict of a CA (RFC 8737 section 3) */
     ACME_PROBE_HOST_UNKNOWN,
     ACME_PROBE_CONNECTION_REFUSED,
     ACME_PROBE_UNREACHABLE,
@@ -91,22 +89,23 @@ typedef enum {
     ACME_RUNTIME_UNWRITABLE,
     ACME_RUNTIME_UNSAFE,
 
-    /* the operating system or libcrypto failed; errno says more where it was the former */
+    /* the operating system (see errno) or OpenSSL failed */
     ACME_SYSTEM_ERROR,
 
     ACME_ERRORS
 } acme_error_e;
 
-/* For logs, counters and scripts: lower case, digits, hyphens. Stable, static, never NULL. */
+/* The slug, for logs, counters and scripts: lower case, digits, hyphens. Stable, static, never
+ * NULL. */
 const char *acme_error_slug(acme_error_e error);
 
 /* The reason in words, without a full stop. Static, never NULL. */
 const char *acme_error_text(acme_error_e error);
 
-/* A reason may be of several classes. */
+/* Bits: a reason may have several classes. */
 typedef enum {
-    ACME_CLASS_LACK = 1,   /* the source has no such challenge, which is no fault */
-    ACME_CLASS_CLIENT = 2, /* any client can cause it, any number of times */
+    ACME_CLASS_LACK = 1,   /* the source has no such challenge; not a fault */
+    ACME_CLASS_CLIENT = 2, /* any TLS client can cause it, any number of times */
     ACME_CLASS_STORE = 4,  /* the store fails for every key */
     ACME_CLASS_VALUE = 8   /* no ACME client publishes such a value */
 } acme_error_class_e;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Identifiers: a DNS name or an IP address (RFC 8555 section 9.7.7, RFC 8738 section 3), and
- * the TLS server name by which a CA asks for it.
- */
+/* Identifiers: a DNS name or an IP address (RFC 8555 section 9.7.7, RFC 8738 section 3), and
+ * the TLS server name that a CA sends for it. */
 #ifndef ACME_IDENTIFIER_H
 #define ACME_IDENTIFIER_H
 
@@ -27,8 +25,8 @@ typedef struct {
 } acme_identifier_t;
 
 /*
- * The identifier that a server name (SNI) stands for. `sni` need not be NUL-terminated and may
- * hold any bytes. A reverse name under in-addr.arpa or ip6.arpa stands for the address
+ * The identifier that a server name (SNI) stands for. `sni` may hold any bytes; it needs no NUL
+ * at its end. A reverse name under in-addr.arpa or ip6.arpa stands for the address
  * (RFC 8738 section 6); one that is not exactly an address is invalid.
  *
  * Returns ACME_OK, or ACME_NAME_INVALID with *identifier untouched.
@@ -37,8 +35,8 @@ acme_error_e acme_identifier_from_sni(acme_identifier_t *identifier, const char 
                                       apr_size_t length);
 
 /*
- * The identifier that a person, a client or a file name means: a DNS name in any case, with or
- * without the root's dot, or an address as text. `text` is NUL-terminated.
+ * The identifier of a command line or a file name: a DNS name in any case, with or without a
+ * trailing dot, or an address as text. `text` is NUL-terminated.
  *
  * Returns ACME_OK, or with *identifier untouched ACME_NAME_WILDCARD, ACME_NAME_NOT_ASCII or
  * ACME_NAME_INVALID.

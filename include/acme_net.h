@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Connections that end at a deadline: the name of a host, its addresses, a wait for a socket.
- *
- * A deadline is a time of acme_monotonic(), which no one sets back.
- */
+/* DNS look-ups, connections and waits that end at a deadline, a time of acme_monotonic(). */
 #ifndef ACME_NET_H
 #define ACME_NET_H
 
@@ -14,7 +10,7 @@
 
 #include "acme_error.h"
 
-/* Microseconds since some time before this machine's start; the same in all processes. */
+/* Microseconds of a clock that is never set back; the same in all processes. */
 apr_time_t acme_monotonic(void);
 
 #define ACME_ADDRESSES_MAX 16
@@ -30,12 +26,12 @@ typedef struct {
 
 #define ACME_NET_ALLOWED "give HOST:PORT or [IPV6]:PORT with a port from 1 to 65535"
 
-/* Split it into host and port. Returns whether it is of the form of ACME_NET_ALLOWED. */
+/* Split the text into host and port. Returns whether it has the form of ACME_NET_ALLOWED. */
 int acme_net_parse(const char **host, const char **port, const char *text, apr_pool_t *pool);
 
 /*
- * The addresses of a host, given as a name or as an address, and of a port. For a name a forked
- * process calls getaddrinfo, which has no time-out of its own, and is killed at the deadline.
+ * Resolve a host, given as a name or as an address. getaddrinfo has no time-out, so for a name
+ * a forked process calls it, which is killed at the deadline.
  *
  * Returns ACME_OK with one address at least, ACME_PROBE_HOST_UNKNOWN, ACME_PROBE_TIMEOUT, or
  * ACME_SYSTEM_ERROR with errno.
@@ -47,12 +43,12 @@ acme_error_e acme_net_resolve(acme_addresses_t *addresses, const char *host, con
 int acme_net_socket_address(acme_addresses_t *addresses, const char *path);
 
 /*
- * Connect to the first of the addresses that accepts. Each gets its share of the time, so that
- * one that swallows packets leaves some for the others. The socket does not block.
+ * Connect to the first of the addresses that accepts. Each gets an equal share of the time
+ * left, so that one which drops packets leaves time for the others. The socket is non-blocking.
  *
  * Returns ACME_OK with *fd, which the caller closes; or with errno
  * ACME_PROBE_CONNECTION_REFUSED, ACME_PROBE_UNREACHABLE, ACME_SYSTEM_ERROR, or
- * ACME_PROBE_TIMEOUT if any of them timed out. ACME_PROBE_HOST_UNKNOWN where there is none.
+ * ACME_PROBE_TIMEOUT if any of them timed out. ACME_PROBE_HOST_UNKNOWN without any address.
  */
 acme_error_e acme_net_connect(int *fd, const acme_addresses_t *addresses, apr_time_t deadline);
 

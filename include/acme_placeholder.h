@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The placeholder: a self-signed certificate for the time until there is a real one, with its
- * key in the same file, so that the two are always replaced together.
- */
+/* The placeholder certificate: self-signed, for a vhost that has no certificate yet. Its key is
+ * in the same file, so that one rename replaces both. */
 #ifndef ACME_PLACEHOLDER_H
 #define ACME_PLACEHOLDER_H
 
@@ -14,13 +12,14 @@
 /* The file in the directory; PEM, mode 0600. */
 #define ACME_PLACEHOLDER_FILE "acme-alpn-placeholder.pem"
 
-/* Write a new placeholder to the directory, in place of any that there is.
+/* Write a new placeholder to the directory, and replace an old one. An error keeps the old one.
  *
- * Returns ACME_OK, or one of ACME_RUNTIME_* or ACME_SYSTEM_ERROR (with errno set, or 0 where
- * OpenSSL failed: see its error queue); then what was there is still there. */
+ * Returns ACME_OK, or one of ACME_RUNTIME_* or ACME_SYSTEM_ERROR (with errno; 0 means that
+ * OpenSSL failed: see its error queue). */
 acme_error_e acme_placeholder_write(apr_pool_t *pool, const char *directory, apr_time_t now);
 
-/* Whether that would succeed now, as far as the directory tells. Returns what that would. */
+/* Check the directory as acme_placeholder_write does, without writing. Returns the same errors.
+ */
 acme_error_e acme_placeholder_check(const char *directory);
 
 #endif

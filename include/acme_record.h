@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What became of the acme-tls/1 handshakes of a server: the last ones one by one, and counters
- * of all of them, in memory that processes share and that outlives them.
+ * The history of a server's acme-tls/1 handshakes: a row for each of the last ones, and
+ * counters of all, in memory that processes share and that outlives them.
  *
- * Without locks: a writer takes the next slot by one atomic step and stores the row with its
- * number and a checksum; a reader skips rows whose checksum is wrong. A writer that is killed
- * in the middle costs one row.
+ * There is no lock. A writer takes the next slot atomically, and stores the row with its number
+ * and a checksum. A reader skips rows with a wrong checksum. A killed writer costs one row.
  */
 #ifndef ACME_RECORD_H
 #define ACME_RECORD_H
@@ -16,10 +15,10 @@
 #include "acme_error.h"
 #include "acme_key.h"
 
-/* How many handshakes are kept one by one. */
+/* How many handshakes have a row. */
 #define ACME_RECORD_ROWS 256
 
-/* How many sources (of which the caller knows the names) are told apart. */
+/* How many sources there may be; the caller numbers them. */
 #define ACME_RECORD_SOURCES 8
 
 typedef enum {
@@ -29,7 +28,7 @@ typedef enum {
     ACME_RECORD_OUTCOMES
 } acme_record_outcome_e;
 
-/* What is counted apart from handshakes. */
+/* Counters beside those of handshakes. */
 typedef enum {
     ACME_RECORD_MINTED, /* challenge certificates made */
     ACME_RECORD_CACHED, /* taken from the cache of a process */
@@ -37,10 +36,10 @@ typedef enum {
     ACME_RECORD_EVENTS
 } acme_record_event_e;
 
-/* One handshake. Texts are cut to size, always end in NUL and may hold any other bytes. */
+/* One handshake. Texts are cut to size, end in NUL and may hold any other bytes. */
 typedef struct {
     apr_time_t ended;
-    apr_uint32_t duration; /* microseconds from the ClientHello to that */
+    apr_uint32_t duration; /* from the ClientHello to `ended`, in microseconds */
     acme_record_outcome_e outcome;
     acme_error_e reason;      /* with ACME_RECORD_REFUSED */
     acme_key_type_e key_type; /* with ACME_RECORD_ANSWERED */
@@ -54,7 +53,7 @@ typedef struct {
     char tls[16];
 } acme_record_row_t;
 
-/* Aligned, since on 32 bits a number of 64 might lie across two cache lines. */
+/* Aligned: on 32 bits, a number of 64 bits might else lie across two cache lines. */
 typedef struct {
     apr_time_t since;
     apr_uint64_t outcomes[ACME_RECORD_OUTCOMES];
@@ -66,11 +65,11 @@ typedef struct {
 
 typedef struct acme_record_t acme_record_t;
 
-/* How many bytes a record takes, which is always the same. */
+/* The size of a record, in bytes. */
 apr_size_t acme_record_size(void);
 
-/* So many zero bytes (aligned as malloc does) are an empty record, whose counters begin now.
- * One that has begun is left as it is. */
+/* Begin an empty record: acme_record_size() zero bytes, aligned as by malloc. Does nothing to a
+ * record that has begun. */
 void acme_record_begin(acme_record_t *record, apr_time_t now);
 
 /* Add a row, and count it. */
@@ -78,7 +77,7 @@ void acme_record_add(acme_record_t *record, const acme_record_row_t *row);
 
 void acme_record_count(acme_record_t *record, acme_record_event_e event);
 
-/* Copy the rows, the latest first; returns how many there are. */
+/* Copy the rows, the latest first. Returns their number. */
 apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
                             const acme_record_t *record);
 

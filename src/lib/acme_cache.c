@@ -8,8 +8,8 @@
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 
-/* Direct-mapped: each certificate has one slot, and two that share a slot replace each other.
- * That mints a certificate again now and then, and needs no list to keep in order. */
+/* Direct-mapped: two certificates that share a slot replace each other. This sometimes costs a
+ * minting and saves a list in order of use. */
 typedef struct {
     X509 *certificate;
     apr_time_t until;
@@ -21,7 +21,7 @@ typedef struct {
 struct acme_cache_t {
     apr_thread_mutex_t *mutex;
     apr_size_t slots;
-    entry_t **slot; /* allocated at its first use, and then reused */
+    entry_t **slot; /* allocated at its first use */
 };
 
 static apr_status_t cache_cleanup(void *data)

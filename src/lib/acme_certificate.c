@@ -13,7 +13,7 @@
 /* Not the identifier: a common name ends at 64 bytes (RFC 5280 appendix A, ub-common-name). */
 #define COMMON_NAME "ACME challenge"
 
-/* For the visitor whose browser shows it. */
+/* A browser shows it to the visitor. */
 #define PLACEHOLDER_NAME "Placeholder until there is a certificate"
 
 /* Positive and of 127 bits, so 16 bytes in DER (RFC 5280 section 4.1.2.2 allows 20). */
@@ -155,8 +155,7 @@ acme_error_e acme_certificate_mint_placeholder(X509 **certificate, acme_key_type
     return ACME_OK;
 }
 
-/* Boulder compares the names' DER. X509_NAME_cmp takes names for equal that differ in case or
- * in the type of a string. */
+/* Boulder compares the names' DER. X509_NAME_cmp ignores case and the type of a string. */
 static int certificate_is_self_signed(X509 *certificate)
 {
     EVP_PKEY *key = X509_get0_pubkey(certificate);

@@ -40,8 +40,8 @@ static acme_error_e digest_check_key_authorization(const char *text, apr_size_t 
                : ACME_VALUE_MALFORMED;
 }
 
-/* The last of the 43 characters has two bits too many. They must be zero, or one digest could
- * be written in four ways. */
+/* The last of the 43 characters has two surplus bits. They must be zero, so that each digest
+ * has one text. */
 static acme_error_e digest_from_base64url(acme_digest_t *digest, const char *text)
 {
     if (!digest_is_base64url(text, BASE64URL_LENGTH) ||
@@ -137,7 +137,7 @@ acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_siz
     return error;
 }
 
-/* All thumbprints are of the same length, so one that is found in a list is a word of it. */
+/* All thumbprints have the same length, so strstr finds whole words only. */
 acme_error_e acme_digest_check_account(const acme_digest_t *digest, const char *accounts)
 {
     if (!accounts || strcmp(accounts, ACME_ACCOUNT_ANY) == 0) {

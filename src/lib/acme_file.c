@@ -11,8 +11,8 @@
 
 #define ROOT_UID 0
 
-/* Root's group does not make a difference: where there is an ACL the group's bits are its mask,
- * and stand for each user that it names. */
+/* Root's group is no exception: with an ACL the group's bits are its mask, which limits all
+ * users that the ACL names. */
 int acme_file_others_can_write(const struct stat *status)
 {
     return (status->st_mode & (S_IWGRP | S_IWOTH)) != 0;
@@ -66,7 +66,7 @@ static int file_fill(int fd, const char *text, apr_size_t length, mode_t mode)
 int acme_file_replace(apr_pool_t *pool, const char *directory, const char *name,
                       const char *text, apr_size_t length, mode_t mode)
 {
-    /* Without the name, which may be as long as a file's name can be. */
+    /* Not with `name` in it, which may have the maximal length of a file's name. */
     char *temporary = apr_pstrcat(pool, directory, "/.acme-alpn-XXXXXX", NULL);
     int fd = mkostemp(temporary, O_CLOEXEC), saved;
 

@@ -7,7 +7,7 @@
 
 #include "acme_text.h"
 
-/* Between two looks for a place: from this to that. */
+/* The pause between two attempts to get a place grows from the first to the second. */
 #define SHORTEST_LOOK apr_time_from_msec(1)
 #define LONGEST_LOOK  apr_time_from_msec(8)
 
@@ -60,8 +60,7 @@ static acme_guard_row_t *guard_find(acme_guard_t *guard, apr_uint64_t key)
     return NULL;
 }
 
-/* The one that has been unused for longest: children of the last configuration may still run.
- */
+/* The longest unused row, since children of the last configuration may still run. */
 static acme_guard_row_t *guard_find_unused(acme_guard_t *guard)
 {
     acme_guard_row_t *oldest = &guard->row[0], *row;
@@ -113,8 +112,8 @@ void acme_guard_addresses(acme_addresses_t *addresses, const acme_guard_row_t *r
     *addresses = row->addresses[apr_atomic_read32((apr_uint32_t *)&row->current) & 1];
 }
 
-/* Whether the moment is still to come. The clock starts anew every 49 days, so what is further
- * ahead than a lease can be is long over. */
+/* Whether the moment is in the future. The clock wraps every 49 days, so a moment further ahead
+ * than a lease lasts is in the past. */
 static int guard_is_ahead(apr_uint32_t moment, apr_uint32_t now)
 {
     apr_int32_t left = (apr_int32_t)(moment - now);
@@ -143,8 +142,8 @@ static int guard_lease(acme_guard_lease_t *lease, apr_uint32_t *slots, unsigned 
     return 0;
 }
 
-/* Another handshake may have taken a slot whose lease is over. Its lease ends at another time,
- * so the swap leaves it alone. */
+/* Another handshake may hold the slot after this lease expired. Its lease ends at another time,
+ * so the swap fails. */
 static void guard_release(const acme_guard_lease_t *lease)
 {
     apr_atomic_cas32(lease->slot, 0, lease->until);
@@ -157,7 +156,7 @@ static unsigned int guard_least(unsigned int one, unsigned int other)
 
 /* The breaker */
 
-/* Once the time of an open breaker is over, one handshake tries. The others are refused until
+/* When an open breaker's time is over, one handshake tries. The guard refuses the others until
  * that one has a result. */
 static int guard_may_try(acme_guard_pass_t *pass, apr_uint32_t until)
 {
@@ -196,7 +195,7 @@ static void guard_give_back(const acme_guard_pass_t *pass)
     }
 }
 
-/* Whether the pass has all that it needs now. */
+/* Returns whether the pass has both a worker's lease and a place. */
 static int guard_take(acme_guard_pass_t *pass, acme_guard_t *guard, unsigned int places,
                       acme_guard_workers_t workers, apr_uint32_t until)
 {

@@ -44,7 +44,7 @@ static int identifier_ends_with_number(const char *name)
     return strspn(last, "0123456789") == strlen(last);
 }
 
-/* The length of the name without the suffix; 0 where it does not end so. */
+/* The length of the name without the suffix; 0 without that suffix. */
 static apr_size_t identifier_length_before(const char *name, const char *suffix)
 {
     apr_size_t length = strlen(name), suffix_length = strlen(suffix);
@@ -55,7 +55,7 @@ static apr_size_t identifier_length_before(const char *name, const char *suffix)
     return length - suffix_length;
 }
 
-/* Writes the address in its one form (RFC 5952) over the name that it came from. */
+/* Replaces the name with the canonical text of its address (RFC 5952). */
 static acme_error_e identifier_name_address(acme_identifier_t *identifier, apr_size_t size)
 {
     identifier->type = ACME_IDENTIFIER_IP;

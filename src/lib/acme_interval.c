@@ -7,7 +7,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-/* ap_timeout_parameter_parse is httpd's, knows no days, and takes "5 hats" for five hours. */
+/* httpd's ap_timeout_parameter_parse has no days, and reads "5 hats" as five hours. */
 int acme_interval_parse(apr_interval_time_t *interval, const char *text)
 {
     static const struct {

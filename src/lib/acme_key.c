@@ -24,7 +24,7 @@ const char *acme_key_name(acme_key_type_e type)
     return keys[type].name;
 }
 
-/* OpenSSL's security level 4 wants 192 bits of the signature too: P-384 needs SHA-384. */
+/* OpenSSL's security level 4 demands 192 bits of the signature, so P-384 needs SHA-384. */
 const EVP_MD *acme_key_digest(acme_key_type_e type)
 {
     return type == ACME_KEY_P384 ? EVP_sha384() : EVP_sha256();

@@ -17,13 +17,13 @@
 #include <apr_network_io.h>
 #include <apr_strings.h>
 
-/* A kept connection is probed after so many seconds of silence, so often, and so many times: if
- * its path has died it ends, before a look-up waits in vain for an answer on it. */
+/* TCP keep-alive, in seconds and probes. It ends a kept connection whose path is dead, before a
+ * look-up waits in vain on it. */
 #define PROBE_AFTER 15
 #define PROBE_EVERY 5
 #define PROBES      3
 
-/* Before another attempt where the system cannot tell when one is worth it. */
+/* Between two attempts to connect to a Unix domain socket whose queue is full. */
 #define PAUSE_MS 1
 
 apr_time_t acme_monotonic(void)
@@ -42,7 +42,7 @@ int acme_net_wait(int fd, short events, apr_time_t deadline)
     do {
         apr_interval_time_t left = deadline - acme_monotonic();
 
-        /* A millisecond more: a wait that is rounded down would spin. */
+        /* Rounded up: a wait of 0 ms would spin. */
         ready = left > 0 ? poll(&waiting, 1, (int)apr_time_as_msec(left) + 1) : 0;
     } while (ready < 0 && errno == EINTR);
     return ready > 0;
@@ -83,8 +83,8 @@ static acme_error_e net_look_up(acme_addresses_t *addresses, const char *host, c
     return addresses->count > 0 ? ACME_OK : ACME_PROBE_HOST_UNKNOWN;
 }
 
-/* In the forked process. It may hang on a lock of a thread that it lacks, and outlive the one
- * that would have killed it; it has httpd's listening sockets, and httpd's signal handlers. */
+/* Runs in the forked process, which may hang on a lock of a thread that it lacks. alarm(2) ends
+ * it even if its parent was killed, so that it does not keep httpd's listening sockets open. */
 static void net_answer_and_exit(int fd, const char *host, const char *port, apr_time_t deadline)
 {
     static const int deadly[] = {SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -167,8 +167,7 @@ static void net_set_up_tcp(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
-/* Returns errno, or 0. A Unix domain socket whose queue is full says so at once, where TCP
- * would wait. */
+/* Returns errno, or 0. With a full queue a Unix domain socket fails at once, and TCP waits. */
 static int net_try(int fd, const struct sockaddr *address, socklen_t size, apr_time_t until)
 {
     socklen_t length = sizeof(int);

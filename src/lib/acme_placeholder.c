@@ -11,7 +11,7 @@
 #include "acme_file.h"
 #include "acme_key.h"
 
-/* Loads at each of OpenSSL's security levels but the last, which takes no common curve. */
+/* OpenSSL loads it at each security level but 5, which accepts no common curve. */
 #define KEY_TYPE ACME_KEY_P384
 
 static acme_error_e placeholder_error(int error)
@@ -29,7 +29,7 @@ static acme_error_e placeholder_error(int error)
     }
 }
 
-/* Who can replace the file could have httpd load, as root, what they like. */
+/* A user who can replace the file could make httpd load any content as root. */
 acme_error_e acme_placeholder_check(const char *directory)
 {
     struct stat status;

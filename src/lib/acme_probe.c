@@ -15,7 +15,7 @@
 
 static const unsigned char offer[] = {10, 'a', 'c', 'm', 'e', '-', 't', 'l', 's', '/', '1'};
 
-/* The clients of CAs have no security levels, so the probe accepts all that they accept. */
+/* CAs' TLS clients have no security levels, so the probe accepts all that they accept. */
 #define SECURITY_LEVEL 0
 
 SSL_CTX *acme_probe_context(void)
@@ -42,7 +42,7 @@ int acme_probe_mark_relayed(SSL_CTX *context)
                                   NULL, NULL, NULL);
 }
 
-/* The first error is the cause; what follows it is its consequence. */
+/* The first error in the queue is the cause. */
 static acme_error_e probe_tls_error(acme_probe_t *probe)
 {
     unsigned long error = ERR_peek_error();

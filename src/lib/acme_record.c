@@ -9,7 +9,7 @@
 #include "acme_text.h"
 
 typedef struct {
-    apr_uint32_t ticket; /* 0: never filled, or being filled; else from 1 on */
+    apr_uint32_t ticket; /* from 1 on; 0: the row is empty, or a writer fills it */
     apr_uint32_t unused;
     apr_uint64_t checksum; /* of the ticket and the row */
     acme_record_row_t row;
@@ -33,7 +33,7 @@ void acme_record_begin(acme_record_t *record, apr_time_t now)
     }
 }
 
-/* Without the unused bytes after the texts, which are most of a row. */
+/* Skips the unused bytes after the texts, which are most of a row. */
 static apr_uint64_t record_checksum_of(apr_uint32_t ticket, const acme_record_row_t *row)
 {
     apr_uint64_t sum = acme_text_hash(ACME_TEXT_HASH_BASIS, &ticket, sizeof(ticket));
@@ -45,7 +45,7 @@ static apr_uint64_t record_checksum_of(apr_uint32_t ticket, const acme_record_ro
     return acme_text_hash(sum, row->tls, strnlen(row->tls, sizeof(row->tls)));
 }
 
-/* Also between processes; APR's may lock a mutex of the process instead, on 32 bits. */
+/* Works between processes; on 32 bits APR's function may use a mutex of the process. */
 #define INCREASE(counter, number) __atomic_fetch_add(&(counter), number, __ATOMIC_SEQ_CST)
 
 void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
@@ -65,7 +65,7 @@ void acme_record_add(acme_record_t *record, const acme_record_row_t *row)
         ticket = apr_atomic_inc32(&record->tickets) + 1;
     } while (ticket == 0);
     slot = &record->slots[ticket % ACME_RECORD_ROWS];
-    /* The exchanges are also barriers, on both sides of the copy. */
+    /* The exchanges are barriers before and after the copy. */
     apr_atomic_xchg32(&slot->ticket, 0);
     memcpy(&slot->row, row, sizeof(*row));
     slot->checksum = record_checksum_of(ticket, row);
@@ -77,8 +77,8 @@ void acme_record_count(acme_record_t *record, acme_record_event_e event)
     INCREASE(record->counts.events[event], 1);
 }
 
-/* Whether the slot holds the row with this ticket, whole. The record is const to the caller,
- * and stays as it is; APR reads with a barrier only by an addition of 0. */
+/* Returns whether the slot holds the whole row of this ticket. The cast drops const, since only
+ * APR's addition, here of 0, is a read with a barrier. */
 static int record_copy(acme_record_row_t *row, const slot_t *slot, apr_uint32_t ticket)
 {
     volatile apr_uint32_t *sequence = (volatile apr_uint32_t *)&slot->ticket;
@@ -113,6 +113,6 @@ apr_size_t acme_record_read(acme_record_row_t rows[ACME_RECORD_ROWS],
 
 void acme_record_counts(acme_record_counts_t *counts, const acme_record_t *record)
 {
-    /* Each counter is right by itself; they need not be of the same instant. */
+    /* Each counter is right; they need not be of the same instant. */
     memcpy(counts, &record->counts, sizeof(*counts));
 }

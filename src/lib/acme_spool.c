@@ -38,7 +38,7 @@ static acme_error_e spool_directory_error(int error)
     }
 }
 
-/* By its name, since a directory that may be read but not passed opens all the same. */
+/* By its name, since a directory without the x permission opens all the same. */
 static acme_error_e spool_check_directory(int fd, struct stat *status)
 {
     if (fstatat(fd, ".", status, 0) != 0) {
@@ -79,8 +79,7 @@ static acme_error_e spool_entry_error(int error)
     }
 }
 
-/* In seconds, and without a subtraction from mtime, which can be any number and would overflow.
- */
+/* Subtracts from `now`, since mtime can be any number and would overflow. */
 int acme_spool_is_too_old(time_t written, apr_interval_time_t max_age, apr_time_t now)
 {
     return written < apr_time_sec(now - max_age);
@@ -171,7 +170,7 @@ acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
     return error;
 }
 
-/* An entry that another user wrote would be refused when it is read. */
+/* A look-up would refuse an entry of any other user. */
 static acme_error_e spool_check_writer(const struct stat *directory)
 {
     uid_t user = geteuid();
@@ -235,14 +234,14 @@ static acme_error_e spool_unlink_error(int error)
     }
 }
 
-/* Another client's rename can come between the comparison and what follows. So the entry is
- * compared again under a name that no other client knows, and another's is put back: by
- * link(2), which overwrites none that is newer still, where the file system has it. */
+/* Another client can rename its entry into place after the comparison. So this moves the entry
+ * to a private name, compares again, and puts another client's entry back. link(2) does that
+ * without overwriting a newer one; some file systems have rename(2) only. */
 static acme_error_e spool_withdraw_own(int fd, const struct stat *directory, const char *name,
                                        const acme_digest_t *digest)
 {
     acme_error_e error = spool_compare(fd, directory, name, digest);
-    apr_uint64_t number = (apr_uint64_t)apr_time_now(); /* where there are no random bytes */
+    apr_uint64_t number = (apr_uint64_t)apr_time_now(); /* if RAND_bytes fails */
     char aside[32];
 
     if (error != ACME_OK) {
@@ -322,7 +321,7 @@ static int spool_compare_names(const void *left, const void *right)
                   ((const acme_spool_entry_t *)right)->name);
 }
 
-/* Whether it is still there: it may have been withdrawn since the directory gave its name. */
+/* Returns 0 where a client withdrew the entry after readdir(3) gave its name. */
 static int spool_take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *stream,
                             const struct stat *directory, const acme_spool_t *spool,
                             const char *name, apr_time_t now)
@@ -337,7 +336,6 @@ static int spool_take_entry(apr_pool_t *pool, apr_array_header_t *found, DIR *st
     return 1;
 }
 
-/* Reads on to the end of the directory, or to ACME_SPOOL_COUNT_MAX. */
 static acme_error_e spool_read_entries(apr_pool_t *pool, apr_array_header_t *found,
                                        apr_size_t *total, DIR *stream,
                                        const struct stat *directory, const acme_spool_t *spool,

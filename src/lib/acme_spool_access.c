@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who could put another spool in the place of this one. Asked when httpd starts and by its
- * status page; a handshake just opens the spool.
+ * Which directory above the spool lets other users replace it. The module checks this at start
+ * and on its status page; a handshake only opens the spool.
  */
 #include "acme_spool.h"
 
@@ -30,8 +30,7 @@ static const char *access_unsafe_above(apr_pool_t *pool, const char *path, uid_t
     return found;
 }
 
-/* The directories of a symbolic link in the path, and those of the spool. Those between, where
- * a link leads to another one, are not looked at. */
+/* Checks the path as given and the path without symbolic links, but no links in between. */
 const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory)
 {
     char real[PATH_MAX];

@@ -23,8 +23,8 @@
 #define REPLY_MAX 4096
 #define LIST_MAX  (16 * 1024 * 1024)
 
-/* After this the store is asked for no more keys. It names ten million in a few seconds; all
- * that are kept take memory, whatever their length. */
+/* A list ends after this time. A store names ten million keys in a few seconds, and each costs
+ * memory. */
 #define SCAN_TIMEOUT apr_time_from_sec(10)
 #define KEYS_MAX     1000000
 #define KEY_MAX      1024
@@ -88,7 +88,7 @@ static acme_error_e store_error_of(acme_store_call_t *call, const char *text)
     return store_begins_with(text, "WRONGTYPE") ? ACME_VALUE_MALFORMED : ACME_STORE_FAILED;
 }
 
-/* Send a command, in hiredis's format. With ACME_OK the connection has its reply, which is of
+/* Sends a command, in hiredis's format. With ACME_OK the connection has its reply, which is of
  * `type` or nil. */
 __attribute__((format(printf, 4, 5))) static acme_error_e
 store_command(acme_store_connection_t *connection, acme_store_call_t *call, int type,
@@ -121,15 +121,15 @@ store_command(acme_store_connection_t *connection, acme_store_call_t *call, int 
     } else if (connection->reply->type != type && connection->reply->type != REDIS_REPLY_NIL) {
         error = ACME_STORE_PROTOCOL;
     }
-    /* What follows a reply would be taken for the next command's. */
+    /* The next command would read surplus bytes as its reply. */
     if (error == ACME_STORE_PROTOCOL || connection->reader->len > connection->reader->pos) {
         connection->is_broken = 1;
     }
     return error;
 }
 
-/* A Redis without AUTH repeats the arguments, and so the password, in its error. Only the first
- * word of that is kept. */
+/* A Redis without AUTH repeats the arguments, and so the password, in its error. So only the
+ * first word of the error is kept. */
 static acme_error_e store_authenticate(acme_store_connection_t *connection,
                                        acme_store_call_t *call)
 {
@@ -195,7 +195,7 @@ int acme_store_is_usable(acme_store_connection_t *connection)
     return !connection->is_broken && poll(&waiting, 1, 0) == 0;
 }
 
-/* Errors that a store answers for one key, where it may have others. */
+/* Whether the error is about one key. The store may serve other keys. */
 static int store_is_of_key(acme_error_e error, const acme_store_call_t *call)
 {
     return (error == ACME_STORE_DENIED || error == ACME_STORE_FAILED) &&
@@ -284,7 +284,7 @@ acme_error_e acme_store_withdraw(acme_store_connection_t *connection, acme_store
     return error == ACME_OK ? store_read_exec(connection->reply) : error;
 }
 
-/* In a pattern these have a meaning; so has the backslash itself. */
+/* Escapes the characters that have a meaning in a pattern. */
 static const char *store_pattern_of(apr_pool_t *pool, const char *prefix)
 {
     char *pattern = apr_palloc(pool, 2 * strlen(prefix) + 2), *end = pattern;
@@ -300,7 +300,7 @@ static const char *store_pattern_of(apr_pool_t *pool, const char *prefix)
     return pattern;
 }
 
-/* Returns the error that ends the list; what a store answers for one key does not. */
+/* Returns an error that ends the list. An error about one key goes into the entry. */
 static acme_error_e store_examine(acme_store_entry_t *entry, apr_pool_t *pool,
                                   acme_store_connection_t *connection, acme_store_call_t *call)
 {
@@ -354,7 +354,7 @@ static acme_error_e store_scan(apr_pool_t *pool, apr_array_header_t *found, cons
     for (i = 0; i < reply->element[1]->elements; i++) {
         const redisReply *key = reply->element[1]->element[i];
 
-        /* A key with a NUL byte, or a longer one, is not of an identifier. */
+        /* No identifier has a NUL byte or is longer. */
         if (key->str && strnlen(key->str, KEY_MAX) == (apr_size_t)key->len &&
             store_begins_with(key->str, prefix)) {
             APR_ARRAY_PUSH(found, acme_store_entry_t) = (acme_store_entry_t){
@@ -388,7 +388,7 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
     } while (error == ACME_OK && strcmp(cursor, "0") != 0 &&
              acme_monotonic() - start < SCAN_TIMEOUT && found->nelts < KEYS_MAX);
     if (error == ACME_OK && strcmp(cursor, "0") != 0) {
-        apr_cpystrn(call->detail, "SCAN does not come to an end", sizeof(call->detail));
+        apr_cpystrn(call->detail, "SCAN did not end in time", sizeof(call->detail));
         error = ACME_STORE_TIMEOUT;
     }
     entry = (acme_store_entry_t *)found->elts;
@@ -410,7 +410,7 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
 
 #else
 
-/* acme_store_load refuses each store, so nothing calls these. They are here to be linked. */
+/* acme_store_load refuses each store, so only the linker needs these. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #define UNSUPPORTED(function, ...)                                                             \
     acme_error_e function(__VA_ARGS__)                                                         \

@@ -10,7 +10,7 @@ typedef struct {
 
 struct acme_store_pool_t {
     apr_thread_mutex_t *mutex;
-    kept_t kept[ACME_STORE_POOL_KEPT]; /* the one that was used last is the last */
+    kept_t kept[ACME_STORE_POOL_KEPT]; /* in the order of their last use */
     int count;
 };
 
@@ -79,8 +79,8 @@ acme_error_e acme_store_pool_find(acme_digest_t *digest, acme_store_pool_t *pool
     if (connection) {
         error = acme_store_find(digest, connection, call, identifier);
     }
-    /* It has ended since it was last used. A time-out is not retried: a slow store would be
-     * asked twice. */
+    /* The store closed the kept connection. A time-out is not retried, since a slow store
+     * would get each look-up twice. */
     if (error == ACME_STORE_CLOSED || error == ACME_STORE_TLS_FAILED) {
         acme_store_close(connection);
         call->detail[0] = '\0';

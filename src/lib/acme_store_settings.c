@@ -28,7 +28,6 @@ int acme_store_is_url(const char *text)
 }
 
 /* Each of these returns whether the value is allowed. */
-
 static int settings_set_timeout(acme_store_t *store, const char *value)
 {
     return acme_interval_parse(&store->timeout, value) &&
@@ -98,7 +97,7 @@ static const char *settings_take_option(acme_store_t *store, apr_pool_t *pool,
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strlen(known[i].name) == length && strncmp(option, known[i].name, length) == 0) {
             if (known[i].of_tls && !store->uses_tls) {
-                return apr_pstrcat(pool, known[i].name, " goes with rediss://", NULL);
+                return apr_pstrcat(pool, known[i].name, " goes with rediss:// only", NULL);
             }
             return settings_set_known(store, i, value)
                        ? NULL
@@ -139,10 +138,10 @@ static const char *settings_take_socket(acme_store_t *store, apr_pool_t *pool,
 
     store->socket = settings_decode(pool, uri->path);
     if ((uri->hostname && *uri->hostname) || !store->socket || strlen(store->socket) < 2) {
-        return "unix:// takes the absolute path of a socket: unix:///run/redis/redis.sock";
+        return "unix:// accepts the absolute path of a socket: unix:///run/redis/redis.sock";
     }
     if (!acme_net_socket_address(&address, store->socket)) {
-        return "the path of the socket is too long";
+        return "the path of the socket is too long for the operating system";
     }
     store->name = apr_pstrcat(pool, "unix://", store->socket, NULL);
     return NULL;
@@ -152,12 +151,12 @@ static const char *settings_take_host(acme_store_t *store, apr_pool_t *pool,
                                       const apr_uri_t *uri)
 {
     if (!uri->hostname || !*uri->hostname) {
-        return "there is no host in the URL";
+        return "the URL has no host";
     }
-    /* What APR has of a port beyond 65535 is its remainder. */
+    /* APR cuts a port beyond 65535 to its remainder. */
     if (uri->port_str &&
         (uri->port < 1 || strlen(uri->port_str) > 5 || atoi(uri->port_str) != uri->port)) {
-        return "the port of the URL is wrong";
+        return "the URL's port is wrong: give a number from 1 to 65535";
     }
     store->host = uri->hostname;
     store->port = uri->port_str ? uri->port_str : "6379";
@@ -166,7 +165,7 @@ static const char *settings_take_host(acme_store_t *store, apr_pool_t *pool,
     return !uri->path || !uri->path[0] || !uri->path[1] ||
                    settings_set_database(store, uri->path + 1)
                ? NULL
-               : "the database in the URL's path: give " DATABASES;
+               : "the URL's path is not a database: give " DATABASES;
 }
 
 static const char *settings_take_url(acme_store_t *store, apr_pool_t *pool, const char *url)
@@ -178,7 +177,7 @@ static const char *settings_take_url(acme_store_t *store, apr_pool_t *pool, cons
         return "give a URL with redis://, rediss:// or unix://";
     }
     if (uri.password) {
-        return "a password does not belong in the URL; put it into a file, and name that with "
+        return "a password does not belong in the URL; put it into a file and name that with "
                "passwordfile=";
     }
     if (uri.fragment) {
@@ -214,7 +213,7 @@ const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char 
         return "a user needs a password: name its file with passwordfile=";
     }
     if (!parsed->certificate_file != !parsed->key_file) {
-        return "certfile and keyfile go together";
+        return "certfile and keyfile go together; give both or neither";
     }
     if (parsed->database) {
         parsed->name = apr_psprintf(pool, "%s/%d", parsed->name, parsed->database);
@@ -223,8 +222,8 @@ const char *acme_store_parse(acme_store_t **store, apr_pool_t *pool, const char 
     return NULL;
 }
 
-/* A user who can read the password can write the store. One who can write the file can have
- * httpd send its content to the store. */
+/* A user who can read the password can write the store. A user who can write the file can make
+ * httpd send that content to the store. */
 static const char *settings_check_secret(int fd)
 {
     struct stat status;
@@ -236,13 +235,13 @@ static const char *settings_check_secret(int fd)
         return "it is not a regular file";
     }
     if (status.st_uid != 0 && status.st_uid != geteuid()) {
-        return "it belongs neither to root nor to this user";
+        return "it belongs neither to root nor to this user; chown it";
     }
     if (status.st_mode & (S_IRWXO | S_IWGRP)) {
         return "users other than its owner can write it, or users outside its group can read "
                "it; give it mode 0600 or 0640";
     }
-    return status.st_size > PASSWORD_MAX ? "it has more than 1024 bytes" : NULL;
+    return status.st_size > PASSWORD_MAX ? "it is larger than 1024 bytes" : NULL;
 }
 
 /* `text` has room for PASSWORD_MAX + 1 bytes. */
@@ -260,7 +259,7 @@ static const char *settings_read_line(char *text, int fd)
     text[length] = '\0';
     end = text + strcspn(text, "\r\n");
     if (end == text || end[strspn(end, "\r\n")]) {
-        return "it has to hold one line, the password";
+        return "its content must be one line, the password";
     }
     *end = '\0';
     return NULL;
@@ -295,7 +294,7 @@ static apr_status_t settings_free_context(void *data)
     return APR_SUCCESS;
 }
 
-/* Returns what could not be read. */
+/* Returns NULL, or what OpenSSL could not use. */
 static const char *settings_fill_context(const acme_store_t *store)
 {
     if (!SSL_CTX_set_min_proto_version(store->tls, TLS1_2_VERSION)) {

@@ -26,8 +26,7 @@ static acme_error_e stream_connect(int *fd, acme_store_call_t *call)
             error = acme_net_resolve(&resolved, store->host, store->port, call->deadline);
         }
         if (error == ACME_PROBE_TIMEOUT) {
-            apr_cpystrn(call->detail, "its name was not resolved in time",
-                        sizeof(call->detail));
+            apr_cpystrn(call->detail, "DNS did not answer in time", sizeof(call->detail));
         }
     }
     if (error == ACME_OK) {
@@ -87,7 +86,7 @@ static acme_error_e stream_after(BIO *stream, acme_store_call_t *call)
     return error;
 }
 
-/* The certificate has to be for the host as configured, be it a name or an address. */
+/* The certificate must be for the configured host, a name or an address. */
 static int stream_expect_host(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
@@ -164,7 +163,7 @@ acme_error_e acme_store_stream_receive(BIO *stream, acme_store_call_t *call, cha
     int received = 0;
 
     ERR_clear_error();
-    /* A store that sends single bytes gets no more time. */
+    /* Single bytes do not extend the deadline. */
     while (error == ACME_OK && received <= 0) {
         if (acme_monotonic() >= call->deadline) {
             return ACME_STORE_TIMEOUT;

@@ -9,15 +9,15 @@
 
 #include "acme_store.h"
 
-/* *stream is NULL before. Afterwards, also after an error, the caller frees it with its
- * socket: BIO_free_all. */
+/* *stream is NULL before. Also after an error the caller frees it and its socket with
+ * BIO_free_all. */
 acme_error_e acme_store_stream_open(BIO **stream, acme_store_call_t *call);
 
-/* All of the bytes. */
+/* Send all of the bytes. */
 acme_error_e acme_store_stream_send(BIO *stream, acme_store_call_t *call, const char *bytes,
                                     apr_size_t length);
 
-/* Some bytes, *length of them and one at least. */
+/* Receive some bytes, at least one; *length is their number. */
 acme_error_e acme_store_stream_receive(BIO *stream, acme_store_call_t *call, char *buffer,
                                        apr_size_t size, apr_size_t *length);
 

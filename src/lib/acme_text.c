@@ -6,10 +6,10 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-/* Besides letters and digits; not what a line of the log has between its fields. */
+/* Besides letters and digits; not the characters between the fields of a log line. */
 #define IN_WORDS "-._~:/*"
 
-/* The longest that one byte becomes. */
+/* The longest encoding of a byte. */
 #define ENCODED 3
 
 static int text_is_plain(char byte, int is_word)
