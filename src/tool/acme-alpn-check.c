@@ -13,32 +13,31 @@
 
 #define DEFAULT_CONNECT "127.0.0.1:443"
 
-/* The pause between two attempts. A spool on NFS or fed by rsync needs a moment. */
+/* The pause between two attempts. NFS or rsync may publish an entry with a delay. */
 #define INTERVAL apr_time_from_msec(250)
 
-/* The least time of an attempt. The last one must fail for its reason, not for lack of time. */
+/* The shortest attempt, so that the last one does not time out for lack of time alone. */
 #define SHORTEST apr_time_from_msec(500)
 
-/* httpd logs each handshake of its own. */
+/* httpd logs each handshake that reaches it. */
 #define IN_FRONT                                                                               \
-    "no such line at that time: something in front of httpd (nginx, Caddy, a CDN) answered "   \
-    "and terminates TLS"
+    "if the log has no line at that time, something in front of httpd (nginx, Caddy, a CDN) "  \
+    "terminates TLS"
 
 typedef struct {
-    const char *given; /* on the command line */
+    const char *given; /* HOST:PORT, as on the command line */
     const char *host, *port;
     acme_addresses_t found; /* once the host is resolved */
     acme_probe_t last;
 } address_t;
 
-/* What all handshakes of one check have in common. */
 typedef struct {
     SSL_CTX *context;
     const acme_alpn_options_t *options;
     apr_time_t deadline;
 } check_t;
 
-/* When the first of so many equal shares of the time left ends. */
+/* When the first of `parts` equal shares of the time left ends. */
 static apr_time_t check_share(apr_time_t deadline, int parts)
 {
     apr_time_t now = acme_monotonic();
@@ -66,7 +65,7 @@ static acme_error_e check_resolve(address_t *address, apr_time_t latest)
     }
     error = acme_net_resolve(&address->found, address->host, address->port, latest);
     if (error == ACME_PROBE_TIMEOUT) {
-        apr_cpystrn(address->last.detail, "it was not resolved in time",
+        apr_cpystrn(address->last.detail, "DNS did not answer in time",
                     sizeof(address->last.detail));
         error = ACME_PROBE_HOST_UNKNOWN;
     }
@@ -103,9 +102,8 @@ static void check_attempt(address_t *address, const check_t *check, apr_time_t l
     }
 }
 
-/* Tries each address until it passes or the deadline is over. One that hangs takes no more than
- * its share of the time that is left, so that the others are tried again. Returns how many have
- * not passed. */
+/* Tries each address until it passes or the deadline is over. An address that hangs gets only
+ * its share of the time left, so that the others are tried again. Returns how many failed. */
 static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
 {
     int i, failed = addresses->nelts;
@@ -123,8 +121,8 @@ static int check_probe_all(apr_array_header_t *addresses, const check_t *check)
     return failed;
 }
 
-/* With a dot behind a name /etc/hosts does not count, where this machine's own name is often
- * 127.0.1.1. Without a search list, as a CA has none. */
+/* A trailing dot bypasses /etc/hosts, which often has 127.0.1.1 for this machine's own name. An
+ * empty LOCALDOMAIN disables the search list, since a CA has none. */
 static acme_error_e check_resolve_public(acme_addresses_t *found, const check_t *check)
 {
     const acme_identifier_t *identifier = &check->options->identifier;
@@ -138,7 +136,7 @@ static acme_error_e check_resolve_public(acme_addresses_t *found, const check_t 
     return acme_net_resolve(found, identifier->name, "443", check_share(check->deadline, 1));
 }
 
-/* Has each address of the identifier be asked. A CA asks no other port (RFC 8737 section 3). */
+/* Adds each address of the identifier, with the port that a CA uses (RFC 8737 section 3). */
 static void check_add_public(const check_t *check)
 {
     const acme_alpn_options_t *options = check->options;
@@ -155,47 +153,47 @@ static void check_add_public(const check_t *check)
         APR_ARRAY_PUSH(options->connect, const char *) =
             apr_psprintf(options->pool, strchr(host, ':') ? "[%s]:443" : "%s:443", host);
         if (strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0) {
-            acme_alpn_complain("%s is %s on this machine, as in /etc/hosts, but not for a CA",
+            acme_alpn_complain("%s is %s on this machine (see /etc/hosts), but not for a CA",
                                name, host);
         }
     }
     if (i == ACME_ADDRESSES_MAX) {
-        acme_alpn_complain("%s: no more than its first %d addresses are asked", name, i);
+        acme_alpn_complain("%s: only its first %d addresses are checked", name, i);
     }
-    if (i == 0) { /* which will be the verdict */
+    if (i == 0) { /* its verdict will be host-unknown */
         APR_ARRAY_PUSH(options->connect, const char *) =
             apr_pstrcat(options->pool, name, ":443", NULL);
     }
 }
 
-/* What httpd's admin can do about an outcome. */
 static const char *check_advice(acme_error_e outcome, int is_public)
 {
     if (is_public && check_did_not_answer(outcome)) {
-        return "start httpd, let port 443 through the firewall, or correct the address; a "
-               "router may not let a server reach itself by its public address: then run this "
-               "on another machine, with the VALUE";
+        return "start httpd, open port 443 in the firewall, or correct the address; a router "
+               "may "
+               "not let a server reach itself by its public address: then run this on another "
+               "machine, with the VALUE";
     }
     switch (outcome) {
     case ACME_PROBE_HOST_UNKNOWN:
-        return "correct the name, or its A or AAAA record, or see to it that this machine can "
-               "resolve it";
+        return "correct the name, its A or AAAA record, or this machine's resolver "
+               "(/etc/resolv.conf)";
     case ACME_PROBE_CONNECTION_REFUSED:
         return "start httpd, or name the address of its TLS vhosts with --connect HOST:PORT";
     case ACME_PROBE_UNREACHABLE:
         return "correct the address, or the routes to it";
     case ACME_PROBE_TIMEOUT:
-        return "correct the address, or let the connection through the firewall; or all of "
-               "httpd's children are busy";
+        return "correct the address, or let the connection through the firewall; if httpd's "
+               "error log says that it reached MaxRequestWorkers, raise that";
     case ACME_PROBE_CLOSED:
     case ACME_PROBE_TLS_FAILED:
-        return "httpd's error log says why, with LogLevel ssl:info; " IN_FRONT;
+        return "set LogLevel ssl:info and read the reason in httpd's error log; " IN_FRONT;
     case ACME_PROBE_NOT_TLS:
         return "give the first vhost there SSLEngine on, or name the port of the TLS vhosts";
     case ACME_PROBE_REFUSED:
-        return "either mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
-               "it has no valid entry for the name in the spool that it reads: grep AALPN0102 "
-               "in httpd's error log for the file and the reason; " IN_FRONT;
+        return "mod_acme_alpn has no valid entry for the name in its spool, is not loaded "
+               "(apachectl -M), or is off for this vhost: grep AALPN0102 in httpd's error log "
+               "for the file and the reason; " IN_FRONT;
     case ACME_PROBE_OTHER_PROTOCOL:
     case ACME_CERTIFICATE_ORDINARY:
         return is_public
@@ -205,11 +203,11 @@ static const char *check_advice(acme_error_e outcome, int is_public)
                      "something in front of httpd terminates TLS";
     case ACME_CERTIFICATE_WRONG_DIGEST:
         return "another ACME client has an entry for the same name, httpd reads another spool "
-               "(AcmeAlpnSpool), or another responder stands in front of it";
+               "(AcmeAlpnSpool), or another responder in front of httpd answers";
     case ACME_SYSTEM_ERROR:
-        return "this machine could not begin the handshake, so nothing is known of httpd";
+        return "this machine could not begin the handshake; the verdict is not about httpd";
     default:
-        return "it was not mod_acme_alpn that answered: look at what stands in front of httpd";
+        return "another server than mod_acme_alpn answered: check what is in front of httpd";
     }
 }
 
@@ -277,7 +275,7 @@ exit_e acme_alpn_check(const acme_alpn_options_t *options)
     }
     check.context = acme_probe_context();
     if (!check.context) {
-        acme_alpn_complain("OpenSSL cannot be initialized");
+        acme_alpn_complain("OpenSSL failed to initialize");
         return EXIT_FAIL;
     }
     failed = check_probe_all(addresses, &check);

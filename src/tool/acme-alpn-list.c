@@ -7,8 +7,8 @@
 
 #include "acme_text.h"
 
-/* Prints an entry, or appends it to the JSON's list. `time` says in words what `key`, "age" or
- * "expires", has in seconds; without seconds the entry never expires. */
+/* Prints an entry, or appends it to the JSON's list. `time` is the text and `seconds` the
+ * number of `key`, "age" or "expires"; NULL: the entry never expires. */
 static void list_show(const acme_alpn_options_t *options, json_t *list, const char *name,
                       const char *account, acme_error_e state, const char *time,
                       const char *key, const apr_int64_t *seconds)

@@ -3,7 +3,7 @@
 
 #include <apr_strings.h>
 
-/* Longer than the module's: no TLS client waits for the tool. */
+/* Longer than the module's, since no TLS client waits for the tool. */
 #define TIMEOUT apr_time_from_sec(5)
 
 exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t *call,
@@ -54,7 +54,7 @@ static exit_e spool_exit(const acme_alpn_options_t *options, const char *spool,
 {
     exit_e code;
 
-    /* Clients clean up more than once; what is gone is gone. */
+    /* ACME clients may clean up more than once. */
     if (error == ACME_OK || (error == ACME_NO_ENTRY && options->command == COMMAND_REMOVE)) {
         return EXIT_PASS;
     }
@@ -64,7 +64,7 @@ static exit_e spool_exit(const acme_alpn_options_t *options, const char *spool,
     code = acme_alpn_complain_spool(spool, detail, error);
     if (error == ACME_NO_ENTRY) {
         acme_alpn_complain(
-            "to make one: acme-alpn add %s \"$(openssl rand -hex 32)\" --spool '%s'",
+            "to add one: acme-alpn add %s \"$(openssl rand -hex 32)\" --spool '%s'",
             options->identifier.name, options->spool.directory);
     }
     return code;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* acme-alpn(1): manage the spool of mod_acme_alpn, and make the handshake of a CA. */
+/* acme-alpn(1): manage the spool of mod_acme_alpn, and make a CA's challenge handshake. */
 #include "acme-alpn.h"
 
 #include <errno.h>
@@ -23,8 +23,7 @@
 #define DEFAULT_MAX_AGE apr_time_from_sec(24 * 60 * 60) /* AcmeAlpnMaxAge's */
 #define DEFAULT_WAIT    apr_time_from_sec(10)
 
-/* What getopt_long returns for an operand; for an option it returns a letter of the command's.
- */
+/* getopt_long returns this for an operand, and for an option its letter. */
 #define OPERAND 1
 
 static const char usage[] =
@@ -37,30 +36,31 @@ static const char usage[] =
     "                               [--account THUMBPRINT]... [--wait TIME] [--json]\n"
     "       acme-alpn --help | --version\n"
     "\n"
-    "IDENTIFIER is a DNS name in A-labels or an IP address. VALUE is the key authorization, "
-    "or\n"
-    "its SHA-256 in base64url or hex, or - to read it from standard input.\n"
-    "The spool is DIR, else $" SPOOL_VARIABLE ", else " ACME_ALPN_SPOOLDIR ".\n"
-    "In place of a directory it may be the URL of a store that a fleet shares "
-    "(docs/fleet.md).\n"
+    "IDENTIFIER is a DNS name in A-labels or an IP address.\n"
+    "VALUE is the key authorization or its SHA-256 in base64url or hex; - reads it from\n"
+    "standard input.\n"
+    "DIR is the spool, or the URL of a Redis or Valkey (docs/fleet.md).\n"
+    "Default: $" SPOOL_VARIABLE ", else " ACME_ALPN_SPOOLDIR ".\n"
+    "add publishes an entry, remove withdraws it, list shows all entries, and check makes a\n"
+    "CA's handshake with httpd until it passes or --wait is over.\n"
     "Exit codes: 0 done or passed, 1 failed, 2 wrong usage, 3 a problem with the spool.\n";
 
 static exit_e main_wrong_usage(void)
 {
-    fputs("acme-alpn --help shows how it is used\n", stderr);
+    fputs("acme-alpn --help shows the usage\n", stderr);
     return EXIT_USAGE;
 }
 
 static const struct {
-    const char *name;
+    const char *name, *operands;
     int operands_min, operands_max;
-    const char *options; /* each one's letter, and below in words, after --spool */
+    const char *options; /* their letters; `allowed` names them, after --spool */
     const char *allowed;
 } commands[] = {
-    [COMMAND_ADD] = {"add", 2, 2, "s", " and no other option"},
-    [COMMAND_REMOVE] = {"remove", 1, 2, "s", " and no other option"},
-    [COMMAND_LIST] = {"list", 0, 0, "saj", ", --account and --json, and no other option"},
-    [COMMAND_CHECK] = {"check", 1, 2, "sacpwj",
+    [COMMAND_ADD] = {"add", "IDENTIFIER VALUE", 2, 2, "s", " only"},
+    [COMMAND_REMOVE] = {"remove", "IDENTIFIER [VALUE]", 1, 2, "s", " only"},
+    [COMMAND_LIST] = {"list", "none", 0, 0, "saj", ", --account and --json only"},
+    [COMMAND_CHECK] = {"check", "IDENTIFIER [VALUE]", 1, 2, "sacpwj",
                        ", --account, --connect or --public, --wait and --json"},
 };
 
@@ -76,7 +76,7 @@ static int main_read_identifier(acme_alpn_options_t *options, const char *text)
 
 static int main_read_value(acme_alpn_options_t *options, const char *argument)
 {
-    char input[ACME_VALUE_MAX + 2] = ""; /* one byte more than is allowed, and a NUL */
+    char input[ACME_VALUE_MAX + 2] = ""; /* one byte too many, and a NUL */
     apr_size_t length = strlen(argument);
     acme_error_e error;
 
@@ -96,8 +96,8 @@ static int main_read_value(acme_alpn_options_t *options, const char *argument)
     return 1;
 }
 
-/* Reads the URL of a store and the files that it names. A wrong URL is wrong usage; a file is
- * part of the spool's state. */
+/* Reads the URL of a store and the files that it names. A wrong URL is wrong usage; a bad file
+ * is a problem with the spool. */
 static exit_e main_load_store(acme_alpn_options_t *options)
 {
     exit_e wrong = EXIT_USAGE;
@@ -152,23 +152,25 @@ static exit_e main_run(acme_alpn_options_t *options, const char *given, int coun
         i++;
     }
     if (i > COMMAND_CHECK) {
-        acme_alpn_complain("'%s' is not a command: add, remove, list or check", arguments[0]);
+        acme_alpn_complain("'%s' is not a command; give add, remove, list or check",
+                           arguments[0]);
         return main_wrong_usage();
     }
     if (count - 1 < commands[i].operands_min || count - 1 > commands[i].operands_max) {
-        acme_alpn_complain("%s: wrong number of arguments", commands[i].name);
+        acme_alpn_complain("%s: wrong number of arguments; give %s", commands[i].name,
+                           commands[i].operands);
         return main_wrong_usage();
     }
     if (given[strspn(given, commands[i].options)] != '\0' ||
         (options->is_public && options->connect->nelts > 0)) {
-        acme_alpn_complain("%s: takes --spool%s", commands[i].name, commands[i].allowed);
+        acme_alpn_complain("%s: accepts --spool%s", commands[i].name, commands[i].allowed);
         return main_wrong_usage();
     }
     options->command = (command_e)i;
     return main_run_command(options, count - 1, arguments + 1);
 }
 
-/* Returns whether the option is known and its value right. */
+/* Returns whether the option and its value are right. */
 static int main_take_option(acme_alpn_options_t *options, int option, const char *value)
 {
     switch (option) {
@@ -200,13 +202,13 @@ static int main_take_option(acme_alpn_options_t *options, int option, const char
             return 0;
         }
         return 1;
-    default: /* getopt_long has complained */
+    default: /* getopt_long has printed an error */
         return 0;
     }
 }
 
-/* What getopt_long returns for the next argument; an operand is in optarg. A VALUE may start
- * with hyphens, as base64url may, and no option looks like one. */
+/* Returns OPERAND (in optarg) or an option's letter. A VALUE of base64url may begin with
+ * hyphens; no option has the form of a VALUE. */
 static int main_next_argument(int count, char **arguments)
 {
     static const struct option known[] = {
@@ -227,7 +229,7 @@ static int main_next_argument(int count, char **arguments)
         optarg = arguments[optind++];
         return OPERAND;
     }
-    /* The hyphen makes it return operands in their order, and move none. */
+    /* "-" makes it return operands in their order. */
     return getopt_long(count, arguments, "-", known, NULL);
 }
 
@@ -274,10 +276,10 @@ int main(int count, char **arguments)
     exit_e code;
 
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
-        acme_alpn_complain("APR cannot be initialized");
+        acme_alpn_complain("APR failed to initialize");
         return EXIT_FAIL;
     }
-    /* A peer that closes the connection fails the probe; it must not end the tool. */
+    /* A peer that closes the connection must not end the tool. */
     signal(SIGPIPE, SIG_IGN);
     code = main_parse_and_run(pool, count, arguments);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -19,7 +19,7 @@ typedef enum { COMMAND_ADD, COMMAND_REMOVE, COMMAND_LIST, COMMAND_CHECK } comman
 /* The command line. */
 typedef struct {
     apr_pool_t *pool;
-    acme_spool_t spool;          /* of a store, the directory is its URL */
+    acme_spool_t spool;          /* a store's URL is in `directory` */
     const acme_store_t *store;   /* loaded; NULL: a directory */
     apr_array_header_t *connect; /* of const char *: HOST:PORT, as given */
     apr_interval_time_t wait;
@@ -33,24 +33,24 @@ typedef struct {
 /* Prints "acme-alpn: " and the message on standard error. */
 void acme_alpn_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Complains about the spool or store, or an entry in it. `detail` may be ""; with
- * ACME_SYSTEM_ERROR errno says more. Returns the exit code that goes with the error. */
+/* Prints an error of the spool or store, or of an entry in it. `detail` may be ""; with
+ * ACME_SYSTEM_ERROR it prints errno. Returns the exit code of the error. */
 exit_e acme_alpn_complain_spool(const char *spool, const char *detail, acme_error_e error);
 
-/* In the directory or the store: add publishes the value, remove withdraws the entry (a value
- * that was given only), check finds the digest. Complains, and returns the exit code. */
+/* Adds or removes the entry in spool or store, or for check finds its digest. With a value it
+ * removes that value only. Prints an error, and returns the exit code. */
 exit_e acme_alpn_entry(acme_alpn_options_t *options);
 
-/* Connects to the store. With EXIT_PASS the caller closes it; otherwise it has complained. */
+/* Connects to the store. With EXIT_PASS the caller closes it; else it has printed an error. */
 exit_e acme_alpn_connect(acme_store_connection_t **connection, acme_store_call_t *call,
                          const acme_alpn_options_t *options);
 
-/* Prints to standard output, and drops the reference. Returns whether all of it was written. */
+/* Prints to standard output, and frees the document. Returns whether all of it was written. */
 int acme_alpn_print_json(json_t *document);
 
 exit_e acme_alpn_list(const acme_alpn_options_t *options);
 
-/* One handshake to each address, repeated until it passes or the wait is over. */
+/* Makes a handshake with each address, and repeats it until it passes or the wait is over. */
 exit_e acme_alpn_check(const acme_alpn_options_t *options);
 
 #endif

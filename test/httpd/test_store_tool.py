@@ -129,7 +129,7 @@ def test_list_goes_on_after_keys_that_cannot_be_read() -> None:
         redis.run("ACL", "SETUSER", WRITER, "resetkeys", f"~{PREFIX}open*", f"~{PREFIX}large*")
         url = f"redis://{WRITER}@127.0.0.1:{redis.port}?passwordfile={redis.password_file(WRITER)}"
         done = run(f"--spool={url}", "list", "--json")
-    assert done.returncode == SPOOL_PROBLEM and "closed.test: the store does not let" in done.stderr
+    assert done.returncode == SPOOL_PROBLEM and "closed.test: the store denies" in done.stderr
     entries = {entry["identifier"]: entry["reason"] for entry in json.loads(done.stdout)["entries"]}
     assert entries == {"large.test": "entry-too-large", "open.test": "ok"}
 
