@@ -139,10 +139,24 @@ def directives(make_httpd: StartHttpd) -> set[str]:
 
 def test_every_directive_is_in_each_manual(make_httpd: StartHttpd) -> None:
     names = directives(make_httpd)
+    assert found(r"^\| \[`(AcmeAlpn\w+)", section(REFERENCE, "Directives")) == names
     assert found(r"^    (AcmeAlpn\w+) ", README) == names
     assert found(r"^## (\w+) Directive$", REFERENCE) == names
     page = text_of("docs/mod_acme_alpn.8").split(".SH DIRECTIVES")[1].split(".SH")[0]
     assert found(r"\b(AcmeAlpn\w+)", page) == names
+
+
+def test_examples_of_the_reference_pass_configtest(make_httpd: StartHttpd, tmp_path: Path) -> None:
+    """At least one of each directive; the password file of the store's has to exist."""
+    httpd, password = make_httpd(), tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    examples = sorted(found(r"^ {4,}(AcmeAlpn\w+ .*)$", REFERENCE))
+    assert {example.split()[0] for example in examples} == directives(make_httpd)
+    for example in examples:
+        httpd.server_lines = [re.sub(r"\bpasswordfile=\S+", f"passwordfile={password}", example)]
+        code, output = httpd.configtest()
+        assert code == 0 and output.endswith("Syntax OK\n"), output
 
 
 def test_httpd_takes_the_defaults_where_the_reference_says(make_httpd: StartHttpd) -> None:
