@@ -91,7 +91,7 @@ def test_refusals(program: None, port: int, tmp_path: pathlib.Path) -> None:
             (url_with(port, tmp_path, "not-it"), errors.PluginError,
              f"the store redis://127.0.0.1:{port}: "),
             ("redis://127.0.0.1:1", errors.PluginError, "the store redis://127.0.0.1:1: .*refused"),
-            ("redis://", errors.MisconfigurationError, "--acme-alpn-spool: .*there is no host"),
+            ("redis://", errors.MisconfigurationError, "--acme-alpn-spool: .*no host"),
             (f"redis://127.0.0.1?passwordfile={tmp_path}/no", errors.PluginError,
              "^the store's URL: passwordfile .*/no: No such file")):
         with pytest.raises(kind, match=expected) as raised:
