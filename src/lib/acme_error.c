@@ -138,8 +138,8 @@ static const struct {
         "this directory does not exist; create it with mode 0755, or name another with "
         "DefaultRuntimeDir"},
     [ACME_RUNTIME_UNWRITABLE] = {"runtime-unwritable", 0,
-        "permission denied: the user that starts httpd cannot write this directory; give that "
-        "user write permission, or name another with DefaultRuntimeDir"},
+        "the user that starts httpd cannot write this directory; give that user write "
+        "permission, or name another with DefaultRuntimeDir"},
     [ACME_RUNTIME_UNSAFE] = {"runtime-unsafe", 0,
         "a user other than root and the one that starts httpd owns or can write this "
         "directory; chown it and give it mode 0755, or name another with DefaultRuntimeDir"},
