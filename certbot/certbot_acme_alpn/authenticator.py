@@ -21,8 +21,8 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
         """The two options; certbot prefixes them with the plugin's name."""
         add("spool", metavar="DIR", type=_directory, default=spool.DEFAULT,
-            help="Directory of httpd's AcmeAlpnSpool. For a fleet, the URL of its AcmeAlpnStore, a "
-                 "Redis or Valkey: redis://, rediss:// or unix://. "
+            help="Directory of httpd's AcmeAlpnSpool, or the URL of a fleet's Redis or Valkey "
+                 "(redis://, rediss:// or unix://). "
                  f"(default: {spool.DEFAULT})")
         add("check", metavar="HOST:PORT", type=addresses.option_value,
             action=addresses.Several,

@@ -14,7 +14,7 @@ PROTOCOL = "acme-tls/1"
 # Seconds that each try gets: the last one must show the real problem, not a time-out.
 SHORTEST = 0.5
 
-LOG = "httpd's error log has the reason"
+LOG = "see httpd's error log; mod_ssl logs the reason with LogLevel ssl:info"
 CLOSED = "the server closed the connection during the TLS handshake"
 
 
@@ -22,7 +22,7 @@ def _refused() -> Problem:
     return Refused(
         "httpd refused acme-tls/1 (TLS alert no_application_protocol)",
         "AALPN0102 in httpd's error log names the file that httpd looked for and the reason. "
-        "Without such a line mod_acme_alpn is not loaded (apachectl -M lists the modules), "
+        "Without such a line, mod_acme_alpn is not loaded (apachectl -M lists the modules), "
         "AcmeAlpnEngine is Off for this vhost, or a server in front of httpd (nginx, Caddy, a CDN) "
         "answered")
 
@@ -81,7 +81,7 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     except socket.timeout:
         seen, cure = "connecting timed out, as if a firewall dropped it", "open the firewall"
     except OSError as error:
-        seen, cure = f"cannot connect ({error.strerror})", "make the address reachable"
+        seen, cure = f"cannot connect ({error.strerror})", "check the route to it"
     raise NoConnection(
         seen, f"{cure}, or name the address of the TLS vhosts with {addresses.OPTION} HOST:PORT")
 
