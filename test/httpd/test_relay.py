@@ -118,7 +118,7 @@ NOT_HERE = {"certificate-wrong-digest", "no-certificate"}
 
 @pytest.mark.parametrize("reason", sorted({*REASONS} - NOT_HERE))
 def test_fault_is_refused_in_time(make_httpd: StartHttpd, authority: Authority, reason: str) -> None:
-    """test_troubleshooting.py looks at what is told of it."""
+    """test_tool.py checks the advice for each reason."""
     with failing(reason, Asked(NAME, KeyAuthorization.new().digest, authority)) as where:
         assert_refused_in_time(make_httpd, authority, where, reason)
 
