@@ -10,5 +10,5 @@ def search_command() -> str:
     """The command that shows mod_acme_alpn's log lines."""
     for directory in DIRECTORIES:
         if os.path.isdir(directory):
-            return f"grep -r AALPN {directory}"
+            return f"grep -rh AALPN {directory} | tail"
     return "grep AALPN, in the files of httpd's ErrorLog directives"

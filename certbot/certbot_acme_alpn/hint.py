@@ -36,13 +36,16 @@ def text(name: str, place: str, spool: Union[Spool, Store], entries: Sequence[En
     return (f"The {name} plugin put the challenges into {place}. Before the CA validated, {before}."
             "\nWhat the plugin sees now"
             + (f" (the first {len(shown)} names)" if len(shown) < len(entries) else "") + ":\n"
-            + "\n".join(f"- {line}" for line in seen) + "\n" + _advice(entries))
+            + "\n".join(f"- {line}" for line in seen) + "\n"
+            + ("The CA seems to have reached another server"
+               if all(line.endswith(RIGHT) for line in seen) else
+               f'Correct what does not say "{RIGHT}"') + _advice(entries))
 
 
 def _advice(entries: Sequence[Entry]) -> str:
     records = any(entry.identifier.address is None for entry in entries)
     return (
-        f'If every line says "{RIGHT}", the CA reached another server. Check that:\n- '
+        ". Check that:\n- "
         + ("the A and AAAA records of the names lead" if records else "the address leads")
         + " to this httpd\n- port 443 is open to the Internet\n"
         "- no proxy, CDN or load balancer in front of httpd terminates TLS\n"

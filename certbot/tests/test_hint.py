@@ -49,6 +49,16 @@ def test_every_address_of_a_name(in_mount_namespace: RunInside) -> None:
     assert "its own public address" in text
 
 
+def test_all_answers_are_right(in_mount_namespace: RunInside) -> None:
+    text = in_mount_namespace(NETWORK.replace(HOSTS, "203.0.113.6 a.example\\n"), """
+from test_hint import *
+from certbot_acme_alpn.store import Store
+with serving(RIGHT, "203.0.113.6", 443):
+    print(hint.text("acme-alpn", "the-store", Store("redis://127.0.0.1"), [ENTRY], []))
+""")
+    assert "- a.example at 203.0.113.6: answered correctly\nThe CA seems to have reached another server. Check" in text
+
+
 def test_silent_name_servers(in_mount_namespace: RunInside) -> None:
     """Which getaddrinfo alone would ask for half a minute."""
     text = in_mount_namespace(
@@ -128,7 +138,7 @@ def test_what_is_still_right(hint_for, spool_directory: str, monkeypatch, tmp_pa
     text = hint_for(RIGHT)
     assert f"into {spool_directory}. " in text and "correctly at 127.0.0.1" in text
     assert ": answered correctly\n" in text and "is gone" not in text
-    assert "A and AAAA records" in text and f"grep -r AALPN {tmp_path}\n- AALPN0102" in text
+    assert "A and AAAA records" in text and f"grep -rh AALPN {tmp_path} | tail\n- AALPN0102" in text
     assert "AALPN0101" in text and "acme_alpn:info" in text and "--dry-run" in text
 
 
@@ -137,6 +147,7 @@ def test_ip_address(hint_for, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hint, "PORT", address.port)
         text = hint_for(RIGHT, "127.0.0.1")
     assert "- 127.0.0.1 at 127.0.0.1: nothing listens there (connection refused), seen from" in text
+    assert 'Correct what does not say "answered correctly". Check' in text
     assert "records" not in text and "the address leads to this httpd" in text
 
 
