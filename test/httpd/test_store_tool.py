@@ -240,7 +240,7 @@ class AsTheManualSetsItUp(Redis):
     def _lines(self) -> list[str]:
         users = [self.here("user default off"), self.here("user replica on", "capacity.md")]
         (self.directory / "users.acl").write_text("".join(users))
-        return [self.here("bind "), f"dir {self.directory}"]
+        return [self.here("bind "), f"dir {self.directory}", f"logfile {self.directory}/redis.log"]
 
     def _answers(self) -> bool:
         return accepts(("127.0.0.1", self.tls_port))
@@ -268,7 +268,7 @@ class ReplicaAsTheManualSetsItUp(AsTheManualSetsItUp):
 
     def _lines(self) -> list[str]:
         text = block("capacity.md", "replicaof")
-        return [*super()._lines(), text.replace("store.example.com 6379", f"localhost {self._primary.tls_port}")]
+        return [*super()._lines(), text.replace("store.example.com 6379", f"127.0.0.1 {self._primary.tls_port}")]
 
 
 def test_store_and_both_users_as_the_manual_sets_them_up(make_httpd: StartHttpd, authority: Authority) -> None:
@@ -294,7 +294,10 @@ def test_replica_as_the_manual_sets_it_up(make_httpd: StartHttpd, authority: Aut
         httpd.server_lines.append(replica.directive)
         start_vhost(httpd, NAME, authority)
         tool(primary.writer, "add", NAME, value.text)
-        poll.until(lambda: NAME in tool(replica.writer, "list"), poll.DEADLINE, "the replica has the entry")
+        try:
+            poll.until(lambda: NAME in tool(replica.writer, "list"), 30, "the replica has the entry")
+        except TimeoutError:
+            pytest.fail("".join((redis.directory / "redis.log").read_text()[-2000:] for redis in (primary, replica)))
         assert_answered(httpd, NAME, value, source="store")
         assert "READONLY" in tool(replica.writer, "add", NAME, value.text, code=SPOOL_PROBLEM)
         httpd.stop()
