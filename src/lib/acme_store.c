@@ -388,7 +388,10 @@ acme_error_e acme_store_list(apr_pool_t *pool, apr_array_header_t **entries,
     } while (error == ACME_OK && strcmp(cursor, "0") != 0 &&
              acme_monotonic() - start < SCAN_TIMEOUT && found->nelts < KEYS_MAX);
     if (error == ACME_OK && strcmp(cursor, "0") != 0) {
-        apr_cpystrn(call->detail, "SCAN did not end in time", sizeof(call->detail));
+        apr_cpystrn(call->detail,
+                    found->nelts < KEYS_MAX ? "SCAN did not end in time"
+                                            : "SCAN gave too many keys",
+                    sizeof(call->detail));
         error = ACME_STORE_TIMEOUT;
     }
     entry = (acme_store_entry_t *)found->elts;
