@@ -39,7 +39,8 @@ static const struct {
 
     [ACME_NO_ENTRY] = {"no-entry", LACK | CLIENT, "there is no entry for this name"},
     [ACME_ENTRY_UNREADABLE] = {"entry-unreadable", 0,
-        "permission denied: httpd's User cannot read the entry; give it mode 0644"},
+        "permission denied: this user cannot read the entry; for httpd's User give it mode "
+        "0644"},
     [ACME_ENTRY_SYMLINK] = {"entry-symlink", 0,
         "the entry is a symbolic link; replace it with a regular file"},
     [ACME_ENTRY_NOT_REGULAR] = {"entry-not-regular", 0, "the entry is not a regular file"},

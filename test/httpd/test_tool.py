@@ -203,6 +203,16 @@ def test_who_may_not_write_the_spool_is_told() -> None:
     assert done.returncode == SPOOL_PROBLEM and "neither root nor the owner" in done.stdout
 
 
+def test_entry_that_the_tools_user_may_not_read() -> None:
+    """httpd's User may be of the entry's group, so the text is about the tool's user."""
+    with tempfile.TemporaryDirectory(dir=PARENT) as directory:
+        os.chmod(directory, 0o755)
+        spool, tool = Spool(Path(directory) / "spool").create(), shutil.copy(TOOL, directory)
+        spool.write(NAME, KeyAuthorization.new().text.encode(), mode=0o640)
+        done = commands.run([*as_user(STRANGER), tool, f"--spool={spool.path}", "list"], poll.DEADLINE)
+    assert done.returncode == DONE and "permission denied: this user cannot read the entry" in done.stdout
+
+
 @pytest.mark.parametrize("command", [["add", NAME, "0" * 64], ["remove", NAME]])
 def test_read_only_spool_is_told_in_the_systems_words(spool: Spool, command: list[str]) -> None:
     """docs/troubleshooting.md has them."""
