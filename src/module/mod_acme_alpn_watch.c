@@ -147,8 +147,8 @@ static int watch_subscribe(watch_spool_t *spool)
             watch_is_refused = 1;
             ap_log_error(
                 APLOG_MARK, APLOG_NOTICE, errno, spool->server,
-                "AALPN0218: spool=%s: no inotify, so a changed file may be missed; raise "
-                "fs.inotify.max_user_instances, unless SELinux denies it",
+                "AALPN0218: spool=%s: no inotify, so a changed file may be missed; check "
+                "fs.inotify.max_user_instances and max_user_watches, and SELinux",
                 spool->spool.directory);
         }
     } else if (wd != known) {

@@ -295,7 +295,7 @@ def test_limit_of_inotify_is_told_and_files_are_noticed_all_the_same(
     httpd.server_lines.append("User games")
     with InotifyUsedUp(pwd.getpwnam("games").pw_uid):
         started(httpd)
-        noticed(httpd, NO_EVENTS, r"\(24\)Too many open files: ")
+        noticed(httpd, NO_EVENTS, r"\(24\)Too many open files: .*max_user_instances and max_user_watches")
         httpd.spool.write("bad.test", b"nonsense")
         noticed(httpd, UNUSABLE, "file=bad.test ")
     httpd.spool.publish(NAME)
