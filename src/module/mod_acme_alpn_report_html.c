@@ -228,6 +228,21 @@ static json_t *html_collect_problems(apr_bucket_brigade *out, const json_t *docu
     return problems;
 }
 
+/* Whether the document has all entries of all spools. */
+static int html_has_all_entries(const json_t *document)
+{
+    const json_t *spools = json_object_get(document, "spools"), *spool;
+    apr_int64_t unread = html_integer(document, "spools_total");
+    size_t i;
+
+    unread -= (apr_int64_t)json_array_size(spools);
+    json_array_foreach(spools, i, spool) {
+        unread += html_integer(spool, "total");
+        unread -= (apr_int64_t)json_array_size(json_object_get(spool, "entries"));
+    }
+    return unread == 0;
+}
+
 static void html_overview(apr_bucket_brigade *out, const json_t *document)
 {
     json_t *problems = html_collect_problems(out, document), *problem;
@@ -249,7 +264,9 @@ static void html_overview(apr_bucket_brigade *out, const json_t *document)
              html_integer(document, "vhosts_total"),
              count > 0 ? "<h2 id=problems>Problems</h2>\n<p class=dim>messages.md says what "
                          "to do about each.</p>\n"
-                       : "<h2 id=problems class=good>Nothing is wrong</h2>\n");
+             : html_has_all_entries(document)
+                 ? "<h2 id=problems class=good>Nothing is wrong</h2>\n"
+                 : "<h2 id=problems>No problem among the entries that this page read</h2>\n");
     json_object_foreach(problems, key, problem) {
         if (shown++ < PROBLEMS_MAX) {
             html_reason(out, problem, "reason");

@@ -301,6 +301,17 @@ def test_nothing_is_wrong(make_httpd: StartHttpd, authority: Authority) -> None:
     assert text.numbers["problem"] == 1 and text.sections["problems"].count("spool-writable") == 1
 
 
+def test_nothing_is_said_of_entries_that_are_not_read(make_httpd: StartHttpd, authority: Authority) -> None:
+    httpd = fresh(make_httpd, authority).start()
+    for number in range(200):
+        httpd.spool.write(f"n{number}.test", valid())
+    assert as_text(httpd).sections["problems"].strip() == "Nothing is wrong"
+    httpd.spool.write(NAME, valid())
+    text = as_text(httpd)
+    assert text.numbers["problems"] == 0 and "Nothing is wrong" not in text.all
+    assert text.sections["problems"].strip() == "No problem among the entries that this page read"
+
+
 def test_wrong_entries_precede_the_others(httpd: Httpd) -> None:
     """Among 300, of which the page reads 200. The first problems are listed, and the others counted."""
     for number in range(300):
