@@ -33,7 +33,8 @@ typedef struct {
  */
 acme_error_e acme_digest_parse(acme_digest_t *digest, const char *value, apr_size_t length);
 
-/* The same without libcrypto: the bytes of a key authorization's digest are not set. */
+/* The same without libcrypto, so of a key authorization only the account is set. Where it
+ * fails, *digest is undefined. */
 acme_error_e acme_digest_check(acme_digest_t *digest, const char *value, apr_size_t length);
 
 /* Check that the digest belongs to one of these accounts. Returns ACME_OK, ACME_ACCOUNT_OTHER,

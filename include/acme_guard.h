@@ -6,7 +6,7 @@
  * 1. Each row has a number of places. If all are taken, a handshake waits for one until its
  *    deadline.
  * 2. A time-out opens the row's breaker: the guard refuses all handshakes for a second, then
- * lets one try. Any answer closes the breaker.
+ *    lets one try. Any answer closes the breaker.
  * 3. A limited number of workers wait for all rows together. Further handshakes wait for a
  *    moment only.
  * 4. Places are leases, so those of a killed process expire. There is no lock, which a killed

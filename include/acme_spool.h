@@ -39,9 +39,9 @@ typedef struct {
 acme_error_e acme_spool_find(acme_digest_t *digest, const acme_spool_t *spool,
                              const acme_identifier_t *identifier, apr_time_t now);
 
-/* A directory above the spool that users other than root and the spool's owner can write, so
- * that they can replace the spool. Follows the path as given and the one without symbolic
- * links. NULL: all are safe. Allocated from `pool`. */
+/* A directory above the spool that users other than root and the spool's owner own or can
+ * write, so that they can replace the spool. Its absolute path, as given or without symbolic
+ * links, is allocated from `pool`. NULL: all are safe. */
 const char *acme_spool_unsafe_parent(apr_pool_t *pool, const char *directory);
 
 /*

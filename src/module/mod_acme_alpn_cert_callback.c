@@ -119,7 +119,8 @@ static int cert_callback_may_be_accepted(SSL *ssl, const acme_alpn_connection_t 
            (SSL_version(ssl) == TLS1_3_VERSION || cert_callback_has_cipher(ssl, type));
 }
 
-/* Returns ACME_NO_KEY_TYPE where the client accepts none, ACME_SYSTEM_ERROR for libcrypto's. */
+/* Returns ACME_NO_KEY_TYPE where the client accepts none, ACME_SYSTEM_ERROR where libcrypto
+ * made none that the client would accept. */
 static acme_error_e cert_callback_install(SSL *ssl, const acme_alpn_connection_t *connection)
 {
     const conn_rec *c = SSL_get_app_data(ssl);

@@ -170,9 +170,8 @@ static const char *check_advice(acme_error_e outcome, int is_public)
 {
     if (is_public && check_did_not_answer(outcome)) {
         return "start httpd, open port 443 in the firewall, or correct the address; a router "
-               "may "
-               "not let a server reach itself by its public address: then run this on another "
-               "machine, with the VALUE";
+               "may not let a server reach itself by its public address: then run this on "
+               "another machine, with the VALUE";
     }
     switch (outcome) {
     case ACME_PROBE_HOST_UNKNOWN:
