@@ -115,7 +115,7 @@ static void store_report_failure(const server_rec *server, acme_alpn_store_t *st
         apr_atomic_cas32(&row->reported, now, last) != last) {
         return;
     }
-    apr_atomic_set32(&row->is_told, 1);
+    apr_atomic_set32(&row->failure_logged, 1);
     ap_log_error(
         APLOG_MARK, APLOG_ERR, 0, server,
         "AALPN0401: AcmeAlpnStore %s fails: reason=%s: %s%s%s%s (logged once a minute)",
@@ -129,7 +129,7 @@ static void store_report_success(const server_rec *server, acme_alpn_store_t *st
     acme_guard_row_t *row = store->row;
 
     if (apr_atomic_read32(&row->is_failing) && apr_atomic_xchg32(&row->is_failing, 0) &&
-        apr_atomic_xchg32(&row->is_told, 0)) {
+        apr_atomic_xchg32(&row->failure_logged, 0)) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                      "AALPN0402: AcmeAlpnStore %s works again", store->settings->name);
     }
