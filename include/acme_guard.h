@@ -43,10 +43,10 @@ typedef struct {
     apr_uint32_t place[ACME_GUARD_PLACES];
 
     /* The caller's; the guard does not use them. */
-    apr_uint32_t is_failing; /* its last call has failed */
-    apr_uint32_t reported;   /* when a failure was last logged; 0: never */
-    apr_uint32_t failure_logged;    /* a failure is logged, and its end is not */
-    apr_uint32_t generation; /* connections of an earlier one are not used again */
+    apr_uint32_t is_failing;     /* its last call has failed */
+    apr_uint32_t reported;       /* when a failure was last logged; 0: never */
+    apr_uint32_t failure_logged; /* a failure is logged, and its end is not */
+    apr_uint32_t generation;     /* connections of an earlier one are not used again */
 
     apr_uint32_t current; /* which of these */
     acme_addresses_t addresses[2];
