@@ -53,7 +53,7 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
         entries = [_entry(achall) for achall in achalls]
         for entry in entries:
             self._spool().publish(entry)
-        check.verify(entries, self._addresses(), check.WAIT)
+        check.verify(entries, self.conf("spool"), self._addresses(), check.WAIT)
         return [_response(achall) for achall in achalls]
 
     def cleanup(self, achalls: List[achallenges.AnnotatedChallenge]) -> None:

@@ -30,7 +30,8 @@ SHOWN = 5
 Pair = Tuple[Address, Entry]
 
 
-def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) -> None:
+def verify(entries: Sequence[Entry], place: str, addresses: Sequence[Address], wait: float
+           ) -> None:
     """Retry until every address answers correctly for every entry, or raise PluginError."""
     deadline = time.monotonic() + wait
     pairs = list(itertools.product(addresses, entries))
@@ -38,7 +39,8 @@ def verify(entries: Sequence[Entry], addresses: Sequence[Address], wait: float) 
     if failed:
         raise errors.PluginError(
             "The CA was not asked to validate, because httpd failed the plugin's own check "
-            f"(retried for {wait:g} seconds):\n" + "\n".join(_report(failed))
+            f"of the challenges in {place} (retried for {wait:g} seconds):\n"
+            + "\n".join(_report(failed))
             + f"\nTo see what httpd logged: {error_log.search_command()}")
 
 

@@ -37,22 +37,23 @@ MANY = entries_of(*(f"n{number}.example" for number in range(50)))
 
 def failure(*addresses: Address, entries=ENTRIES[:1], wait: float = 1.0) -> str:
     with pytest.raises(errors.PluginError) as raised:
-        check.verify(entries, addresses, wait)
+        check.verify(entries, "/the/spool", addresses, wait)
+    assert "of the challenges in /the/spool" in str(raised.value)
     return str(raised.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_right_answers(host: str) -> None:
     with serving(tls(RIGHT.get), host) as address:
-        check.verify(ENTRIES, [address], 10)
-    check.verify(ENTRIES, [], 10)
+        check.verify(ENTRIES, "/the/spool", [address], 10)
+    check.verify(ENTRIES, "/the/spool", [], 10)
 
 
 def test_tls_1_2() -> None:
     old = context(issue(["a.example"]))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with serving(tls({"a.example": old}.get)) as address:
-        check.verify(ENTRIES[:1], [address], 10)
+        check.verify(ENTRIES[:1], "/the/spool", [address], 10)
 
 
 def test_one_address_of_two_fails() -> None:
@@ -74,7 +75,7 @@ def test_an_answer_that_becomes_right_in_time() -> None:
     attempts = itertools.count(1)
     right, wrong = tls(RIGHT.get), sending(NO_APPLICATION_PROTOCOL)
     with serving(lambda c: (right if next(attempts) > 2 else wrong)(c)) as address:
-        check.verify(ENTRIES[:1], [address], 10)
+        check.verify(ENTRIES[:1], "/the/spool", [address], 10)
     assert next(attempts) == 4
 
 
@@ -128,7 +129,7 @@ def resolving_to(*addresses: Address):
 def test_next_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     with dropping() as one, refusing() as other, serving(tls(RIGHT.get)) as right:
         monkeypatch.setattr(socket, "getaddrinfo", resolving_to(one, other, right))
-        check.verify(ENTRIES[:1], [Address("many.example", 443)], 6.0)
+        check.verify(ENTRIES[:1], "/the/spool", [Address("many.example", 443)], 6.0)
 
 
 def test_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_an_address_that_comes_last_holds_up_no_other() -> None:
         tls(contexts.get)(connection)
 
     with serving(last) as late, serving(tls(first)) as early:
-        check.verify(MANY, [late, early], 120)
+        check.verify(MANY, "/the/spool", [late, early], 120)
 
 
 def test_an_interruption_is_obeyed() -> None:
@@ -167,7 +168,7 @@ def test_an_interruption_is_obeyed() -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
         with refusing() as address, pytest.raises(InterruptedError):
-            check.verify(ENTRIES, [address], 60)
+            check.verify(ENTRIES, "/the/spool", [address], 60)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

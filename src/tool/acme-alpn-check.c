@@ -196,10 +196,10 @@ static const char *check_advice(acme_error_e outcome, int is_public)
     case ACME_PROBE_OTHER_PROTOCOL:
     case ACME_CERTIFICATE_ORDINARY:
         return is_public
-                   ? "a proxy or CDN ends TLS there, or mod_acme_alpn is not loaded or is "
-                     "off for this vhost (apachectl -M)"
-                   : "mod_acme_alpn is not loaded or is off for this vhost (apachectl -M), or "
-                     "something in front of httpd terminates TLS";
+                   ? "a proxy or CDN terminates TLS there, or mod_acme_alpn is not loaded "
+                     "(apachectl -M), or the vhost has AcmeAlpnEngine Off"
+                   : "mod_acme_alpn is not loaded (apachectl -M), or the vhost has "
+                     "AcmeAlpnEngine Off, or something in front of httpd terminates TLS";
     case ACME_CERTIFICATE_WRONG_DIGEST:
         return "another ACME client has an entry for the same name, httpd reads another spool "
                "(AcmeAlpnSpool), or another responder in front of httpd answers";

@@ -403,7 +403,7 @@ def test_public_check_asks_each_address_as_a_ca_does(httpd: Httpd, authority: Au
             done = run("check", "--public", name, "--wait", wait, spool=httpd.spool.path, within=within)
             assert dict(re.findall(r"^\w+ \S+ at \[?(\S+?)\]?:443(?:: (\S+):)?", done.stdout, re.MULTILINE)) == found
             assert done.returncode == (FAILED if any(found.values()) else DONE)
-            assert ("a proxy or CDN ends TLS there" in done.stdout) == (PROXY in found)
+            assert ("a proxy or CDN terminates TLS there" in done.stdout) == (PROXY in found)
             assert ("a router may not let" in done.stdout) == (not {CLOSED, SILENT, "127.0.0.1"}.isdisjoint(found))
             assert ("not for a CA" in done.stderr) == ("127.0.0.1" in found)
         one = ("check", "silent.test", "--connect", "silent.test:443", "--wait", "4")
