@@ -75,7 +75,7 @@ before = time.monotonic()
 print(hint.text("acme-alpn", "the-store", Spool("/nowhere"), [ENTRY], []))
 print("hint", time.monotonic() - before < 10)
 try:
-    check.verify([ENTRY], [Address("node.example", 443)], 3.0)
+    check.verify([ENTRY], "/the/spool", [Address("node.example", 443)], 3.0)
 except Exception as error:
     print(error)
 print("check", time.monotonic() - before < 20)
