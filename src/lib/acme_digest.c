@@ -71,10 +71,9 @@ static acme_error_e digest_from_hex(acme_digest_t *digest, const char *text, apr
                : ACME_VALUE_MALFORMED;
 }
 
-static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length)
+static acme_error_e digest_from_line(acme_digest_t *digest, const char *line, apr_size_t length,
+                                     const char *dot)
 {
-    const char *dot = memchr(line, '.', length);
-
     if (dot) {
         return digest_check_key_authorization(line, length, (apr_size_t)(dot - line));
     }
@@ -101,6 +100,7 @@ static apr_size_t digest_line_length(const char *value, apr_size_t length)
 
 acme_error_e acme_digest_check(acme_digest_t *digest, const char *value, apr_size_t length)
 {
+    const char *dot;
     acme_error_e error;
 
     if (length > ACME_VALUE_MAX) {
@@ -113,10 +113,9 @@ acme_error_e acme_digest_check(acme_digest_t *digest, const char *value, apr_siz
     if (memchr(value, '\n', length)) {
         return ACME_VALUE_LINES;
     }
-    error = digest_from_line(digest, value, length);
+    dot = memchr(value, '.', length);
+    error = digest_from_line(digest, value, length, dot);
     if (error == ACME_OK) {
-        const char *dot = memchr(value, '.', length);
-
         apr_cpystrn(digest->account, dot ? dot + 1 : "", sizeof(digest->account));
     }
     return error;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import configparser
 import ast
+import configparser
 import re
 import subprocess
 from pathlib import Path
@@ -42,7 +42,7 @@ def section(manual: str, heading: str) -> str:
 
 LEVELS = {"EMERG": "emerg", "ERR": "error", "WARNING": "warn", "NOTICE": "notice", "INFO": "info", "DEBUG": "debug"}
 SECTION = r"^### (AALPN\d{4}) \((\w+)\)$"
-ERRORS = next(path for path in SOURCES if path.name in ("acme_error.c", "error.c"))
+ERRORS = REPOSITORY / "src" / "lib" / "acme_error.c"
 LITERAL = r'"(?:[^"\\]|\\.)*"'
 
 
